@@ -1,5 +1,16 @@
-/** The loop: inbox, one step at a time, effects, one timer. (Interfaces first; the shells fit them structurally.) */
-import type { ChangeFailure, Event, ForgetOrder, HostReport, HostWish, KernelFacts, Link, Plan, ProbeLine, ProbeOrder } from './model.js';
+/**
+ * The loop: inbox, one step at a time, effects in order, one timer.
+ *
+ * The interfaces below are all that the daemon needs of the world; the shells fit them structurally. What a switch
+ * depends on (probe, apply, read back) is synchronous, so event → decision → kernel → proof happens within one turn of
+ * the event loop. NAT, forgetting and the state file are slower and come back as events.
+ */
+import { step } from './core/step.js';
+import type { State } from './core/state.js';
+import type {
+  ChangeFailure, Effect, Event, ForgetOrder, HostReport, HostWish, Instant, KernelFacts, Link, News, Override, Plan, Policy,
+  ProbeLine, ProbeOrder,
+} from './model.js';
 
 /** The only door to Linux. Synchronous where a switch depends on it; errors of the kernel are data. */
 export interface KernelDoor {
@@ -8,7 +19,7 @@ export interface KernelDoor {
   /** Our routes and rules only (kernel-filtered dumps). */
   readOurs(): Pick<KernelFacts, 'routes' | 'rules'>;
   /** Single-device RTM_GETLINK each; an index that does not exist any more is in `gone`. */
-  look(ifindexes: readonly number[]): { links: readonly Link[]; gone: readonly number[] };
+  look(ifindexes: readonly number[]): { readonly links: readonly Link[]; readonly gone: readonly number[] };
   /** Carries out the changes in order, skipping those whose `needs` failed; goes on after a failure. */
   apply(plan: Plan): readonly ChangeFailure[];
   /** `links`: told by the kernel, at once; `again`: something else of interest changed or was lost (overrun): look again. */
@@ -28,5 +39,186 @@ export interface ProbeShell {
   close(): void;
 }
 
-/** What the prober reports; the daemon makes Events of it. */
+/** What the prober reports. */
 export type ProbeReport = Extract<Event, { type: 'reply' | 'lost' }>;
+
+export interface World {
+  readonly kernel: KernelDoor;
+  readonly prober: ProbeShell;
+  /** Milliseconds of the monotonic clock. */
+  now(): Instant;
+  /** Something changed that people may wait for. */
+  publish(): void;
+  tell(news: News): void;
+  /** What must survive a restart. */
+  save(override: Override | undefined): void;
+}
+
+export interface OverrideWish {
+  readonly uplink: string;
+  /** ms; undefined = until `auto` */
+  readonly forMs: number | undefined;
+  readonly reason: string;
+  readonly ifDead: 'fall-through' | 'obey';
+  readonly confirmMs: number | undefined;
+  readonly by: string;
+}
+
+export interface Daemon {
+  /** Reads the kernel, takes up what a former run left, and begins. */
+  start(): void;
+  report(fact: ProbeReport): void;
+  reload(policy: Policy): void;
+  /** Each resolves when the kernel was read back; `error` '' = in force, else why not. */
+  override(wish: OverrideWish): Promise<{ readonly error: string }>;
+  clear(): Promise<{ readonly error: string }>;
+  confirm(): Promise<{ readonly error: string }>;
+  /** Takes no further event and ends the timer; the kernel stays as it is. */
+  stop(): Promise<void>;
+}
+
+/** Notices are gathered so long before the kernel is read again, and reads are at least so far apart. */
+const GATHER_MS = 5;
+const READ_APART_MS = 100;
+
+export function openDaemon(state: State, world: World): Daemon {
+  const { kernel, prober } = world;
+  const inbox: Event[] = [];
+  const answers = new Map<number, (answer: { readonly error: string }) => void>();
+  let lastToken = 0;
+  let turning = false;
+  let stopped = false;
+  let wakeAt = Infinity;
+  let timer: NodeJS.Timeout | undefined;
+  let pendingRead: 'none' | 'ours' | 'all' = 'none';
+  let readAt = Infinity;
+  let lastReadAt = -Infinity;
+  let hostBusy: Promise<void> | undefined;
+  let hostNext: HostWish | undefined;
+
+  function submit(event: Event): void {
+    if (stopped) return;
+    inbox.push(event);
+    if (turning) return;
+    turning = true;
+    try {
+      for (let next = inbox.shift(); next !== undefined; next = inbox.shift()) {
+        const output = step(state, next);
+        wakeAt = output.wakeAt;
+        for (const effect of output.effects) carryOut(effect);
+      }
+    } finally {
+      turning = false;
+    }
+    arm();
+  }
+
+  function carryOut(effect: Effect): void {
+    switch (effect.type) {
+      case 'bind': return prober.bind(effect.lines);
+      case 'probe': return prober.send(effect.order);
+      case 'apply': {
+        const failures = kernel.apply(effect.plan);
+        submit({ type: 'applied', at: world.now(), failures, facts: kernel.readOurs() });
+        return world.publish();
+      }
+      case 'read': return read(effect.what);
+      case 'look': return submit({ type: 'links', at: world.now(), told: false, ...kernel.look(effect.ifindexes) });
+      case 'host':
+        hostNext = effect.wish;
+        hostBusy ??= keepHost();
+        return;
+      case 'forget': return forget(effect.order);
+      case 'save': return world.save(effect.override);
+      case 'answer':
+        answers.get(effect.token)?.({ error: effect.error });
+        answers.delete(effect.token);
+        return world.publish();
+      case 'tell':
+        world.tell(effect.news);
+        return world.publish();
+    }
+  }
+
+  function read(what: 'ours' | 'all'): void {
+    lastReadAt = world.now();
+    submit({ type: 'kernel', at: lastReadAt as Instant, facts: what === 'all' ? kernel.readAll() : kernel.readOurs() });
+  }
+
+  /** One at a time; only the newest wish counts. */
+  async function keepHost(): Promise<void> {
+    while (hostNext !== undefined && !stopped) {
+      const wish = hostNext;
+      hostNext = undefined;
+      const report = await kernel.host(wish);
+      submit({ type: 'host', at: world.now(), report });
+    }
+    hostBusy = undefined;
+  }
+
+  function forget(order: ForgetOrder): void {
+    kernel.forget(order).then(
+      (count) => submit({ type: 'forgotten', at: world.now(), order, count, error: '' }),
+      (error: unknown) => submit({ type: 'forgotten', at: world.now(), order, count: 0, error: String(error) }),
+    );
+  }
+
+  function arm(): void {
+    clearTimeout(timer);
+    if (stopped) return;
+    const at = Math.min(wakeAt, readAt);
+    // Answers that arrived before the timer rang are read first: setImmediate runs after the poll phase.
+    timer = setTimeout(() => setImmediate(ring, at), Math.max(0, at - world.now()));
+  }
+
+  function ring(askedAt: number): void {
+    const now = world.now();
+    if (pendingRead !== 'none' && readAt <= now) {
+      const what = pendingRead;
+      pendingRead = 'none';
+      readAt = Infinity;
+      read(what);
+    }
+    submit({ type: 'wake', at: world.now(), lateMs: Math.max(0, now - askedAt) });
+  }
+
+  function again(what: 'ours' | 'all'): void {
+    if (pendingRead !== 'all') pendingRead = what;
+    readAt = Math.min(readAt, Math.max(world.now() + GATHER_MS, lastReadAt + READ_APART_MS));
+    if (!turning) arm();
+  }
+
+  function ask(event: (token: number) => Event): Promise<{ readonly error: string }> {
+    const token = ++lastToken;
+    return new Promise((resolve) => {
+      answers.set(token, resolve);
+      submit(event(token));
+    });
+  }
+
+  return {
+    start() {
+      kernel.watch({ links: (links, gone) => submit({ type: 'links', at: world.now(), told: true, links, gone }), again });
+      read('all');
+    },
+    report: submit,
+    reload: (policy) => submit({ type: 'policy', at: world.now(), policy }),
+    override: (wish) => ask((token) => ({ type: 'override', at: world.now(), token, override: overrideOf(wish, world.now()) })),
+    clear: () => ask((token) => ({ type: 'override', at: world.now(), token, override: undefined })),
+    confirm: () => ask((token) => ({ type: 'confirm', at: world.now(), token })),
+    async stop() {
+      stopped = true;
+      clearTimeout(timer);
+      for (const resolve of answers.values()) resolve({ error: 'uplinkd is stopping' });
+      await hostBusy;
+    },
+  };
+}
+
+function overrideOf(wish: OverrideWish, now: Instant): Override {
+  const after = (ms: number | undefined): Instant | undefined => (ms === undefined ? undefined : ((now + ms) as Instant));
+  return {
+    uplink: wish.uplink, until: after(wish.forMs), confirmBy: after(wish.confirmMs), reason: wish.reason, by: wish.by,
+    since: now, ifDead: wish.ifDead,
+  };
+}

@@ -203,8 +203,8 @@ export interface Decision {
   readonly generation: number;
   readonly since: Instant;
   readonly because: string;
-  /** True when the active rank is kept although it is unfit, because nothing better is left. */
-  readonly lastResort: boolean;
+  /** What made it: the daemon found it in the kernel; the rules of priority and health; the operator; nothing better was left. */
+  readonly rule: 'adopted' | 'automatic' | 'override' | 'last-resort';
 }
 
 // ------------------------------------------------------------------------------------------------ wish and plan
@@ -288,8 +288,8 @@ export type Event =
   | { readonly type: 'policy'; readonly at: Instant; readonly policy: Policy }
   /** The kernel as read. Absent parts were not looked at. */
   | { readonly type: 'kernel'; readonly at: Instant; readonly facts: Partial<KernelFacts> }
-  /** Single links, told or asked; `gone` are indexes that no longer exist. */
-  | { readonly type: 'links'; readonly at: Instant; readonly links: readonly Link[]; readonly gone: readonly number[] }
+  /** Single links, told by the kernel or asked for; `gone` are indexes that no longer exist. */
+  | { readonly type: 'links'; readonly at: Instant; readonly told: boolean; readonly links: readonly Link[]; readonly gone: readonly number[] }
   | { readonly type: 'applied'; readonly at: Instant; readonly failures: readonly ChangeFailure[]; readonly facts: Partial<KernelFacts> }
   | { readonly type: 'host'; readonly at: Instant; readonly report: HostReport }
   /** A probe was answered. `at` = when the answer was received. Late answers come too. */

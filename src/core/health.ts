@@ -1,0 +1,65 @@
+/** What is remembered of one uplink. Judged by judge.ts, asked by ask.ts; owned by `step` and changed in place. */
+import type { FaultDomain, Instant, UplinkPolicy, UplinkState } from '../model.js';
+import { openRecord, type TargetRecord } from './record.js';
+
+/** What is known of the line itself, from the kernel. */
+export interface Line {
+  readonly ifindex: number;
+  /** First global address, '' when there is none. */
+  readonly address: string;
+  /** '' for point-to-point lines. */
+  readonly gateway: string;
+  /** Why no frame can leave, in words; '' when one can. */
+  readonly severed: string;
+  readonly severedDomain: FaultDomain;
+}
+
+export interface Burst {
+  /** When the first unanswered probe was sent: answers to later probes are evidence of life. */
+  readonly evidenceFrom: Instant;
+  left: number;
+  nextAt: Instant;
+}
+
+/** Owned by `step` and changed in place. */
+export interface Health {
+  readonly name: string;
+  policy: UplinkPolicy;
+  line: Line;
+  state: UplinkState;
+  since: Instant;
+  because: string;
+  domain: FaultDomain;
+  records: readonly TargetRecord[];
+  burst: Burst | undefined;
+  silentSince: Instant | undefined;
+  holdUntil: Instant | undefined;
+  suspicions: number;
+  downs: number;
+  /** Decaying counts (half-life), for rest and hold to grow with. */
+  suspicionLevel: number;
+  downLevel: number;
+  levelsAt: Instant;
+  /** Deadlines up to here have been judged. */
+  judgedAt: Instant;
+}
+
+export const UNPLUGGED: Line = {
+  ifindex: 0, address: '', gateway: '', severed: 'the kernel has not been read yet', severedDomain: 'device',
+};
+
+export function openHealth(policy: UplinkPolicy, now: Instant): Health {
+  return {
+    name: policy.name, policy, line: UNPLUGGED, state: 'unknown', since: now, because: 'not judged yet', domain: 'none',
+    records: openRecords(policy, now),
+    burst: undefined, silentSince: undefined, holdUntil: undefined, suspicions: 0, downs: 0,
+    suspicionLevel: 0, downLevel: 0, levelsAt: now, judgedAt: now,
+  };
+}
+
+/** The first round goes out at once; then the grids are staggered: three targets at 1/s look at the uplink every 333 ms. */
+export function openRecords(policy: UplinkPolicy, now: Instant): readonly TargetRecord[] {
+  const { targets, intervalMs } = policy.probe;
+  return targets.map((target, i) => openRecord(target, (now - intervalMs + (i * intervalMs) / targets.length) as Instant));
+}
+

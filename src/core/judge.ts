@@ -1,0 +1,263 @@
+/**
+ * The health of one uplink: what to ask and when, and what to make of the answers.
+ *
+ *   unknown ──answered──► up ──missed reply──► burst ──unanswered──► suspect ──silence lasts──► down
+ *                         ▲                      │                      │                        │
+ *                         ├──── answered ────────┘                      │                        │
+ *                         ├──── answered (new flows rest a while) ──────┘                        │
+ *                         └──── so many answers in a row ────────────────────────────────────────┘
+ *   anything ── severed (no device, no carrier, no address, no gateway) ──► down, at once
+ *
+ * A target that was answering and misses a reply starts a burst to all targets; a quorum of answers from beyond the
+ * gateway ends it, and the silent target is excused until it answers again. With no target beyond the gateway, the
+ * gateway is the evidence.
+ *
+ * Time passes only in `pass` (the wake event): replies that lie unread when a timer rings are taken in first.
+ */
+import type { FaultDomain, Instant, ProbeOrder, UplinkState, Verdict } from '../model.js';
+import { nextAsk, sendDue } from './ask.js';
+import { openRecords, type Burst, type Health, type Line } from './health.js';
+import { answeredSince, answersInRow, grantGrace, misses, nextDeadline, noteLost, noteReply, silentSince, type TargetRecord } from './record.js';
+
+/** An uplink is judged from evidence within this time of start-up or of a new line. */
+const UNKNOWN_AT_MOST_MS = 2000;
+/** After a suspicion that proved wrong new flows stay away so long, doubling with each repeat. */
+const REST_MS = 5000;
+const REST_DOUBLINGS_AT_MOST = 6;
+/** A past suspicion or death counts half after this time. */
+const HALF_LIFE_MS = 300_000;
+/** A timer this late says that we were starved: open probes get some grace, because their answers may lie unread. */
+const LATE_MS = 10;
+const GRACE_MS = 15;
+
+/** The line was looked at: a severed one is down at once, a whole one is asked anew. */
+export function noteLine(health: Health, line: Line, now: Instant): void {
+  const before = health.line;
+  health.line = line;
+  if (line.severed !== '') {
+    if (health.state !== 'down' || before.severed !== line.severed) become(health, 'down', line.severed, line.severedDomain, now);
+    return;
+  }
+  const moved = before.ifindex !== line.ifindex || before.gateway !== line.gateway || before.address !== line.address;
+  if (before.severed === '' && !moved) return;
+  health.records = openRecords(health.policy, now);
+  health.judgedAt = now;
+  const wanted = count(health.policy.health.up.successes, 'answer');
+  if (health.state === 'unknown') become(health, 'unknown', 'asking for the first time', 'none', now);
+  else if (before.severed !== '') become(health, 'down', `the line is back; waiting for ${wanted} in a row`, 'none', now);
+  else if (health.state === 'down') become(health, 'down', `address or gateway changed; waiting for ${wanted} in a row`, 'none', now);
+  else become(health, 'unknown', 'address or gateway changed; asking anew', 'none', now);
+}
+
+/** @returns true when this answer changed the verdict. */
+export function takeReply(health: Health, target: string, seq: number, at: Instant, rttMs: number): boolean {
+  const record = recordOf(health, target);
+  if (record === undefined || noteReply(record, seq, at, rttMs) === undefined) return false;
+  return weigh(health, at);
+}
+
+export function takeLost(health: Health, target: string, seq: number, at: Instant, error: string): void {
+  const record = recordOf(health, target);
+  if (record !== undefined) noteLost(record, seq, at, error);
+}
+
+/** Time passed: deadlines are judged, probes that are due are ordered. @returns true when a burst began now. */
+export function pass(health: Health, now: Instant, lateMs: number, orders: ProbeOrder[]): boolean {
+  if (lateMs > LATE_MS) {
+    for (const record of health.records) grantGrace(record, health.judgedAt, (now + GRACE_MS) as Instant);
+  }
+  health.judgedAt = now;
+  if (health.line.severed !== '') return false;
+  weigh(health, now);
+  const began = mayDoubt(health, now);
+  sendDue(health, now, orders);
+  return began;
+}
+
+/** The next instant at which `pass` has something to do; undefined for a severed line. */
+export function nextPass(health: Health): Instant | undefined {
+  if (health.line.severed !== '') return undefined;
+  let next: number = nextAsk(health);
+  if (health.state === 'suspect' && health.silentSince !== undefined) next = Math.min(next, health.silentSince + health.policy.health.down.afterMs);
+  if (health.state === 'unknown') next = Math.min(next, health.since + UNKNOWN_AT_MOST_MS);
+  return next as Instant;
+}
+
+export function verdictOf(health: Health): Verdict {
+  return {
+    uplink: health.name, state: health.state, since: health.since, because: health.because, domain: health.domain,
+    severed: health.line.severed !== '', inDoubt: health.burst !== undefined, holdUntil: health.holdUntil,
+  };
+}
+
+/** How often the uplink died lately, each death counting half after five minutes. */
+export function downLevel(health: Health, now: Instant): number {
+  return health.downLevel * decay(now - health.levelsAt);
+}
+
+/** What the answers so far say, without any deadline passing. @returns true when the verdict changed. */
+function weigh(health: Health, now: Instant): boolean {
+  const state = health.state;
+  switch (state) {
+    case 'unknown':
+      if (quorumSince(health, health.since)) become(health, 'up', `${answering(health)} answered`, 'none', now);
+      else if (now - health.since >= UNKNOWN_AT_MOST_MS) die(health, `no answer from ${silent(health)} since it was first asked`, now);
+      break;
+    case 'up':
+      if (health.burst !== undefined && quorumSince(health, health.burst.evidenceFrom)) endBurst(health);
+      break;
+    case 'suspect':
+      if (health.silentSince !== undefined && quorumSince(health, health.silentSince)) revive(health, now);
+      else if (now - health.silentSince! >= health.policy.health.down.afterMs) {
+        die(health, `no answer from ${silent(health)} for ${seconds(now - health.silentSince!)}`, now);
+      }
+      break;
+    case 'down':
+      if (steadySince(health, health.since, now)) {
+        become(health, 'up', `${answering(health)} answered ${count(health.policy.health.up.successes, 'time')} in a row`, 'none', now);
+      }
+      break;
+    case 'degraded':
+    case 'draining':
+    case 'disabled':
+      break;
+  }
+  return health.state !== state;
+}
+
+/** Starts a burst on a fresh row of misses, and ends one that nobody answered. @returns true when one began. */
+function mayDoubt(health: Health, now: Instant): boolean {
+  if (health.state !== 'up') return false;
+  const burst = health.burst;
+  if (burst !== undefined) {
+    const open = burst.left > 0 || health.records.some((record) => nextDeadline(record, now) !== undefined);
+    if (!open) suspect(health, burst, now);
+    return false;
+  }
+  for (const record of health.records) {
+    if (record.excused || record.lastReplyAt === undefined || misses(record, now) < health.policy.health.suspect.failures) continue;
+    health.burst = {
+      evidenceFrom: silentSince(record, now)!, left: health.policy.health.suspect.burst, nextAt: now,
+    };
+    if (!quorumSince(health, health.burst.evidenceFrom) || health.policy.health.suspect.burst === 0) return true;
+    endBurst(health);
+  }
+  return false;
+}
+
+/** The uplink lives; who stayed silent is excused, so that a dead target costs one burst and no more. */
+function endBurst(health: Health): void {
+  const from = health.burst!.evidenceFrom;
+  health.burst = undefined;
+  for (const record of health.records) {
+    if (record.lastReplyAt !== undefined && !answeredSince(record, from)) record.excused = true;
+  }
+}
+
+function suspect(health: Health, burst: Burst, now: Instant): void {
+  health.silentSince = burst.evidenceFrom;
+  health.suspicions++;
+  fade(health, now);
+  health.suspicionLevel++;
+  const domain = domainOf(health, burst.evidenceFrom);
+  become(health, 'suspect', `no answer from ${silent(health)} to a burst of ${health.policy.health.suspect.burst}${inWords(domain)}`, domain, now);
+}
+
+/** A suspicion proved wrong: old flows never noticed, new ones rest a while, longer with each repeat. */
+function revive(health: Health, now: Instant): void {
+  fade(health, now);
+  const doublings = Math.min(REST_DOUBLINGS_AT_MOST, Math.max(0, Math.round(health.suspicionLevel) - 1));
+  const restMs = REST_MS * 2 ** doublings;
+  become(health, 'up', `${answering(health)} answers again after ${seconds(now - health.silentSince!)} of silence; new flows return after ${seconds(restMs)}`, 'none', now);
+  health.holdUntil = (now + restMs) as Instant;
+}
+
+function die(health: Health, silence: string, now: Instant): void {
+  const domain = domainOf(health, health.silentSince ?? health.since);
+  become(health, 'down', silence + inWords(domain), domain, now);
+}
+
+function become(health: Health, state: UplinkState, because: string, domain: FaultDomain, now: Instant): void {
+  if (state === 'down' && health.state !== 'down') {
+    fade(health, now);
+    // An uplink that never lived did not die.
+    if (health.state !== 'unknown') {
+      health.downs++;
+      health.downLevel++;
+    }
+  }
+  health.state = state;
+  health.since = now;
+  health.because = because;
+  health.domain = domain;
+  health.burst = undefined;
+  health.holdUntil = undefined;
+  if (state !== 'suspect' && state !== 'down') health.silentSince = undefined;
+}
+
+/** The targets whose answers count: those beyond the gateway, or the gateway where there are none. */
+function witnesses(health: Health): readonly TargetRecord[] {
+  const beyond = health.records.filter((record) => record.target.host !== 'gateway');
+  return beyond.length > 0 ? beyond : health.records;
+}
+
+function quorumOf(health: Health): number {
+  return Math.min(health.policy.probe.quorum, witnesses(health).length);
+}
+
+function quorumSince(health: Health, since: Instant): boolean {
+  let answered = 0;
+  for (const record of witnesses(health)) if (answeredSince(record, since)) answered++;
+  return answered >= quorumOf(health);
+}
+
+function steadySince(health: Health, since: Instant, now: Instant): boolean {
+  let steady = 0;
+  for (const record of witnesses(health)) if (answersInRow(record, since, now) >= health.policy.health.up.successes) steady++;
+  return steady >= quorumOf(health);
+}
+
+/** Where it broke: does the gateway still answer? A gateway that never answered says nothing. */
+function domainOf(health: Health, since: Instant): FaultDomain {
+  const gateway = health.records.find((record) => record.target.host === 'gateway');
+  if (gateway?.lastReplyAt === undefined) return 'upstream';
+  return answeredSince(gateway, since) ? 'upstream' : 'gateway';
+}
+
+function inWords(domain: FaultDomain): string {
+  return domain === 'gateway' ? '; the gateway is silent too' : '';
+}
+
+function silent(health: Health): string {
+  return witnesses(health).map((record) => record.target.id).join(', ');
+}
+
+function answering(health: Health): string {
+  const names = witnesses(health).filter((record) => record.lastReplyAt !== undefined && !record.excused).map((record) => record.target.id);
+  return names.join(', ');
+}
+
+function recordOf(health: Health, target: string): TargetRecord | undefined {
+  return health.records.find((record) => record.target.id === target);
+}
+
+function fade(health: Health, now: Instant): void {
+  const factor = decay(now - health.levelsAt);
+  health.suspicionLevel *= factor;
+  health.downLevel *= factor;
+  health.levelsAt = now;
+}
+
+function decay(elapsedMs: number): number {
+  return 2 ** (-elapsedMs / HALF_LIFE_MS);
+}
+
+function count(n: number, noun: string): string {
+  return `${n} ${noun}${n === 1 ? '' : 's'}`;
+}
+
+/** `80 ms`, `2.3 s`, `12 s`. */
+function seconds(ms: number): string {
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  return `${ms < 10_000 ? (ms / 1000).toFixed(1).replace(/\.0$/, '') : Math.round(ms / 1000)} s`;
+}

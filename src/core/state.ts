@@ -1,0 +1,66 @@
+/** Everything the core remembers. Owned by `step` and changed in place; structuredClone gives a snapshot to try things on. */
+import type { Decision, ForgetOrder, HostReport, Instant, KernelFacts, Override, Policy } from '../model.js';
+import { openHealth, type Health } from './health.js';
+
+export interface State {
+  policy: Policy;
+  readonly startedAt: Instant;
+  /** undefined until the kernel was read for the first time. */
+  facts: KernelFacts | undefined;
+  readonly health: Map<string, Health>;
+  decision: Decision | undefined;
+  /** Something that the wish is made of has changed since it was last held against the kernel. */
+  dirty: boolean;
+  /** When time alone may change the decision. */
+  reviewAt: Instant | undefined;
+  override: Override | undefined;
+  /** Requests that wait for their effect to be read back from the kernel. */
+  readonly waiting: number[];
+  /** Connections to forget as soon as the kernel is proven to have something better. */
+  readonly forgets: Map<string, ForgetOrder>;
+  readonly repair: Repair;
+  readonly looks: Looks;
+  /** The last lines given to the prober, as text. */
+  boundAs: string;
+  hostAskedAs: string;
+  hostAskAt: Instant;
+  hostReport: HostReport | undefined;
+  ready: boolean;
+  steps: number;
+  worstLatenessMs: number;
+  worstLatenessAt: Instant;
+}
+
+/** How the kernel and the wish drift apart, so that a quarrel with somebody else does not run hot. */
+export interface Repair {
+  /** The wish that was read back as installed, as text; a plan for the same wish is a repair. */
+  installedAs: string;
+  inSync: boolean;
+  lastReadAt: Instant | undefined;
+  applied: number;
+  repairs: number;
+  failures: readonly string[];
+  /** The last plan as text, how often in a row it was tried, and when it may be tried again. */
+  planAs: string;
+  tries: number;
+  notBefore: Instant;
+}
+
+/** When to look at the kernel without being told. */
+export interface Looks {
+  nextLinkAt: Instant;
+  /** After any link event the kernel withholds further ones for a second: look often until then. */
+  quickUntil: Instant;
+  nextReadAt: Instant;
+}
+
+export function openState(policy: Policy, now: Instant): State {
+  return {
+    policy, startedAt: now, facts: undefined, health: new Map(policy.uplinks.map((u) => [u.name, openHealth(u, now)])),
+    decision: undefined, dirty: true, reviewAt: undefined, override: undefined, waiting: [], forgets: new Map(),
+    repair: { installedAs: '', inSync: false, lastReadAt: undefined, applied: 0, repairs: 0, failures: [], planAs: '', tries: 0, notBefore: now },
+    looks: { nextLinkAt: now, quickUntil: now, nextReadAt: now },
+    boundAs: '', hostAskedAs: '', hostAskAt: now, hostReport: undefined,
+    ready: false, steps: 0, worstLatenessMs: 0, worstLatenessAt: now,
+  };
+}

@@ -1,0 +1,81 @@
+/**
+ * What survives a restart: `<state-dir>/state.json`, with each uplink's slot (marks and tables are made of it) and the
+ * operator's override in wall time. A file that cannot be read counts as empty: slots are derived from names anyway.
+ */
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Instant, Override } from './model.js';
+
+export interface Clock {
+  /** Milliseconds of the monotonic clock. */
+  now(): Instant;
+  /** Milliseconds since 1970, UTC. */
+  wall(): number;
+}
+
+export interface Memory {
+  readonly slots: ReadonlyMap<string, number>;
+  /** As it stands now: undefined when its time is over. */
+  override(): Override | undefined;
+  save(kept: { readonly slots?: ReadonlyMap<string, number>; readonly override?: Override | undefined }): void;
+}
+
+interface Kept {
+  readonly slots: Readonly<Record<string, number>>;
+  readonly override: (Omit<Override, 'until' | 'confirmBy' | 'since'> & { readonly since: number; readonly until?: number; readonly confirmBy?: number }) | null;
+}
+
+/** @throws Error when the directory cannot be made or written */
+export function openMemory(stateDir: string, clock: Clock): Memory {
+  mkdirSync(stateDir, { recursive: true });
+  const file = join(stateDir, 'state.json');
+  let kept = readKept(file);
+  const toWall = (at: Instant): number => clock.wall() + (at - clock.now());
+  const toInstant = (wall: number): Instant => (clock.now() + (wall - clock.wall())) as Instant;
+  return {
+    slots: new Map(Object.entries(kept.slots)),
+    override() {
+      const { override } = kept;
+      if (override === null) return undefined;
+      if (override.until !== undefined && override.until <= clock.wall()) return undefined;
+      return {
+        ...override, since: toInstant(override.since),
+        until: override.until === undefined ? undefined : toInstant(override.until),
+        confirmBy: override.confirmBy === undefined ? undefined : toInstant(override.confirmBy),
+      };
+    },
+    save(next) {
+      const slots = next.slots === undefined ? kept.slots : Object.fromEntries(next.slots);
+      const override = 'override' in next ? keptOverride(next.override, toWall) : kept.override;
+      kept = { slots, override };
+      writeFileSync(`${file}.new`, `${JSON.stringify(kept, null, 2)}\n`, { mode: 0o600 });
+      renameSync(`${file}.new`, file);
+    },
+  };
+}
+
+function keptOverride(override: Override | undefined, toWall: (at: Instant) => number): Kept['override'] {
+  if (override === undefined) return null;
+  const { until, confirmBy, since, ...rest } = override;
+  return {
+    ...rest, since: toWall(since), ...(until === undefined ? {} : { until: toWall(until) }), ...(confirmBy === undefined ? {} : { confirmBy: toWall(confirmBy) }),
+  };
+}
+
+function readKept(file: string): Kept {
+  const nothing: Kept = { slots: {}, override: null };
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch {
+    return nothing; // the first start
+  }
+  try {
+    const found = JSON.parse(text) as Partial<Kept>;
+    const slots = Object.entries(found.slots ?? {}).filter(([, slot]) => Number.isInteger(slot));
+    const override = typeof found.override?.uplink === 'string' && typeof found.override.since === 'number' ? found.override : null;
+    return { slots: Object.fromEntries(slots), override };
+  } catch {
+    return nothing; // half-written by a power cut
+  }
+}
