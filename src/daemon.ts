@@ -23,7 +23,12 @@ export interface KernelDoor {
   /** Carries out the changes in order, skipping those whose `needs` failed; goes on after a failure. */
   apply(plan: Plan): readonly ChangeFailure[];
   /** `links`: told by the kernel, at once; `again`: something else of interest changed or was lost (overrun): look again. */
-  watch(tell: { links(links: readonly Link[], gone: readonly number[]): void; again(what: 'ours' | 'all'): void }): void;
+  watch(tell: {
+    links(links: readonly Link[], gone: readonly number[]): void;
+    again(what: 'ours' | 'all'): void;
+    /** The rules of nftables (and so of iptables-nft) changed. */
+    ruleset?(): void;
+  }): void;
   /** Forgets connections by mark, in parts, without blocking the loop for more than a few ms. */
   forget(order: ForgetOrder): Promise<number>;
   /** Brings NAT, marks, firewall and sysctls to the wish and reads them back; idempotent; serialised by the caller. */
@@ -198,7 +203,11 @@ export function openDaemon(state: State, world: World): Daemon {
 
   return {
     start() {
-      kernel.watch({ links: (links, gone) => submit({ type: 'links', at: world.now(), told: true, links, gone }), again });
+      kernel.watch({
+        links: (links, gone) => submit({ type: 'links', at: world.now(), told: true, links, gone }),
+        again,
+        ruleset: () => submit({ type: 'ruleset', at: world.now() }),
+      });
       read('all');
     },
     report: submit,

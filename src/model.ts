@@ -292,6 +292,8 @@ export type Event =
   | { readonly type: 'links'; readonly at: Instant; readonly told: boolean; readonly links: readonly Link[]; readonly gone: readonly number[] }
   | { readonly type: 'applied'; readonly at: Instant; readonly failures: readonly ChangeFailure[]; readonly facts: Partial<KernelFacts> }
   | { readonly type: 'host'; readonly at: Instant; readonly report: HostReport }
+  /** Somebody changed the packet filter's rules, perhaps we ourselves. */
+  | { readonly type: 'ruleset'; readonly at: Instant }
   /** A probe was answered. `at` = when the answer was received. Late answers come too. */
   | { readonly type: 'reply'; readonly at: Instant; readonly uplink: UplinkName; readonly target: string; readonly seq: number; readonly rttMs: number }
   /** A probe could not be sent, or an error came back for it: a lost probe, with a reason for people. */

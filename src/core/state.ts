@@ -23,6 +23,7 @@ export interface State {
   /** The last lines given to the prober, as text. */
   boundAs: string;
   hostAskedAs: string;
+  hostAskedAt: Instant;
   hostAskAt: Instant;
   hostReport: HostReport | undefined;
   ready: boolean;
@@ -60,7 +61,7 @@ export function openState(policy: Policy, now: Instant): State {
     decision: undefined, dirty: true, reviewAt: undefined, override: undefined, waiting: [], forgets: new Map(),
     repair: { installedAs: '', inSync: false, lastReadAt: undefined, applied: 0, repairs: 0, failures: [], planAs: '', tries: 0, notBefore: now },
     looks: { nextLinkAt: now, quickUntil: now, nextReadAt: now },
-    boundAs: '', hostAskedAs: '', hostAskAt: now, hostReport: undefined,
+    boundAs: '', hostAskedAs: '', hostAskedAt: now, hostAskAt: now, hostReport: undefined,
     ready: false, steps: 0, worstLatenessMs: 0, worstLatenessAt: now,
   };
 }

@@ -27,10 +27,12 @@ export interface Output {
 }
 
 const LOOK_QUICK_MS = 10;
-const LOOK_IDLE_MS = 100;
+const LOOK_IDLE_MS = 250;
 const QUICK_FOR_MS = 1000;
 const READ_EVERY_MS = 5000;
-const HOST_EVERY_MS = 5000;
+const HOST_EVERY_MS = 15_000;
+const HOST_GATHER_MS = 20;
+const HOST_APART_MS = 500;
 
 export function step(state: State, event: Event): Output {
   const effects: Effect[] = [];
@@ -76,6 +78,10 @@ function absorb(state: State, event: Event, effects: Effect[]): void {
     case 'host':
       tellHost(state, event, effects);
       state.hostReport = event.report;
+      break;
+    case 'ruleset':
+      // Gathered, and seldom enough that somebody who changes rules all the time costs us little.
+      state.hostAskAt = Math.min(state.hostAskAt, Math.max(event.at + HOST_GATHER_MS, state.hostAskedAt + HOST_APART_MS)) as Instant;
       break;
     case 'reply': {
       const health = state.health.get(event.uplink);
@@ -291,6 +297,7 @@ function bindAndHost(state: State, now: Instant, effects: Effect[]): void {
   const askedAs = JSON.stringify([wish, lines.map((line) => line.ifindex)]);
   if (askedAs === state.hostAskedAs && now < state.hostAskAt) return;
   state.hostAskedAs = askedAs;
+  state.hostAskedAt = now;
   state.hostAskAt = (now + HOST_EVERY_MS) as Instant;
   effects.push({ type: 'host', wish });
 }

@@ -1,0 +1,132 @@
+/**
+ * GET /metrics: the Status as Prometheus text (exposition format 0.0.4).
+ *
+ * One family = one name, one type, one help text, and a sample per labelled thing. Base units (seconds, ratios), counters end in
+ * `_total`. A value that is not known has no sample: absent is honest, zero is not.
+ * Source: prometheus.io/docs/instrumenting/exposition_formats
+ */
+import type { Status, TargetStatus, UplinkStatus } from '../model.js';
+import { UPLINK_STATES } from './schemas.js';
+import type { Identity, ShowTime } from './wire.js';
+
+export const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
+
+type Labels = Readonly<Record<string, string>>;
+interface Sample {
+  readonly labels: Labels;
+  readonly value: number | undefined;
+}
+interface Metric {
+  readonly name: string;
+  readonly type: 'gauge' | 'counter';
+  readonly help: string;
+  readonly samples: readonly Sample[];
+}
+
+export function metricsText(status: Status, identity: Identity, show: ShowTime): string {
+  return [...controllerMetrics(status, identity, show), ...kernelMetrics(status), ...uplinkMetrics(status.uplinks), ...targetMetrics(status.uplinks)]
+    .map(metricText)
+    .join('');
+}
+
+function controllerMetrics(status: Status, identity: Identity, show: ShowTime): Metric[] {
+  const { controller, decision, override } = status;
+  return [
+    one('build_info', 'gauge', 'Which uplinkd this is; always 1.', 1, { version: identity.version, node: process.versions.node }),
+    one('start_time_seconds', 'gauge', 'When the daemon started, seconds since 1970.', Date.parse(show(controller.startedAt)) / 1000),
+    one('ready', 'gauge', '1 when the first decision was applied to the kernel and read back.', bit(controller.ready)),
+    one('timer_lateness_worst_seconds', 'gauge', 'How late the timer was, the worst of the last minute.', controller.worstLatenessMs / 1000),
+    one('steps_total', 'counter', 'Events handled.', controller.steps),
+    one('generation', 'gauge', 'Grows with each change of the active uplinks.', decision.generation),
+    one('active_uplinks', 'gauge', 'How many uplinks carry new flows; 0: nothing is left.', new Set(status.active.map((active) => active.name)).size),
+    one('last_resort', 'gauge', '1 when the active uplinks are kept although they are unfit.', bit(decision.rule === 'last-resort')),
+    one('override_active', 'gauge', '1 when an operator chose the uplink.', bit(override !== undefined)),
+    { name: 'override_info', type: 'gauge', help: 'Which uplink the operator chose.', samples: override === undefined ? [] : [{ labels: { uplink: override.uplink, if_dead: override.ifDead }, value: 1 }] },
+  ];
+}
+
+function kernelMetrics(status: Status): Metric[] {
+  const { kernel, host } = status;
+  return [
+    one('kernel_in_sync', 'gauge', '1 when the kernel was read back and has what we want.', bit(kernel.inSync)),
+    one('kernel_failures', 'gauge', 'Changes that the kernel refuses now.', kernel.failures.length),
+    one('kernel_repairs_total', 'counter', 'How often something of ours had to be put back.', kernel.repairs),
+    one('kernel_changes_total', 'counter', 'Changes carried out.', kernel.applied),
+    one('nat_in_sync', 'gauge', '1 when the NAT rules are what we want.', host && bit(host.natInSync)),
+    one('sysctls_in_sync', 'gauge', '1 when the sysctls are what we want.', host && bit(host.sysctlsInSync)),
+    one('host_problems', 'gauge', 'What could not be done to NAT, firewall and sysctls.', host?.problems.length),
+  ];
+}
+
+function uplinkMetrics(uplinks: readonly UplinkStatus[]): Metric[] {
+  const each = (name: string, type: Metric['type'], help: string, value: (uplink: UplinkStatus) => number | undefined): Metric => ({
+    name,
+    type,
+    help,
+    samples: uplinks.map((uplink) => ({ labels: uplinkLabels(uplink), value: value(uplink) })),
+  });
+  return [
+    each('uplink_up', 'gauge', '1 when the uplink answers: its state is up, degraded or draining.', (uplink) => bit(['up', 'degraded', 'draining'].includes(uplink.state))),
+    {
+      name: 'uplink_state',
+      type: 'gauge',
+      help: '1 for the state that the uplink is in, 0 for the others.',
+      samples: uplinks.flatMap((uplink) => UPLINK_STATES.map((state) => ({ labels: { ...uplinkLabels(uplink), state }, value: bit(uplink.state === state) }))),
+    },
+    each('uplink_active', 'gauge', '1 when the uplink carries new flows.', (uplink) => bit(uplink.active)),
+    each('uplink_rank', 'gauge', 'Place in the order of preference, 0 = active; absent: not in use.', (uplink) => uplink.rank),
+    each('uplink_priority', 'gauge', 'Priority from the config, lower is preferred.', (uplink) => uplink.priority),
+    each('uplink_carrier', 'gauge', '1 when the interface has a carrier.', (uplink) => bit(uplink.carrier)),
+    each('uplink_suspicions_total', 'counter', 'How often the uplink was suspected.', (uplink) => uplink.suspicions),
+    each('uplink_downs_total', 'counter', 'How often the uplink went down.', (uplink) => uplink.downs),
+  ];
+}
+
+function targetMetrics(uplinks: readonly UplinkStatus[]): Metric[] {
+  const each = (name: string, type: Metric['type'], help: string, value: (target: TargetStatus) => number | undefined): Metric => ({
+    name,
+    type,
+    help,
+    samples: uplinks.flatMap((uplink) => uplink.targets.map((target) => ({ labels: { ...uplinkLabels(uplink), target: target.target }, value: value(target) }))),
+  });
+  return [
+    each('target_answering', 'gauge', '1 when the last probes of the target were answered.', (target) => bit(target.answering)),
+    each('target_rtt_seconds', 'gauge', 'Smoothed round trip time.', (target) => perThousand(target.rttMs)),
+    each('target_jitter_seconds', 'gauge', 'Mean deviation of the round trip time.', (target) => perThousand(target.jitterMs)),
+    each('target_loss_ratio', 'gauge', 'Lost probes in the window, 0 to 1.', (target) => target.lossPercent && target.lossPercent / 100),
+    each('target_timeout_seconds', 'gauge', 'An answer later than this is missed.', (target) => target.timeoutMs / 1000),
+    each('target_probes_sent_total', 'counter', 'Probes sent.', (target) => target.sent),
+    each('target_replies_received_total', 'counter', 'Answers received, late ones too.', (target) => target.received),
+  ];
+}
+
+function one(name: string, type: Metric['type'], help: string, value: number | undefined, labels: Labels = {}): Metric {
+  return { name, type, help, samples: [{ labels, value }] };
+}
+
+function uplinkLabels(uplink: UplinkStatus): Labels {
+  return { uplink: uplink.uplink, interface: uplink.interface };
+}
+
+function metricText({ name, type, help, samples }: Metric): string {
+  const lines = samples.filter(({ value }) => value !== undefined).map(({ labels, value }) => `uplinkd_${name}${labelsText(labels)} ${String(value)}\n`);
+  return `# HELP uplinkd_${name} ${help}\n# TYPE uplinkd_${name} ${type}\n${lines.join('')}`;
+}
+
+function labelsText(labels: Labels): string {
+  const pairs = Object.entries(labels).map(([key, value]) => `${key}="${escaped(value)}"`);
+  return pairs.length === 0 ? '' : `{${pairs.join(',')}}`;
+}
+
+/** Label values escape backslash, quote and line feed, and nothing else. */
+function escaped(value: string): string {
+  return value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
+}
+
+function bit(yes: boolean): number {
+  return yes ? 1 : 0;
+}
+
+function perThousand(ms: number | undefined): number | undefined {
+  return ms === undefined ? undefined : ms / 1000;
+}

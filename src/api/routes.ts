@@ -1,0 +1,237 @@
+/**
+ * The calls of the API as one table: method, path, what they take, what they answer, and the handler.
+ * server.ts hangs it into HTTP, openapi.ts and reference.ts describe it. Nothing here knows fastify.
+ *
+ * A handler gets a request that fits its schemas already; what a schema cannot say (an uplink that exists, bounds of a duration)
+ * is checked here. What changes something is asked of the daemon, which answers when the kernel has been read back.
+ */
+import { getActive } from './active.js';
+import { document, problem, quoted, type Answer } from './answer.js';
+import type { Desk, Request } from './desk.js';
+import { METRICS_TYPE, metricsText } from './metrics.js';
+import {
+  activeAnswer, activeQuery, aliveAnswer, CONFIRM_BOUNDS_MS, FOR_BOUNDS_MS, nameParameter, noQuery, overrideRequest, readyAnswer, statusAnswer, uplinkAnswer, uplinksAnswer,
+  type OverrideRequest,
+} from './schemas.js';
+import { durationMs, wireStatus, wireUplink } from './wire.js';
+
+export interface Endpoint {
+  readonly method: 'GET' | 'PUT' | 'POST' | 'DELETE';
+  /** A segment `:name` is a parameter. */
+  readonly path: string;
+  /** Needs the right to operate. */
+  readonly changes: boolean;
+  readonly summary: string;
+  /** Markdown. */
+  readonly description: string;
+  readonly params?: object;
+  readonly query: object;
+  readonly body?: object;
+  /** Schema of the answer 200; a media type where it is not JSON. */
+  readonly answer: object | string;
+  /** Other statuses that this call has a meaning for. */
+  readonly others: Readonly<Record<number, string>>;
+  /** Arguments of curl. */
+  readonly example: string;
+  readonly handle: (desk: Desk, request: Request) => Answer | Promise<Answer>;
+}
+
+const CHANGED = 'The resulting status, after the kernel has been read back.';
+const REFUSALS = { 403: 'asked over TCP, which may only read', 409: 'the daemon refused, with its reason', 504: 'the daemon did not answer; look at the status' } as const;
+
+export const ENDPOINTS: readonly Endpoint[] = [
+  {
+    method: 'GET',
+    path: '/v1/active',
+    changes: false,
+    summary: 'Which uplink is active, since when and why',
+    description: 'With `wait` the answer is held back until something changes: the generation is another than `generation`, or the ETag another than the one in `If-None-Match`. '
+      + 'Give one of them, else it waits for the next change from now on. The ETag begins with the boot of the daemon: a client that remembers it hears of a restart at once. '
+      + 'It covers the whole document, the generation only the active uplinks.',
+    query: activeQuery,
+    answer: activeAnswer,
+    others: { 304: 'nothing is new to the ETag in `If-None-Match`', 503: 'too many requests are waiting already' },
+    example: '"http://localhost/v1/active?wait=30s&generation=7"',
+    handle: getActive,
+  },
+  {
+    method: 'GET',
+    path: '/v1/status',
+    changes: false,
+    summary: 'Everything, one document',
+    description: 'The answer of `/v1/active` and, beside it, every uplink and target, the kernel and the daemon itself.',
+    query: noQuery,
+    answer: statusAnswer,
+    others: {},
+    example: 'http://localhost/v1/status',
+    handle: (desk) => statusDocument(desk),
+  },
+  {
+    method: 'GET',
+    path: '/v1/uplinks',
+    changes: false,
+    summary: 'Every uplink',
+    description: 'The part `uplinks` of the status.',
+    query: noQuery,
+    answer: uplinksAnswer,
+    others: {},
+    example: 'http://localhost/v1/uplinks',
+    handle: getUplinks,
+  },
+  {
+    method: 'GET',
+    path: '/v1/uplinks/:name',
+    changes: false,
+    summary: 'One uplink',
+    description: 'One of the parts of `/v1/uplinks`.',
+    params: nameParameter,
+    query: noQuery,
+    answer: uplinkAnswer,
+    others: { 404: 'there is no such uplink; the problem lists those that are' },
+    example: 'http://localhost/v1/uplinks/fibre',
+    handle: getUplink,
+  },
+  {
+    method: 'PUT',
+    path: '/v1/override',
+    changes: true,
+    summary: 'Choose the uplink',
+    description: `${CHANGED} An override that stands already is replaced. New flows take the chosen uplink; running flows stay where they are.`,
+    query: noQuery,
+    body: overrideRequest,
+    answer: statusAnswer,
+    others: { ...REFUSALS, 422: 'the body is not what this call takes, or names an uplink that does not exist' },
+    example: '-X PUT -H "content-type: application/json" -d \'{"uplink":"cable","for":"2h","reason":"fibre works","confirm":"60s"}\' http://localhost/v1/override',
+    handle: putOverride,
+  },
+  {
+    method: 'DELETE',
+    path: '/v1/override',
+    changes: true,
+    summary: 'Back to the automatic choice',
+    description: `${CHANGED} Without an override nothing happens, and that is not an error.`,
+    query: noQuery,
+    answer: statusAnswer,
+    others: REFUSALS,
+    example: '-X DELETE http://localhost/v1/override',
+    handle: (desk, request) => changed(desk, desk.ask.clear(request.by)),
+  },
+  {
+    method: 'POST',
+    path: '/v1/override/confirm',
+    changes: true,
+    summary: 'Keep the override that waits for a confirmation',
+    description: `${CHANGED} Refused where nothing waits for it.`,
+    query: noQuery,
+    answer: statusAnswer,
+    others: REFUSALS,
+    example: '-X POST http://localhost/v1/override/confirm',
+    handle: (desk, request) => changed(desk, desk.ask.confirm(request.by)),
+  },
+  {
+    method: 'GET',
+    path: '/metrics',
+    changes: false,
+    summary: 'Metrics for Prometheus',
+    description: 'Exposition format 0.0.4. Every name begins with `uplinkd_`.',
+    query: noQuery,
+    answer: 'text/plain',
+    others: {},
+    example: 'http://localhost/metrics',
+    handle: (desk) => document(metricsText(desk.board.get(), desk.identity, desk.calendar()), { 'content-type': METRICS_TYPE }),
+  },
+  {
+    method: 'GET',
+    path: '/healthz',
+    changes: false,
+    summary: 'Whether the daemon is alive',
+    description: 'Answers as long as the loop turns.',
+    query: noQuery,
+    answer: aliveAnswer,
+    others: {},
+    example: 'http://localhost/healthz',
+    handle: () => document({ status: 'ok' }),
+  },
+  {
+    method: 'GET',
+    path: '/readyz',
+    changes: false,
+    summary: 'Whether the first decision is in force',
+    description: 'Says nothing about the uplinks: a router with no uplink left is ready too.',
+    query: noQuery,
+    answer: readyAnswer,
+    others: { 503: 'the first decision has not been applied to the kernel yet' },
+    example: 'http://localhost/readyz',
+    handle: getReady,
+  },
+  {
+    method: 'GET',
+    path: '/openapi.json',
+    changes: false,
+    summary: 'This API as OpenAPI 3.1',
+    description: 'Made of the same schemas that validate requests and write answers.',
+    query: noQuery,
+    answer: 'application/json',
+    others: {},
+    example: 'http://localhost/openapi.json',
+    handle: (desk) => document(JSON.stringify(desk.openapi), { 'content-type': 'application/json; charset=utf-8' }),
+  },
+];
+
+function getUplinks(desk: Desk): Answer {
+  const show = desk.calendar();
+  return document({ uplinks: desk.board.get().uplinks.map((uplink) => wireUplink(uplink, show)) });
+}
+
+function getUplink(desk: Desk, request: Request): Answer {
+  const name = request.params['name'] ?? '';
+  const { uplinks } = desk.board.get();
+  const found = uplinks.find((uplink) => uplink.uplink === name);
+  if (found !== undefined) return document(wireUplink(found, desk.calendar()));
+  const names = uplinks.map((uplink) => uplink.uplink);
+  return problem('no-such-uplink', `There is no uplink ${quoted(name)}. ${namesText(names)}`, { uplinks: names });
+}
+
+function getReady(desk: Desk): Answer {
+  if (desk.board.get().controller.ready) return document({ ready: true });
+  const detail = 'The first decision has not been applied to the kernel and read back yet. Ask again in a second; /v1/status tells what is missing.';
+  return problem('not-ready', detail, {}, { 'retry-after': '1' });
+}
+
+function putOverride(desk: Desk, request: Request): Answer | Promise<Answer> {
+  const body = request.body as OverrideRequest;
+  const names = desk.board.get().uplinks.map((uplink) => uplink.uplink);
+  if (!names.includes(body.uplink)) return problem('unknown-uplink', `There is no uplink ${quoted(body.uplink)}. ${namesText(names)}`, { uplinks: names });
+  const forMs = body.for === undefined ? undefined : durationMs(body.for);
+  const confirmMs = body.confirm === undefined ? undefined : durationMs(body.confirm);
+  const errors: { pointer: string; detail: string }[] = [];
+  if (forMs !== undefined && !within(forMs, FOR_BOUNDS_MS)) errors.push({ pointer: '/for', detail: `"for" is ${body.for}; it must be 1s to 30d` });
+  if (confirmMs !== undefined && !within(confirmMs, CONFIRM_BOUNDS_MS)) errors.push({ pointer: '/confirm', detail: `"confirm" is ${body.confirm}; it must be 5s to 1h` });
+  if (errors.length > 0) return problem('invalid-body', `${errors.map((error) => error.detail).join('; ')}.`, { errors });
+  return changed(desk, desk.ask.override({ uplink: body.uplink, forMs, reason: body.reason ?? '', ifDead: body.ifDead ?? 'fall-through', confirmMs, by: request.by }));
+}
+
+/** Waits for the daemon's word and answers with what stands then. */
+async function changed(desk: Desk, asked: Promise<{ readonly error: string }>): Promise<Answer> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), desk.askTimeoutMs);
+  });
+  const outcome = await Promise.race([asked, late]).finally(() => clearTimeout(timer));
+  if (outcome === undefined) {
+    return problem('no-answer', `The daemon gave no answer within ${desk.askTimeoutMs} ms. The change may or may not be in force: look at /v1/status before you ask again.`);
+  }
+  return outcome.error === '' ? statusDocument(desk) : problem('refused', outcome.error);
+}
+
+function statusDocument(desk: Desk): Answer {
+  return document(wireStatus(desk.board.get(), desk.identity, desk.calendar()));
+}
+
+function within(ms: number, bounds: { readonly least: number; readonly most: number }): boolean {
+  return ms >= bounds.least && ms <= bounds.most;
+}
+
+function namesText(names: readonly string[]): string {
+  return names.length === 0 ? 'The config has none.' : `The uplinks are: ${names.join(', ')}.`;
+}

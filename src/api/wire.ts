@@ -1,0 +1,160 @@
+/**
+ * From the model to the JSON of the API and back: the only place where both are known.
+ *
+ * Instants are monotonic; people read wall time. An instant is shown as
+ *     wall(instant) = instant + (wall now - monotonic now)
+ * with the offset in the brackets sampled at each answer. A wall clock that is set right (NTP after boot) therefore moves all
+ * the times shown, old events too, and their distances stay true. The offset is kept while it wanders by less than
+ * HELD_MS, so that an unchanged event reads the same in every answer (its ETag depends on it).
+ */
+import type { ActiveUplink, Instant, Override, Status, TargetStatus, UplinkStatus } from '../model.js';
+import { DURATION_PATTERN, type ActiveAnswer, type StatusAnswer, type UplinkAnswer } from './schemas.js';
+
+export interface Clock {
+  /** Monotonic. */
+  now(): Instant;
+  /** Milliseconds since 1970, as Date.now(). */
+  wallMs(): number;
+}
+
+export interface Identity {
+  readonly version: string;
+  /** Another one at each start of the daemon; letters, digits and hyphens. */
+  readonly boot: string;
+}
+
+/** RFC 3339, UTC, milliseconds. */
+export type ShowTime = (instant: Instant) => string;
+
+const HELD_MS = 100;
+/** In the order of DURATION_PATTERN: d h m s ms. */
+const UNITS_MS = [86_400_000, 3_600_000, 60_000, 1_000, 1] as const;
+
+/** @returns a function that samples the clock and gives the converter for one answer */
+export function openCalendar(clock: Clock): () => ShowTime {
+  let heldMs = Number.NaN;
+  return () => {
+    const offsetMs = clock.wallMs() - clock.now();
+    if (!(Math.abs(offsetMs - heldMs) < HELD_MS)) heldMs = offsetMs;
+    const sampledMs = heldMs;
+    return (instant) => new Date(instant + sampledMs).toISOString();
+  };
+}
+
+export function wireActive(status: Status, show: ShowTime): ActiveAnswer {
+  return {
+    generation: status.decision.generation,
+    active: status.active.map(wireActiveUplink),
+    since: show(status.decision.since),
+    because: status.decision.because,
+    override: wireOverride(status.override, show),
+  };
+}
+
+export function wireStatus(status: Status, identity: Identity, show: ShowTime): StatusAnswer {
+  const { kernel, host, controller } = status;
+  return {
+    at: show(status.at),
+    ...wireActive(status, show),
+    rule: status.decision.rule,
+    uplinks: status.uplinks.map((uplink) => wireUplink(uplink, show)),
+    kernel: {
+      inSync: kernel.inSync,
+      lastReadAt: orNull(kernel.lastReadAt, show),
+      failures: kernel.failures,
+      repairs: kernel.repairs,
+      applied: kernel.applied,
+    },
+    host: host === undefined ? null : { natBackend: host.natBackend, natInSync: host.natInSync, sysctlsInSync: host.sysctlsInSync, problems: host.problems },
+    controller: {
+      version: identity.version,
+      boot: identity.boot,
+      startedAt: show(controller.startedAt),
+      ready: controller.ready,
+      worstLatenessMs: rounded(controller.worstLatenessMs),
+      steps: controller.steps,
+    },
+  };
+}
+
+export function wireUplink(uplink: UplinkStatus, show: ShowTime): UplinkAnswer {
+  return {
+    name: uplink.uplink,
+    state: uplink.state,
+    since: show(uplink.since),
+    because: uplink.because,
+    domain: uplink.domain,
+    active: uplink.active,
+    rank: uplink.rank ?? null,
+    interface: uplink.interface,
+    ifindex: uplink.ifindex ?? null,
+    addresses: uplink.addresses,
+    gateway: wireGateway(uplink.gateway),
+    carrier: uplink.carrier,
+    priority: uplink.priority,
+    weight: uplink.weight,
+    metered: uplink.metered,
+    severed: uplink.severed,
+    inDoubt: uplink.inDoubt,
+    holdUntil: orNull(uplink.holdUntil, show),
+    mark: `0x${uplink.mark.toString(16)}`,
+    table: uplink.table,
+    suspicions: uplink.suspicions,
+    downs: uplink.downs,
+    targets: uplink.targets.map((target) => wireTarget(target, show)),
+  };
+}
+
+/** `90s` → 90000, `1h30m` → 5400000. @returns undefined for anything that is no duration */
+export function durationMs(text: string): number | undefined {
+  const parts = new RegExp(DURATION_PATTERN).exec(text);
+  if (parts === null) return undefined;
+  return Math.round(UNITS_MS.reduce((sumMs, unitMs, i) => sumMs + Number(parts[i + 1] ?? 0) * unitMs, 0));
+}
+
+function wireActiveUplink(active: ActiveUplink): ActiveAnswer['active'][number] {
+  return { name: active.name, interface: active.interface, gateway: wireGateway(active.gateway), family: active.family, weight: active.weight };
+}
+
+function wireOverride(override: Override | undefined, show: ShowTime): ActiveAnswer['override'] {
+  if (override === undefined) return null;
+  return {
+    uplink: override.uplink,
+    until: orNull(override.until, show),
+    confirmBy: orNull(override.confirmBy, show),
+    reason: override.reason,
+    by: override.by,
+    since: show(override.since),
+    ifDead: override.ifDead,
+  };
+}
+
+function wireTarget(target: TargetStatus, show: ShowTime): UplinkAnswer['targets'][number] {
+  return {
+    target: target.target,
+    kind: target.kind,
+    address: target.address === '' ? null : target.address,
+    answering: target.answering,
+    rttMs: orNull(target.rttMs, rounded),
+    jitterMs: orNull(target.jitterMs, rounded),
+    lossPercent: orNull(target.lossPercent, rounded),
+    timeoutMs: rounded(target.timeoutMs),
+    lastReplyAt: orNull(target.lastReplyAt, show),
+    lastError: target.lastError,
+    sent: target.sent,
+    received: target.received,
+  };
+}
+
+function wireGateway(gateway: string): string | null {
+  return gateway === '' ? null : gateway;
+}
+
+function orNull<T, R>(value: T | undefined, show: (value: T) => R): R | null {
+  return value === undefined ? null : show(value);
+}
+
+/** Microseconds are the last digit that means something. */
+function rounded(ms: number): number {
+  return Math.round(ms * 1000) / 1000;
+}

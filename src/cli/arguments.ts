@@ -1,0 +1,178 @@
+/**
+ * The command line of uplinkctl: verbs as a table, options as node:util parseArgs knows them. Pure: what is wrong is data.
+ * Only what can be known without the daemon is judged here; whether an uplink exists, or a duration is too long, the daemon says.
+ */
+import { parseArgs } from 'node:util';
+import { plain } from './answers.js';
+
+export const DEFAULT_SOCKET = '/run/uplinkd/uplinkd.sock';
+
+export type VerbName = 'status' | 'active' | 'switch-uplink' | 'confirm' | 'auto' | 'check';
+
+export interface Invocation {
+  readonly verb: VerbName;
+  /** switch-uplink NAME. */
+  readonly uplink: string;
+  readonly json: boolean;
+  readonly where: { readonly socketPath: string } | { readonly url: URL; readonly tokenFile: string };
+  /** Of switch-uplink, as typed; undefined = not given. */
+  readonly for: string | undefined;
+  readonly reason: string | undefined;
+  readonly ifDead: string | undefined;
+  readonly confirm: string | undefined;
+}
+
+export type Parsed =
+  | { readonly what: 'run'; readonly invocation: Invocation }
+  | { readonly what: 'help'; readonly verb: VerbName | undefined }
+  | { readonly what: 'version' }
+  /** `verb` as far as it was understood. */
+  | { readonly what: 'wrong'; readonly why: string; readonly verb: VerbName | undefined };
+
+interface Verb {
+  readonly operands: readonly string[];
+  readonly options: readonly (keyof typeof SWITCH_OPTIONS)[];
+  readonly summary: string;
+  readonly help: string;
+}
+
+const SWITCH_OPTIONS = {
+  for: { type: 'string' },
+  reason: { type: 'string' },
+  'if-dead': { type: 'string' },
+  confirm: { type: 'string' },
+} as const;
+
+const OPTIONS = {
+  json: { type: 'boolean' },
+  socket: { type: 'string' },
+  url: { type: 'string' },
+  'token-file': { type: 'string' },
+  help: { type: 'boolean', short: 'h' },
+  version: { type: 'boolean' },
+  ...SWITCH_OPTIONS,
+} as const;
+
+export const VERBS: Readonly<Record<VerbName, Verb>> = {
+  status: {
+    operands: [],
+    options: [],
+    summary: 'everything: the active uplink and why, every uplink and its targets, the kernel',
+    help: 'Prints which uplink is active, since when and why, an override if there is one, and a table of all uplinks and of\nwhat is asked through them. Lines that need attention begin with "!".',
+  },
+  active: {
+    operands: [],
+    options: [],
+    summary: 'which uplink carries new flows, since when and why',
+    help: 'Prints the active uplink; several lines where several share the load; "none" when nothing is left.',
+  },
+  'switch-uplink': {
+    operands: ['NAME'],
+    options: ['for', 'reason', 'if-dead', 'confirm'],
+    summary: 'choose the uplink, until it is dropped (auto) or its time is over',
+    help: 'New flows take uplink NAME as soon as the command returns: the kernel was read back. Running flows stay where they are.\n\n'
+      + '  --for DURATION     drop the choice after so long (90s, 30m, 2h; 1s to 30d); without it: until "uplinkctl auto"\n'
+      + '  --reason TEXT      one line for those who come later, at most 200 characters\n'
+      + '  --if-dead RULE     when NAME dies: fall-through (default) lets the automatic choice rule meanwhile,\n'
+      + '                     obey stays on it whatever comes\n'
+      + '  --confirm DURATION drop the choice after so long (5s to 1h) unless "uplinkctl confirm" came before: for a change\n'
+      + '                     that may cut you off',
+  },
+  confirm: { operands: [], options: [], summary: 'keep the choice made with switch-uplink --confirm', help: 'Without it the choice is dropped when its time is over.' },
+  auto: { operands: [], options: [], summary: 'drop the choice made with switch-uplink', help: 'The automatic choice by priority and health rules again. Without a choice nothing happens.' },
+  check: {
+    operands: [],
+    options: [],
+    summary: 'one line and an exit code for Nagios, Icinga and their kin',
+    help: 'Follows the convention of the monitoring plugins:\n\n'
+      + '  0 OK        an uplink of the best priority is active\n'
+      + '  1 WARNING   running on a backup, or an override is set\n'
+      + '  2 CRITICAL  no uplink is left\n'
+      + '  3 UNKNOWN   uplinkd cannot be reached, or is not ready\n\n'
+      + 'Performance data: round trip time and loss per uplink, and how many uplinks are active and up.',
+  },
+};
+
+/** Part of the public face, and not built yet. */
+const LATER = ['drain', 'disable', 'enable', 'why', 'events', 'what-if', 'plan', 'probe', 'reload', 'log-level', 'monitor', 'doctor', 'init', 'report'];
+
+export function parseCommandLine(args: readonly string[]): Parsed {
+  const first = args.find((arg) => !arg.startsWith('-'));
+  const named = verbOf(args);
+  if (named === undefined && first !== undefined && args.some((arg) => LATER.includes(arg))) return wrong(`"${plain(first)}" is not in this version. There is: ${Object.keys(VERBS).join(', ')}`, undefined);
+  const read = readOptions(args);
+  if ('why' in read) return wrong(read.why, named);
+  const { values, positionals } = read;
+  const [verbText, ...operands] = positionals;
+  const verb = verbText !== undefined && isVerb(verbText) ? verbText : undefined;
+  if (values.version === true) return { what: 'version' };
+  if (values.help === true || verbText === 'help') return { what: 'help', verb: verb ?? operands.find(isVerb) };
+  if (verbText === undefined) return wrong('say what to do', undefined);
+  if (verb === undefined) return wrong(`there is no command "${plain(verbText)}"`, undefined);
+  const why = misfit(verb, operands, values);
+  if (why !== undefined) return wrong(why, verb);
+  const where = whereOf(values);
+  if ('why' in where) return wrong(where.why, verb);
+  return {
+    what: 'run',
+    invocation: { verb, uplink: operands[0] ?? '', json: values.json === true, where, for: values.for, reason: values.reason, ifDead: values['if-dead'], confirm: values.confirm },
+  };
+}
+
+type Values = ReturnType<typeof parseArgs<{ options: typeof OPTIONS; allowPositionals: true }>>['values'];
+
+function readOptions(args: readonly string[]): { readonly values: Values; readonly positionals: readonly string[] } | { readonly why: string } {
+  try {
+    return parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true, strict: true });
+  } catch (error) {
+    if (error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS')) return { why: plain(error.message.split('. ')[0]?.split('\n')[0] ?? error.message) };
+    throw error;
+  }
+}
+
+/** What does not fit the verb, in words. */
+function misfit(verb: VerbName, operands: readonly string[], values: Values): string | undefined {
+  const wanted = VERBS[verb].operands;
+  if (operands.length < wanted.length) return `${verb} needs ${wanted.slice(operands.length).join(' ')}`;
+  if (operands.length > wanted.length) return `${verb} takes ${wanted.length === 0 ? 'no arguments' : `only ${wanted.join(' ')}`}; "${plain(operands[wanted.length] ?? '')}" is too much`;
+  if (wanted.length > 0 && operands.includes('')) return `${wanted.join(' ')} is empty`;
+  for (const option of Object.keys(SWITCH_OPTIONS) as (keyof typeof SWITCH_OPTIONS)[]) {
+    const value = values[option];
+    if (value === undefined) continue;
+    if (!VERBS[verb].options.includes(option)) return `${verb} does not take --${option}`;
+    if ((option === 'for' || option === 'confirm') && !isDuration(value)) return `--${option} "${plain(value)}" is not a duration such as 90s, 30m or 2h`;
+    if (option === 'if-dead' && value !== 'fall-through' && value !== 'obey') return `--if-dead "${plain(value)}" is neither fall-through nor obey`;
+  }
+  return undefined;
+}
+
+function whereOf(values: Values): Invocation['where'] | { readonly why: string } {
+  const tokenFile = values['token-file'] ?? '';
+  if (values.url === undefined) {
+    if (tokenFile !== '') return { why: '--token-file goes with --url; the unix socket needs no token' };
+    if (values.socket === '') return { why: '--socket is empty' };
+    return { socketPath: values.socket ?? DEFAULT_SOCKET };
+  }
+  if (values.socket !== undefined) return { why: 'give --socket or --url, not both' };
+  const url = URL.canParse(values.url) ? new URL(values.url) : undefined;
+  if (url === undefined || !['http:', 'https:'].includes(url.protocol)) return { why: `--url "${plain(values.url)}" is not a URL such as http://127.0.0.1:9474` };
+  return { url, tokenFile };
+}
+
+/** The verb in a command line whose options may be wrong. */
+function verbOf(args: readonly string[]): VerbName | undefined {
+  return args.find(isVerb);
+}
+
+function isVerb(text: string): text is VerbName {
+  return Object.hasOwn(VERBS, text);
+}
+
+/** Whether it looks like one; the bounds are the daemon's. */
+function isDuration(text: string): boolean {
+  return /^(?=.)([0-9.]+d)?([0-9.]+h)?([0-9.]+m)?([0-9.]+s)?([0-9]+ms)?$/.test(text);
+}
+
+function wrong(why: string, verb: VerbName | undefined): Parsed {
+  return { what: 'wrong', why, verb };
+}

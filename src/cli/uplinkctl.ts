@@ -1,0 +1,167 @@
+#!/usr/bin/env node
+/**
+ * uplinkctl: the operator's command. Reads its arguments, asks the REST API once, prints the answer, and exits with
+ *
+ *   0 done   1 the daemon refused, with its reason   2 wrong usage   3 the daemon cannot be reached
+ *
+ * (`check` has the codes of the monitoring plugins instead, for its own mistakes too: 3.)
+ * The answer goes to stdout, complaints to stderr. --json prints what the API answered and nothing else.
+ */
+import { readFileSync } from 'node:fs';
+import { parseCommandLine, DEFAULT_SOCKET, VERBS, type Invocation, type VerbName } from './arguments.js';
+import { readActive, readProblem, readStatus } from './answers.js';
+import { checkStatus, checkUnknown } from './check.js';
+import { callApi, type Call, type Reply, type Where } from './client.js';
+import { paintFor, showActive, showOutcome, showStatus } from './show.js';
+
+const EXIT = { done: 0, refused: 1, usage: 2, unreachable: 3 } as const;
+/** A monitoring system gives up after 10 s; the daemon itself answers an order within 10 s. */
+const TIMEOUT_MS = { check: 8_000, others: 15_000 } as const;
+
+interface Outcome {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  // The reader (head, less) has left: nobody misses the rest.
+  if (error.code !== 'EPIPE') throw error;
+});
+const { code, out, err } = await main(process.argv.slice(2));
+process.stderr.write(err);
+process.stdout.write(out);
+process.exitCode = code;
+
+async function main(args: readonly string[]): Promise<Outcome> {
+  const parsed = parseCommandLine(args);
+  switch (parsed.what) {
+    case 'help':
+      return { code: EXIT.done, out: helpText(parsed.verb), err: '' };
+    case 'version':
+      return { code: EXIT.done, out: `uplinkctl ${ownVersion()}\n`, err: '' };
+    case 'wrong':
+      return wrongUsage(parsed.why, parsed.verb);
+    case 'run': {
+      const where = withToken(parsed.invocation.where);
+      if ('why' in where) return wrongUsage(where.why, parsed.invocation.verb);
+      return report(parsed.invocation, await callApi(where, callOf(parsed.invocation)));
+    }
+  }
+}
+
+function callOf(invocation: Invocation): Call {
+  const timeoutMs = invocation.verb === 'check' ? TIMEOUT_MS.check : TIMEOUT_MS.others;
+  switch (invocation.verb) {
+    case 'status':
+    case 'check':
+      return { method: 'GET', path: '/v1/status', timeoutMs };
+    case 'active':
+      return { method: 'GET', path: '/v1/active', timeoutMs };
+    case 'confirm':
+      return { method: 'POST', path: '/v1/override/confirm', timeoutMs };
+    case 'auto':
+      return { method: 'DELETE', path: '/v1/override', timeoutMs };
+    case 'switch-uplink': {
+      const { uplink, reason, ifDead, confirm } = invocation;
+      return { method: 'PUT', path: '/v1/override', body: { uplink, for: invocation.for, reason, ifDead, confirm }, timeoutMs };
+    }
+  }
+}
+
+function report(invocation: Invocation, reply: Reply): Outcome {
+  const { verb } = invocation;
+  if (!reply.reached) return verb === 'check' ? checked(checkUnknown(reply.why), '') : { code: EXIT.unreachable, out: '', err: `uplinkctl: ${reply.why}\n` };
+  const json = invocation.json ? exactly(reply.text) : '';
+  if (reply.status !== 200) {
+    const reason = readProblem(reply.json) ?? `status ${reply.status} without a reason`;
+    return verb === 'check' ? checked(checkUnknown(`uplinkd refused: ${reason}`), json) : { code: EXIT.refused, out: json, err: `uplinkctl: refused: ${reason}\n` };
+  }
+  const shown = show(verb, reply.json, reply.dateMs);
+  if (shown === undefined) {
+    const why = 'what answered is not uplinkd, or of another kind: the answer has not the parts it should have';
+    return verb === 'check' ? checked(checkUnknown(why), json) : { code: EXIT.unreachable, out: json, err: `uplinkctl: ${why}\n` };
+  }
+  return json === '' ? shown : { ...shown, out: json };
+}
+
+function show(verb: VerbName, answer: unknown, dateMs: number): Outcome | undefined {
+  if (verb === 'active') {
+    const active = readActive(answer);
+    return active && done(showActive(active, Number.isNaN(dateMs) ? Date.now() : dateMs));
+  }
+  const status = readStatus(answer);
+  if (status === undefined) return undefined;
+  switch (verb) {
+    case 'check':
+      return checked(checkStatus(status), '');
+    case 'status':
+      return done(showStatus(status, paintFor(wantsColours())));
+    case 'switch-uplink':
+    case 'confirm':
+    case 'auto':
+      return done(showOutcome(status));
+  }
+}
+
+function done(out: string): Outcome {
+  return { code: EXIT.done, out, err: '' };
+}
+
+function checked(result: ReturnType<typeof checkUnknown>, json: string): Outcome {
+  return { code: result.code, out: json === '' ? result.line : json, err: '' };
+}
+
+/** The bytes of the API; on a terminal without the few control characters that JSON lets pass, written as JSON's own escapes. */
+function exactly(text: string): string {
+  if (process.stdout.isTTY !== true) return text;
+  const escaped = text.replace(/[\u007f-\u009f]|[\p{Cf}\p{Zl}\p{Zp}]/gu, (character) => [...Array(character.length).keys()].map((i) => `\\u${character.charCodeAt(i).toString(16).padStart(4, '0')}`).join(''));
+  return `${escaped}\n`;
+}
+
+function wantsColours(): boolean {
+  return process.stdout.isTTY === true && (process.env['NO_COLOR'] ?? '') === '' && process.env['TERM'] !== 'dumb';
+}
+
+function wrongUsage(why: string, verb: VerbName | undefined): Outcome {
+  if (verb === 'check') return checked(checkUnknown(`wrong usage: ${why}`), '');
+  return { code: EXIT.usage, out: '', err: `uplinkctl: ${why}\n${usageLine(verb)}Try: uplinkctl ${verb === undefined ? '' : `${verb} `}--help\n` };
+}
+
+function withToken(where: Invocation['where']): Where | { readonly why: string } {
+  if ('socketPath' in where) return where;
+  if (where.tokenFile === '') return { url: where.url, token: '' };
+  try {
+    const token = readFileSync(where.tokenFile, 'utf8').trim();
+    if (!/^[\x21-\x7e]+$/.test(token)) return { why: `${where.tokenFile} must hold one token and nothing else` };
+    return { url: where.url, token };
+  } catch (error) {
+    return { why: `cannot read the token: ${error instanceof Error ? error.message : String(error)}` };
+  }
+}
+
+function ownVersion(): string {
+  const own: unknown = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'));
+  return typeof own === 'object' && own !== null && 'version' in own ? String(own.version) : 'unknown';
+}
+
+function usageLine(verb: VerbName | undefined): string {
+  if (verb === undefined) return 'Usage: uplinkctl COMMAND [OPTION...]\n';
+  return `Usage: ${['uplinkctl', verb, ...VERBS[verb].operands].join(' ')} [OPTION...]\n`;
+}
+
+function helpText(verb: VerbName | undefined): string {
+  const common = `Options of every command:
+  --json             print exactly what the REST API answers
+  --socket PATH      unix socket of the daemon (default ${DEFAULT_SOCKET})
+  --url URL          ask over TCP instead, such as http://127.0.0.1:9474; loopback without a token may only read
+  --token-file FILE  token for --url
+  -h, --help         this text; after a command: its own
+  --version
+
+Exit codes: 0 done, 1 the daemon refused (with its reason), 2 wrong usage, 3 the daemon cannot be reached.
+`;
+  if (verb !== undefined) return `${usageLine(verb)}\n${VERBS[verb].help}\n\n${verb === 'check' ? common.slice(0, common.indexOf('\nExit codes')) : common}`;
+  const commands = Object.entries(VERBS).map(([name, { operands, summary }]) => `  ${[name, ...operands].join(' ').padEnd(20)} ${summary}\n`);
+  return `${usageLine(undefined)}\nAsks uplinkd, the multi-WAN failover daemon, and tells it what to do.\n\nCommands:\n${commands.join('')}\n${common}\nSee uplinkctl(1).\n`;
+}

@@ -1,0 +1,115 @@
+/**
+ * The kinds of field that a schema is made of, and the TypeScript type of what each yields.
+ *
+ * A schema is data: a `section` has keys, a `named` map has one section per name the operator invents, a `list` has
+ * items, everything else is one value. `SettingsOf<typeof SCHEMA>` is what a valid file yields: every key optional,
+ * durations in ms, nothing defaulted yet (defaults come last, after profile, file and uplink have been laid over
+ * each other).
+ */
+import type { GatewayPolicy } from '../model.js';
+
+/** `live`: a reload puts a change in force. `restart`: only a new start of the daemon does. */
+export type Apply = 'live' | 'restart';
+
+/** The default is what the chosen `health.sensitivity` says. */
+export interface FromPreset {
+  readonly preset: 'intervalMs' | 'failures' | 'burst' | 'afterMs' | 'successes';
+}
+
+interface Described {
+  /** For the reference: one sentence or a few, without the key's own name. */
+  readonly about: string;
+  /** Other words that people know for it, from other tools: unknown keys of that name are pointed here. */
+  readonly alsoCalled?: readonly string[];
+}
+
+interface ValueField extends Described {
+  readonly apply: Apply;
+}
+
+export interface DurationField extends ValueField {
+  readonly type: 'duration';
+  readonly minMs: number;
+  readonly maxMs: number;
+  /** The word `auto` is a value too. */
+  readonly auto?: true;
+  readonly default: number | 'auto' | FromPreset;
+}
+
+export interface IntegerField extends ValueField {
+  readonly type: 'integer';
+  readonly min: number;
+  readonly max: number;
+  /** What is counted, where there is a unit. */
+  readonly unit?: string;
+  readonly default: number | FromPreset;
+}
+
+export interface FlagField extends ValueField {
+  readonly type: 'flag';
+  readonly default: boolean;
+}
+
+export interface ChoiceField extends ValueField {
+  readonly type: 'choice';
+  readonly of: readonly string[];
+  /** Values of the documented contract that this version cannot do. */
+  readonly later?: readonly string[];
+  readonly default: string;
+}
+
+/** One value with rules of its own (values.ts). `default` is written as in a file; where there is none, `about` says what absence means. */
+export interface SpecialField extends ValueField {
+  readonly type: 'profile' | 'interface' | 'gateway' | 'target' | 'listen' | 'mask';
+  readonly default?: string;
+  readonly required?: true;
+}
+
+export interface ListField extends ValueField {
+  readonly type: 'list';
+  readonly item: Field;
+  readonly least: number;
+  readonly most: number;
+  /** In words, as written in a file. */
+  readonly default: string;
+}
+
+export interface SectionField extends Described {
+  readonly type: 'section';
+  readonly keys: { readonly [key: string]: Field };
+  /** One key at a time: an item of a list that could hold several kinds. */
+  readonly one?: true;
+  /** The same keys as that section, for one uplink alone. */
+  readonly like?: string;
+  /** Keys of the documented contract that this version does not know, and what to do instead. */
+  readonly later?: { readonly [key: string]: string };
+}
+
+export interface NamedField extends Described {
+  readonly type: 'named';
+  readonly item: SectionField;
+  readonly most: number;
+  readonly required?: true;
+}
+
+export type LeafField = DurationField | IntegerField | FlagField | ChoiceField | SpecialField;
+export type Field = LeafField | ListField | SectionField | NamedField;
+
+export interface Listen {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** What a valid field yields. */
+export type SettingsOf<F> =
+  F extends { readonly type: 'duration'; readonly auto: true } ? number | 'auto'
+  : F extends { readonly type: 'duration' | 'integer' | 'mask' } ? number
+  : F extends { readonly type: 'flag' } ? boolean
+  : F extends { readonly type: 'choice'; readonly of: readonly (infer Choice)[] } ? Choice
+  : F extends { readonly type: 'gateway' } ? GatewayPolicy
+  : F extends { readonly type: 'listen' } ? Listen
+  : F extends { readonly type: 'profile' | 'interface' | 'target' } ? string
+  : F extends { readonly type: 'list'; readonly item: infer Item } ? readonly SettingsOf<Item>[]
+  : F extends { readonly type: 'section'; readonly keys: infer Keys } ? { readonly [K in keyof Keys]?: SettingsOf<Keys[K]> | undefined }
+  : F extends { readonly type: 'named'; readonly item: infer Item } ? ReadonlyMap<string, SettingsOf<Item>>
+  : never;

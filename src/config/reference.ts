@@ -1,0 +1,185 @@
+/**
+ * docs/config.md, made from the schema. A test holds the file against this text, and writes it when told to
+ * (UPDATE_DOCS=1 node --test dist/test/config/reference.test.js).
+ */
+import type { Field, FromPreset, LeafField, SectionField } from './fields.js';
+import { listed, shown } from './problem.js';
+import { PRESETS, type Preset, SCHEMA, type Sensitivity } from './schema.js';
+import { durationText } from './values.js';
+
+/** The whole page, Markdown. */
+export function referenceText(): string {
+  return `${[INTRODUCTION, keysText(), sensitivityText(), PROFILES, LATER_INTRODUCTION + laterText([], SCHEMA).join('\n')].join('\n\n')}\n`;
+}
+
+/** A config that shows most keys; a test loads it. */
+export const EXAMPLE = `uplinks:
+  fibre:
+    interface: eth0
+    gateway: 198.51.100.1        # auto (default): learnt; none: point-to-point
+    priority: 1                  # lower is preferred
+  cable:
+    interface: eth1
+    priority: 2
+  lte:
+    interface: wwan0
+    gateway: none
+    priority: 3
+    metered: true
+    probe: { interval: 10s }     # any key of probe, for this uplink alone
+    health: { sensitivity: calm }
+lan:
+  interfaces: [eth2]
+probe:
+  targets:
+    - icmp: gateway
+    - icmp: 1.1.1.1
+    - icmp: 9.9.9.9
+  quorum: 1
+health:
+  sensitivity: balanced
+failback: { hold: 1m }
+api: { listen: 127.0.0.1:9474 }
+`;
+
+const INTRODUCTION = `# Configuration
+
+<!-- Made from src/config/schema.ts. Change it there, then: UPDATE_DOCS=1 node --test dist/test/config/reference.test.js -->
+
+One YAML 1.2 file, by default \`/etc/uplinkd/uplinkd.yaml\`. \`uplinkd check --config FILE\` reports every problem at
+once, each with file, line and key, and exits with 78 if there is one; the daemon refuses to start on such a file, and a
+reload keeps the old config running. Unknown keys are problems. The least that works is a name and an interface:
+
+\`\`\`yaml
+uplinks:
+  fibre: { interface: eth0 }
+\`\`\`
+
+Most keys at once:
+
+\`\`\`yaml
+${EXAMPLE}\`\`\`
+
+Durations are written \`250ms\`, \`5s\`, \`1m30s\`, \`2h\`; a number without a unit is a problem, not a guess. Addresses are
+IPv4. A section with nothing in it (all its lines commented out) is as good as none. Anchors and aliases (\`&name\`,
+\`*name\`) work; tags and several documents in one file do not.`;
+
+const PROFILES = `## Profiles
+
+\`profile: NAME\` takes defaults from \`NAME.yaml\` in the folder of profiles. Each profile is a complete config that works
+by itself. What your file says wins, key by key:
+
+- Sections are merged, lists are replaced whole.
+- The devices of a profile are examples. As soon as your file has \`uplinks\`, those it names are all there are, and what
+  it says under \`lan\` is all the LAN. An uplink that has the name of an example takes from it the keys that you do not
+  write (\`lte: {}\` takes all of them).
+- \`health.sensitivity\` in your file puts aside the numbers of the profile that it stands for.
+- A profile cannot name another profile.`;
+
+const LATER_INTRODUCTION = `## Not in this version yet
+
+These keys are planned and reported as such when you write them:
+
+`;
+
+function keysText(): string {
+  const rows = rowsOf([], SCHEMA);
+  return `## Keys
+
+*Change* says what puts a changed value in force: \`live\`, a reload does; \`restart\`, a new start of the daemon.
+\`NAME\` is the name of an uplink.
+
+| Key | Takes | Default | Change | Meaning |
+| --- | --- | --- | --- | --- |
+${rows.join('\n')}`;
+}
+
+function rowsOf(path: readonly string[], section: SectionField): readonly string[] {
+  return Object.entries(section.keys).flatMap(([key, field]): readonly string[] => {
+    const below = [...path, key];
+    switch (field.type) {
+      case 'section':
+        if (field.like !== undefined) return [row(below, `any key of \`${field.like}\``, `as \`${field.like}\``, 'live', `For this uplink alone: what \`${field.like}\` says for all of them.`)];
+        return [row(below, 'keys', '', '', field.about), ...rowsOf(below, field)];
+      case 'named':
+        return [
+          row(below, `names, ${field.most} at most`, requiredText(field), '', field.about),
+          row([...below, 'NAME'], 'keys', '', '', field.item.about),
+          ...rowsOf([...below, 'NAME'], field.item),
+        ];
+      case 'list':
+        return [
+          row(below, `list of ${field.least} to ${field.most}${field.item.type === 'interface' ? ' interface names' : ''}`, shown(field.default), field.apply, field.about),
+          ...(field.item.type === 'section' ? rowsOf([...path, `${key}[]`], field.item) : []),
+        ];
+      default:
+        return [row(below, takes(field), defaultText(field), field.apply, field.about)];
+    }
+  });
+}
+
+function row(path: readonly string[], takes: string, standard: string, apply: string, about: string): string {
+  return `| \`${path.join('.')}\` | ${takes} | ${standard} | ${apply} | ${about} |`;
+}
+
+function takes(field: LeafField): string {
+  switch (field.type) {
+    case 'duration': return `${field.auto === true ? '`auto`, or ' : ''}${durationText(field.minMs)} to ${durationText(field.maxMs)}`;
+    case 'integer': return `${field.min} to ${field.max}${field.unit === undefined ? '' : ` ${field.unit}`}`;
+    case 'flag': return '`true`, `false`';
+    case 'choice': return field.of.map(shown).join(', ');
+    case 'profile': return 'name of a profile';
+    case 'interface': return 'interface name';
+    case 'gateway': return 'IPv4 address, `auto`, `none`';
+    case 'target': return '`gateway`, IPv4 address';
+    case 'listen': return 'ADDRESS:PORT';
+    case 'mask': return 'bit mask';
+  }
+}
+
+function defaultText(field: LeafField): string {
+  const standard = field.default;
+  if (standard === undefined) return requiredText(field);
+  if (typeof standard === 'object') return presetText(standard.preset);
+  return shown(field.type === 'duration' && typeof standard === 'number' ? durationText(standard) : String(standard));
+}
+
+function requiredText(field: Field): string {
+  return 'required' in field && field.required === true ? '**required**' : 'none';
+}
+
+function presetText(key: FromPreset['preset']): string {
+  const value = shown(presetValue(PRESETS.balanced, key));
+  return `${value}, see [sensitivity](#sensitivity)`;
+}
+
+function presetValue(preset: Preset, key: keyof Preset): string {
+  return key === 'intervalMs' || key === 'afterMs' ? durationText(preset[key]) : String(preset[key]);
+}
+
+function sensitivityText(): string {
+  const columns: readonly (readonly [string, keyof Preset])[] = [
+    ['probe.interval', 'intervalMs'], ['health.suspect.failures', 'failures'], ['health.suspect.burst', 'burst'],
+    ['health.down.after', 'afterMs'], ['health.up.successes', 'successes'],
+  ];
+  const names: readonly Sensitivity[] = ['fast', 'balanced', 'calm'];
+  return `## Sensitivity
+
+| \`health.sensitivity\` | ${columns.map(([key]) => `\`${key}\``).join(' | ')} |
+| --- | ${columns.map(() => '---').join(' | ')} |
+${names.map((name) => `| \`${name}\` | ${columns.map(([, key]) => presetValue(PRESETS[name], key)).join(' | ')} |`).join('\n')}
+
+A number that is written, for all uplinks or for one, wins over the word. What is written for one uplink wins over what is
+written for all of them. \`fast\` with three targets sends ten probes a second through each uplink; more targets send more.`;
+}
+
+function laterText(path: readonly string[], section: SectionField): readonly string[] {
+  const own = Object.entries(section.later ?? {}).map(([key, advice]) => `- \`${[...path, key].join('.')}\`: ${advice}`);
+  return [...own, ...Object.entries(section.keys).flatMap(([key, field]): readonly string[] => {
+    const below = [...path, key];
+    if (field.type === 'section') return field.like === undefined ? laterText(below, field) : [];
+    if (field.type === 'named') return laterText([...below, 'NAME'], field.item);
+    if (field.type === 'list') return field.item.type === 'section' ? laterText([...path, `${key}[]`], field.item) : [];
+    return field.type === 'choice' && field.later !== undefined ? [`- \`${below.join('.')}\`: ${listed(field.later, 'and')}`] : [];
+  })];
+}

@@ -1,0 +1,259 @@
+/**
+ * Every key of the config file, once: what it takes, its bounds, its default, what it means, and whether a reload
+ * puts a change in force. Reading, checking, defaults and docs/config.md are all made from this table.
+ *
+ * The order is that of a file as people write it. Words of the documented contract that this version cannot do yet
+ * stand under `later`, so that who writes them is told so instead of being taken for a bad typist.
+ */
+import type { SectionField, SettingsOf } from './fields.js';
+
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+
+export type Sensitivity = 'fast' | 'balanced' | 'calm';
+
+/** What one word for the operator's temper stands for. A number that is written wins over it. */
+export interface Preset {
+  readonly intervalMs: number;
+  readonly failures: number;
+  readonly burst: number;
+  readonly afterMs: number;
+  readonly successes: number;
+}
+
+export const PRESETS: Readonly<Record<Sensitivity, Preset>> = {
+  // Three targets at 300 ms are ten probes a second: the most that a line should have to carry for its own good.
+  fast: { intervalMs: 300, failures: 1, burst: 3, afterMs: 300, successes: 5 },
+  balanced: { intervalMs: 1 * SECOND, failures: 1, burst: 3, afterMs: 2 * SECOND, successes: 5 },
+  calm: { intervalMs: 1 * SECOND, failures: 2, burst: 5, afterMs: 10 * SECOND, successes: 10 },
+};
+
+/** Two public resolvers of different operators, in different networks: one of them stuttering is not our fault. */
+export const DEFAULT_TARGETS: readonly string[] = ['gateway', '1.1.1.1', '9.9.9.9'];
+
+const PROBE = {
+  type: 'section',
+  about: 'What is asked through every uplink, bound to its device, and how often.',
+  keys: {
+    interval: {
+      type: 'duration', minMs: 50, maxMs: 1 * HOUR, default: { preset: 'intervalMs' }, apply: 'live',
+      about: 'Steady cadence, per target.',
+    },
+    timeout: {
+      type: 'duration', auto: true, minMs: 1, maxMs: 1 * MINUTE, default: 'auto', apply: 'live',
+      about: 'How long a reply may take. `auto` adapts to the measured round trip of each target (RFC 6298), within `timeoutMin` and `timeoutMax`.',
+    },
+    timeoutMin: {
+      type: 'duration', minMs: 1, maxMs: 1 * MINUTE, default: 20, apply: 'live',
+      about: 'The shortest timeout that `auto` may choose.',
+    },
+    timeoutMax: {
+      type: 'duration', minMs: 1, maxMs: 1 * MINUTE, default: 2 * SECOND, apply: 'live',
+      about: 'The longest timeout that `auto` may choose, and the one before the first reply has been measured.',
+    },
+    targets: {
+      type: 'list', least: 1, most: 16, default: '[{ icmp: gateway }, { icmp: 1.1.1.1 }, { icmp: 9.9.9.9 }]', apply: 'live',
+      alsoCalled: ['target', 'hosts', 'monitor', 'track_ip'],
+      about: 'Who is asked, one method each. A list replaces the default list whole. On a `gateway: none` line the gateway is left out of the common list.',
+      item: {
+        type: 'section', one: true, about: 'One thing to ask.',
+        keys: {
+          icmp: {
+            type: 'target', apply: 'live', alsoCalled: ['ping', 'host', 'address', 'ip'],
+            about: 'ICMP echo to `gateway` (the uplink\'s own) or to an IPv4 address. Names are not taken: looking them up could need the very line that failed.',
+          },
+        },
+        later: {
+          tcp: 'use `icmp: ADDRESS`', dns: 'use `icmp: ADDRESS`', http: 'use `icmp: ADDRESS`', exec: 'use `icmp: ADDRESS`',
+        },
+      },
+    },
+    quorum: {
+      type: 'integer', min: 1, max: 16, default: 1, unit: 'targets', apply: 'live', alsoCalled: ['reliability'],
+      about: 'How many of the targets beyond the gateway must answer for the uplink to count as alive.',
+    },
+  },
+} as const satisfies SectionField;
+
+const HEALTH = {
+  type: 'section',
+  about: 'What is made of the replies: suspicion moves new flows away at once, silence that lasts cuts the old flows over too.',
+  keys: {
+    sensitivity: {
+      type: 'choice', of: ['fast', 'balanced', 'calm'], default: 'balanced', apply: 'live',
+      about: 'One word for `probe.interval` and the numbers below. A number that is written wins over it.',
+    },
+    suspect: {
+      type: 'section', about: 'When new flows leave an uplink.',
+      keys: {
+        failures: {
+          type: 'integer', min: 1, max: 100, default: { preset: 'failures' }, unit: 'missed replies', apply: 'live',
+          about: 'So many missed replies in a row of one target start a burst of probes to all targets.',
+        },
+        burst: {
+          type: 'integer', min: 0, max: 20, default: { preset: 'burst' }, unit: 'probes', apply: 'live',
+          about: 'So many quick probes per target confirm the suspicion. 0 believes the missed reply as it is.',
+        },
+      },
+    },
+    down: {
+      type: 'section', about: 'When the old flows are cut over too.',
+      keys: {
+        after: {
+          type: 'duration', minMs: 20, maxMs: 1 * HOUR, default: { preset: 'afterMs' }, apply: 'live',
+          about: 'Silence of that length, counted from the first missed probe.',
+        },
+      },
+    },
+    up: {
+      type: 'section', about: 'When an uplink that was down is used again.',
+      keys: {
+        successes: {
+          type: 'integer', min: 1, max: 1000, default: { preset: 'successes' }, unit: 'replies', apply: 'live',
+          about: 'So many replies in a row.',
+        },
+      },
+    },
+  },
+  later: { quality: 'loss and latency are measured and shown, but do not decide', damping: 'the pause after a relapse grows by itself' },
+} as const satisfies SectionField;
+
+const UPLINK = {
+  type: 'section',
+  about: 'One line to the internet. The name is yours: a letter, then up to 31 letters, digits, `-` or `_`.',
+  keys: {
+    interface: {
+      type: 'interface', required: true, apply: 'live', alsoCalled: ['device', 'dev', 'iface', 'ifname', 'nic', 'port'],
+      about: 'The network device of this line.',
+    },
+    gateway: {
+      type: 'gateway', default: 'auto', apply: 'live', alsoCalled: ['gw', 'via', 'nexthop', 'router'],
+      about: 'The next hop: an IPv4 address; `auto` learns it from the default route that DHCP, PPP or another program puts into the kernel; `none` for a point-to-point line.',
+    },
+    priority: {
+      type: 'integer', min: 1, max: 1000, default: 1, apply: 'live', alsoCalled: ['metric', 'prio', 'rank', 'tier', 'preference'],
+      about: 'Lower is preferred. Uplinks of equal priority share the load by weight.',
+    },
+    weight: {
+      type: 'integer', min: 1, max: 256, default: 1, apply: 'live',
+      about: 'The share of the load among uplinks of equal priority.',
+    },
+    metered: {
+      type: 'flag', default: false, apply: 'live',
+      about: 'Traffic on this line costs money.',
+    },
+    masquerade: {
+      type: 'flag', default: true, apply: 'live', alsoCalled: ['nat', 'snat'],
+      about: 'Whether what leaves by this line takes the line\'s own address.',
+    },
+    probe: { ...PROBE, like: 'probe' },
+    health: { ...HEALTH, like: 'health' },
+  },
+  later: {
+    match: 'name the device with `interface`; a systemd .link file or a udev rule keeps the name from moving',
+    gateway6: 'IPv4 only so far',
+  },
+} as const satisfies SectionField;
+
+export const SCHEMA = {
+  type: 'section',
+  about: '',
+  keys: {
+    profile: {
+      type: 'profile', apply: 'live',
+      about: 'Defaults from `profiles/NAME.yaml`; what this file says wins.',
+    },
+    uplinks: {
+      type: 'named', most: 64, required: true, alsoCalled: ['wans', 'wan', 'links', 'isps', 'providers', 'interfaces', 'gateways'],
+      about: 'The lines to the internet, by name. Two or more make sense; one is allowed.',
+      item: UPLINK,
+    },
+    lan: {
+      type: 'section', about: 'Who is routed.',
+      keys: {
+        interfaces: {
+          type: 'list', item: { type: 'interface', apply: 'live', about: 'A device.' }, least: 0, most: 64, default: '[]', apply: 'live',
+          alsoCalled: ['interface', 'devices', 'device'],
+          about: 'Devices whose traffic is forwarded to the uplinks.',
+        },
+      },
+      later: { routed: 'whatever leaves an uplink is masqueraded; `masquerade: false` turns that off for a whole uplink' },
+    },
+    probe: PROBE,
+    health: HEALTH,
+    failover: {
+      type: 'section', about: 'How an uplink that fails is left.',
+      keys: {
+        mode: {
+          type: 'choice', of: ['automatic'], later: ['approve'], default: 'automatic', apply: 'live',
+          about: 'The daemon switches by itself.',
+        },
+      },
+    },
+    failback: {
+      type: 'section', about: 'How a better uplink is taken again. Running connections stay where they are, new ones follow.',
+      keys: {
+        mode: {
+          type: 'choice', of: ['automatic', 'manual'], default: 'automatic', apply: 'live',
+          about: '`manual`: a better uplink waits until an operator asks for it, or until the present one fails.',
+        },
+        hold: {
+          type: 'duration', minMs: 0, maxMs: 24 * HOUR, default: 30 * SECOND, apply: 'live', alsoCalled: ['delay', 'after', 'preempt_delay'],
+          about: 'So long a better uplink must have been up before it is taken again.',
+        },
+        flows: {
+          type: 'choice', of: ['keep'], later: ['move'], default: 'keep', apply: 'live',
+          about: 'Running connections stay on the uplink they began on until they end.',
+        },
+      },
+      later: { drainDeadline: 'running connections stay until they end' },
+    },
+    nat: {
+      type: 'section', about: 'How packets get the address of the line they leave by.',
+      keys: {
+        backend: {
+          type: 'choice', of: ['auto', 'iptables', 'nftables'], default: 'auto', apply: 'live',
+          about: '`auto` takes iptables where it is installed, else nftables. Either way our rules live in chains or a table of their own.',
+        },
+      },
+    },
+    forwarding: {
+      type: 'section', about: 'Turning the machine into a router.',
+      keys: {
+        firewall: {
+          type: 'choice', of: ['auto', 'on', 'off'], default: 'auto', apply: 'live',
+          about: 'Accept what the LAN sends out and the replies, drop what an uplink begins towards the LAN unless it is port-forwarded. `auto` is `off` where another firewall rules.',
+        },
+      },
+    },
+    stop: {
+      type: 'choice', of: ['keep', 'restore'], default: 'keep', apply: 'live',
+      about: 'What stopping the daemon leaves in the kernel: everything, so that traffic goes on, or what was there before.',
+    },
+    api: {
+      type: 'section', about: 'Where programs ask and order, beside the unix socket.',
+      keys: {
+        listen: {
+          type: 'listen', apply: 'restart', alsoCalled: ['address', 'bind', 'port'],
+          about: 'ADDRESS:PORT for TCP, on loopback only in this version. Absent: the unix socket only.',
+        },
+      },
+      later: { tokens: 'who may use the unix socket may operate, TCP on loopback reads' },
+    },
+    kernel: {
+      type: 'section', about: 'Keeping clear of other programs.',
+      keys: {
+        markMask: {
+          type: 'mask', default: '0x3f80', apply: 'restart', alsoCalled: ['fwmark', 'mark', 'mask'],
+          about: 'The bits of packet and connection marks that are ours: adjacent, at least 7 of 32. The default is clear of Tailscale (0xff0000), kube-proxy (0xc000) and Calico (0xffff0000).',
+        },
+      },
+    },
+  },
+} as const satisfies SectionField;
+
+export type Settings = SettingsOf<typeof SCHEMA>;
+export type UplinkSettings = SettingsOf<typeof UPLINK>;
+export type ProbeSettings = SettingsOf<typeof PROBE>;
+export type HealthSettings = SettingsOf<typeof HEALTH>;

@@ -1,0 +1,160 @@
+/**
+ * A tree held against the schema: settings of the right type, and every problem with its place.
+ *
+ * What is wrong yields no setting, so one slip does not make others up. Nothing is defaulted here.
+ */
+import type { Field, ListField, NamedField, SectionField, SpecialField } from './fields.js';
+import { listed, nearest, type Path, type Place, type Problem, problemAt, shown } from './problem.js';
+import { SCHEMA, type Settings } from './schema.js';
+import type { Entry, ListNode, MapNode, ScalarNode, TreeNode } from './tree.js';
+import { expected, readValue, uplinkNameWrong } from './values.js';
+
+export interface Validated {
+  readonly settings: Settings;
+  readonly problems: readonly Problem[];
+}
+
+/** @param whole false: the text is broken further down, so a missing key proves nothing */
+export function validate(root: MapNode, whole: boolean): Validated {
+  const reader: Reader = { problems: [], whole };
+  // The schema's type is the type of what it yields; fields.ts says how.
+  const settings = readSection(reader, SCHEMA, root, root.at, []) as Settings;
+  return { settings, problems: reader.problems };
+}
+
+interface Reader {
+  readonly problems: Problem[];
+  readonly whole: boolean;
+}
+
+function readField(reader: Reader, field: Field, node: TreeNode, at: Place, path: Path): unknown {
+  switch (field.type) {
+    case 'section': return readSection(reader, field, node, at, path);
+    case 'named': return readNamed(reader, field, node, at, path);
+    case 'list': return readList(reader, field, node, path);
+    default: break;
+  }
+  const wrong = (text: string): undefined => void reader.problems.push(problemAt(node.at, path, text));
+  if (node.kind === 'broken') return undefined;
+  if (node.kind !== 'scalar') return wrong(`${node.kind === 'list' ? 'a list stands here' : 'further keys stand here'}, but one value is wanted: write ${expected(field)}`);
+  if (node.empty || node.text === '') return wrong(`nothing is written here: write ${expected(field)}${isRequired(field) ? '' : ', or take the key away'}`);
+  const read = readValue(field, node.text);
+  return 'value' in read ? read.value : wrong(read.wrong);
+}
+
+/** A key with nothing after it (all its lines commented out) is an empty section. */
+function readSection(reader: Reader, section: SectionField, node: TreeNode, at: Place, path: Path): Record<string, unknown> | undefined {
+  if (node.kind === 'scalar' && node.empty) return section.one === true ? missingOne(reader, section, node.at, path) : requireKeys(reader, section, {}, [], at, path);
+  if (node.kind === 'broken') return undefined;
+  if (node.kind !== 'map') {
+    reader.problems.push(problemAt(node.at, path, notSection(section, node)));
+    return undefined;
+  }
+  const settings: Record<string, unknown> = {};
+  for (const entry of node.entries) {
+    const field = Object.hasOwn(section.keys, entry.key) ? section.keys[entry.key] : undefined;
+    const below = [...path, entry.key];
+    if (field === undefined) reader.problems.push(problemAt(entry.keyAt, below, unknownText(section, entry.key)));
+    else settings[entry.key] = readField(reader, field, entry.value, entry.keyAt, below);
+  }
+  if (section.one === true && node.entries.length === 0) return missingOne(reader, section, node.at, path);
+  return requireKeys(reader, section, settings, node.entries, at, path);
+}
+
+function isRequired(field: Field): field is SpecialField | NamedField {
+  return 'required' in field && field.required === true;
+}
+
+function missingOne(reader: Reader, section: SectionField, at: Place, path: Path): undefined {
+  reader.problems.push(problemAt(at, path, `nothing is written here: write ${example(section)}`));
+}
+
+function requireKeys(
+  reader: Reader, section: SectionField, settings: Record<string, unknown>, entries: readonly Entry[], at: Place, path: Path,
+): Record<string, unknown> {
+  for (const [key, field] of Object.entries(section.keys)) {
+    if (!isRequired(field) || !reader.whole || entries.some((entry) => entry.key === key)) continue;
+    // A misspelt one was reported already, with the right word.
+    if (entries.some((entry) => !Object.hasOwn(section.keys, entry.key) && meantKey(section, entry.key) === key)) continue;
+    const what = field.type === 'named' ? 'a name and its `interface` for each line to the internet' : expected(field);
+    reader.problems.push(problemAt(at, [...path, key], `${shown(key)} is missing: write ${what}`));
+  }
+  return settings;
+}
+
+function notSection(section: SectionField, node: ScalarNode | ListNode): string {
+  if (section.one === true) return node.kind === 'scalar' ? `write ${shown(`- icmp: ${node.text}`)}` : `a list stands here: write ${example(section)}`;
+  const keys = listed(Object.keys(section.keys), 'and');
+  const names = Object.keys(section.keys);
+  const first = Object.entries(section.keys).find(([, field]) => isRequired(field))?.[0] ?? (names.length === 1 ? names[0] : undefined);
+  return node.kind !== 'scalar'
+    ? `a list stands here, but keys are wanted (${keys}): take the \`- \` away`
+    : first !== undefined ? `${shown(node.text)} stands here, but keys are wanted: write ${shown(`${first}: ${node.text}`)} on a line below`
+    : `${shown(node.text)} stands here, but keys of its own are wanted, each on a line below: ${keys}`;
+}
+
+function example(section: SectionField): string {
+  const key = Object.keys(section.keys)[0] ?? '';
+  return shown(`- ${key}: gateway`);
+}
+
+function readNamed(reader: Reader, field: NamedField, node: TreeNode, at: Place, path: Path): unknown {
+  const wrong = (place: Place, text: string): undefined => void reader.problems.push(problemAt(place, path, text));
+  if (node.kind === 'broken') return undefined;
+  if (node.kind === 'list') return wrong(node.at, 'a list stands here, but names are wanted: write the name of each line as a key (`fibre:`) and its `interface` below it');
+  if (node.kind === 'scalar' && !node.empty) return wrong(node.at, `${shown(node.text)} stands here, but names are wanted, each on a line below with its \`interface\``);
+  const entries = node.kind === 'map' ? node.entries : [];
+  if (entries.length === 0 && reader.whole) return wrong(at, 'there is no uplink: write a name (`fibre:`) and its `interface` for each line to the internet');
+  if (entries.length > field.most) wrong(at, `these are ${entries.length} uplinks, and ${field.most} at most are possible`);
+  const named = new Map<string, unknown>();
+  for (const entry of entries) {
+    const below = [...path, entry.key];
+    if (Object.hasOwn(SCHEMA.keys, entry.key) && !hasKey(entry.value, 'interface')) {
+      reader.problems.push(problemAt(entry.keyAt, below, `${shown(entry.key)} stands among the uplinks and has no \`interface\`: is it indented too far?`));
+      continue;
+    }
+    const bad = uplinkNameWrong(entry.key);
+    if (bad !== undefined) reader.problems.push(problemAt(entry.keyAt, below, bad));
+    const item = readSection(reader, field.item, entry.value, entry.keyAt, below);
+    if (item !== undefined && bad === undefined) named.set(entry.key, item);
+  }
+  return named;
+}
+
+function hasKey(node: TreeNode, key: string): boolean {
+  return node.kind === 'map' && node.entries.some((entry) => entry.key === key);
+}
+
+/** With one bad item the whole list yields nothing: half a list would be judged wrongly. */
+function readList(reader: Reader, field: ListField, node: TreeNode, path: Path): unknown {
+  const wrong = (text: string): undefined => void reader.problems.push(problemAt(node.at, path, text));
+  const one = field.item.type === 'section' ? example(field.item) : undefined;
+  if (node.kind === 'broken') return undefined;
+  if (node.kind !== 'list') {
+    if (node.kind === 'scalar' && node.empty && field.least === 0) return [];
+    if (node.kind === 'scalar' && node.empty) return wrong(`nothing is written here: write ${one ?? 'a list'}, or take the key away`);
+    if (node.kind === 'scalar') return wrong(`a list is wanted: write ${one === undefined ? shown(`[${node.text}]`) : shown(`- icmp: ${node.text}`)}`);
+    return wrong(`a list is wanted: begin each item with \`- \`${one === undefined ? '' : `, as in ${one}`}`);
+  }
+  if (node.items.length < field.least) return wrong(`the list is empty: write ${one ?? 'one item at least'}, or take the key away for the default`);
+  if (node.items.length > field.most) return wrong(`these are ${node.items.length} items, and ${field.most} at most are possible`);
+  const items = node.items.map((item, i) => readField(reader, field.item, item, item.at, [...path, i]));
+  return items.includes(undefined) ? undefined : items;
+}
+
+function unknownText(section: SectionField, key: string): string {
+  const later = section.later !== undefined && Object.hasOwn(section.later, key) ? section.later[key] : undefined;
+  if (later !== undefined) return `${shown(key)} is not in this version yet (${later}): take it away`;
+  const meant = meantKey(section, key);
+  if (meant !== undefined) return `${shown(key)} is not known here: did you mean ${shown(meant)}?`;
+  for (const [name, field] of Object.entries(section.keys)) {
+    if (field.type === 'section' && Object.hasOwn(field.keys, key)) return `${shown(key)} is not known here, but in ${shown(name)}: write it below ${shown(`${name}:`)}`;
+  }
+  const elsewhere = Object.hasOwn(SCHEMA.keys, key) ? ', but at the left margin: is it indented too far?' : `; known are ${listed(Object.keys(section.keys), 'and')}`;
+  return `${shown(key)} is not known here${elsewhere}`;
+}
+
+function meantKey(section: SectionField, key: string): string | undefined {
+  const keys = Object.entries(section.keys);
+  return keys.find(([, field]) => field.alsoCalled?.includes(key.toLowerCase()) === true)?.[0] ?? nearest(key, keys.map(([name]) => name));
+}

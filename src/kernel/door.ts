@@ -1,0 +1,58 @@
+/**
+ * The kernel's face: what kernel.ts does on Linux and dry.ts in memory. Errors of the kernel are data; KernelError is thrown only
+ * when netlink itself fails. The contract that both keep is test/kernel/contract.ts.
+ */
+import type { ChangeFailure, ForgetOrder, HostReport, HostWish, KernelFacts, Link, Plan } from '../model.js';
+
+export interface Kernel {
+  /** Everything, true at one instant of each part. */
+  readAll(): KernelFacts;
+  /** Our routes, in every table, and our rules. */
+  readOurs(): Pick<KernelFacts, 'routes' | 'rules'>;
+  /** Asks for these devices one by one, which makes a kernel ≥ 6.8 look at their carrier at once. */
+  look(ifindexes: readonly number[]): { readonly links: readonly Link[]; readonly gone: readonly number[] };
+  /** In order, going on after a refusal; a change whose `needs` was refused or skipped is skipped. @returns the refusals */
+  apply(plan: Plan): readonly ChangeFailure[];
+  /** One watch at a time; it ends with `close`. What our own `apply` changes in routes and rules is not told. */
+  watch(tell: Watcher): void;
+  forget(order: ForgetOrder): Promise<number>;
+  host(wish: HostWish): Promise<HostReport>;
+  /** Removes our rules, routes, NAT and firewall and gives the sysctls back. @throws Error that names all that could not be undone */
+  restore(): Promise<void>;
+  close(): void;
+}
+
+export interface Watcher {
+  /** States of links, told at once; `gone` are indexes of deleted devices. */
+  links(links: readonly Link[], gone: readonly number[]): void;
+  /** Something else of interest changed, or notifications were lost: look again. */
+  again(what: 'ours' | 'all'): void;
+  /** Somebody, perhaps we, changed the nft ruleset. */
+  ruleset?(): void;
+}
+
+/** The slow half: NAT, marks, firewall, sysctls. */
+export interface HostDoor {
+  host(wish: HostWish): Promise<HostReport>;
+  restore(): Promise<void>;
+}
+
+/**
+ * The order in which both doors carry out a plan.
+ * @param change makes one change; '' = done, else why not
+ */
+export function carryOut(plan: Plan, change: (change: Plan['changes'][number]) => string): readonly ChangeFailure[] {
+  const undone = new Set<number>();
+  const failures: ChangeFailure[] = [];
+  plan.changes.forEach((wanted, index) => {
+    if (wanted.needs !== undefined && undone.has(wanted.needs)) {
+      undone.add(index);
+      return;
+    }
+    const error = change(wanted);
+    if (error === '') return;
+    undone.add(index);
+    failures.push({ index, change: wanted, error });
+  });
+  return failures;
+}

@@ -1,0 +1,46 @@
+/**
+ * The slow half of the kernel door: NAT, marks and forward firewall through iptables or nftables, and sysctls.
+ *
+ * Level-triggered: reads what is there, compares, writes only what differs, reads back, reports. It never runs in the path
+ * of a switch: the rules of every configured uplink stand ready whether it is up or not. The caller serialises the calls.
+ */
+import { FAMILIES } from '../core/layout.js';
+import type { Family, HostReport, HostWish } from '../model.js';
+import type { IptablesProgram } from './nat/iptables.js';
+import { openNat } from './nat/nat.js';
+import { openSysctls } from './sysctl.js';
+
+export interface HostOptions {
+  /** Where the former values of the sysctls are kept (`/var/lib/uplinkd`). Made when missing. */
+  readonly stateDir: string;
+  /** Families that get rules; those that uplinkd routes unless said otherwise. */
+  readonly families?: readonly Family[];
+  readonly iptables?: IptablesProgram;
+}
+
+export interface HostDoor {
+  /** Operating errors are in `problems`. Never rejects. */
+  host(wish: HostWish): Promise<HostReport>;
+  /** Removes every rule of ours, in both backends, and gives the sysctls back. @throws Error that names all that could not be undone */
+  restore(): Promise<void>;
+}
+
+export function openHost(options: HostOptions): HostDoor {
+  const nat = openNat(options.families ?? FAMILIES, options.iptables ?? 'iptables');
+  const sysctls = openSysctls(options.stateDir);
+  return {
+    /** NAT before sysctls: the kernel must not begin to forward before addresses are translated. */
+    async host(wish) {
+      const natReport = await nat.sync(wish.nat);
+      const sysctlReport = await sysctls.sync(wish.sysctls);
+      return { ...natReport, ...sysctlReport, problems: [...natReport.problems, ...sysctlReport.problems] };
+    },
+    async restore() {
+      const failures: string[] = [];
+      for (const undo of [() => sysctls.restore(), () => nat.remove()]) {
+        await undo().catch((failure: unknown) => failures.push(failure instanceof Error ? failure.message : String(failure)));
+      }
+      if (failures.length > 0) throw new Error(failures.join('; '));
+    },
+  };
+}

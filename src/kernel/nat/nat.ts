@@ -1,0 +1,125 @@
+/**
+ * NAT, marks and forward firewall: chooses the backend, asks it for the rules, and takes the other one's away afterwards
+ * (new first, then old: never an instant without masquerade).
+ *
+ * `auto` takes iptables where it is installed and works, else nftables, and then stays with its choice: an iptables that fails
+ * once (somebody holds its lock) is a problem to report, not a reason to move everything.
+ */
+import type { Family, HostReport, NatWish } from '../../model.js';
+import { openIptables, type IptablesProgram } from './iptables.js';
+import { openNftables } from './nftables.js';
+import { forwardRivals } from './rivals.js';
+import { usableRules, type NatBackend, type NatRules } from './rules.js';
+
+export type NatReport = Pick<HostReport, 'natBackend' | 'natInSync' | 'problems'>;
+
+export interface NatShell {
+  /** Level-triggered and idempotent. Never rejects. */
+  sync(wish: NatWish): Promise<NatReport>;
+  /** @throws Error that names what could not be removed */
+  remove(): Promise<void>;
+}
+
+type BackendName = NatBackend['name'];
+
+export function openNat(families: readonly Family[], iptablesProgram: IptablesProgram): NatShell {
+  const backends: Readonly<Record<BackendName, NatBackend>> = {
+    iptables: openIptables(families, iptablesProgram),
+    nftables: openNftables(families),
+  };
+  /** In force since a former turn. */
+  let standing: BackendName | undefined;
+  /** What `auto` chose. */
+  let settled: BackendName | undefined;
+  /** The backend beside which nothing of ours is left in the other one. */
+  let alone: BackendName | undefined;
+
+  const remove = async (): Promise<void> => {
+    [standing, settled, alone] = [undefined, undefined, undefined];
+    const done = await Promise.allSettled([backends.iptables.remove(), backends.nftables.remove()]);
+    const failures = done.flatMap((each) => (each.status === 'rejected' ? [words(each.reason)] : []));
+    if (failures.length > 0) throw new Error(failures.join('; '));
+  };
+
+  const removeOther = async (name: BackendName): Promise<string[]> => {
+    if (alone === name) return [];
+    const other = name === 'iptables' ? 'nftables' : 'iptables';
+    try {
+      await backends[other].remove();
+      alone = name;
+      return [];
+    } catch (failure) {
+      return [`nat: ${name} is in force, but our former rules still stand in ${other}: ${words(failure)}`];
+    }
+  };
+
+  const install = async (wish: NatWish, rules: NatRules): Promise<NatReport> => {
+    const problems: string[] = [];
+    for (const name of candidates(wish.backend, settled)) {
+      const outcome = await backends[name].sync(rules);
+      if (outcome.state === 'in sync') {
+        standing = name;
+        settled = wish.backend === 'auto' ? name : undefined;
+        return { natBackend: name, natInSync: true, problems: [...problems, ...(await removeOther(name))] };
+      }
+      if (outcome.state === 'failed') problems.push(`nat: ${name} failed: ${outcome.error}`);
+      if (outcome.state === 'failed' && standing === name) return { natBackend: name, natInSync: false, problems };
+      if (wish.backend !== 'auto' && outcome.state === 'absent') problems.push(absent(name));
+    }
+    if (problems.length === 0) problems.push('nat: neither iptables nor nft is installed, so nothing is masqueraded and flows do not stay on their uplink; install one (apt install nftables)');
+    return { natBackend: 'none', natInSync: false, problems };
+  };
+
+  return {
+    async sync(wish) {
+      const { rules, problems } = usableRules(wish);
+      if (rules.lines.length === 0) return await withoutLines(remove, problems);
+      const firewall = await decideFirewall(wish, rules);
+      const report = await install(wish, firewall.rules);
+      return { ...report, natInSync: report.natInSync && problems.length === 0, problems: [...problems, ...report.problems, ...firewall.problemsWith(report.natBackend)] };
+    },
+    remove,
+  };
+}
+
+/** Best first. */
+function candidates(backend: NatWish['backend'], settled: BackendName | undefined): readonly BackendName[] {
+  if (backend !== 'auto') return [backend];
+  return settled === 'nftables' ? ['nftables', 'iptables'] : ['iptables', 'nftables'];
+}
+
+async function withoutLines(remove: () => Promise<void>, problems: readonly string[]): Promise<NatReport> {
+  try {
+    await remove();
+    return { natBackend: 'none', natInSync: problems.length === 0, problems };
+  } catch (failure) {
+    return { natBackend: 'none', natInSync: false, problems: [...problems, `nat: ${words(failure)}`] };
+  }
+}
+
+async function decideFirewall(wish: NatWish, rules: NatRules): Promise<{ rules: NatRules; problemsWith(backend: NatReport['natBackend']): string[] }> {
+  const none = { rules: { ...rules, lanInterfaces: [] }, problemsWith: () => [] };
+  if (wish.firewall === 'off' || rules.lanInterfaces.length === 0) return none;
+  const rivals = await forwardRivals();
+  if (wish.firewall === 'auto') {
+    if (rivals.length === 0) return { rules, problemsWith: () => [] };
+    const where = rivals.map((rival) => rival.where).join('; ');
+    const hint = rivals.some((rival) => rival.dropsByPolicy) ? ' It must accept what goes from the LAN to the uplinks.' : '';
+    return { ...none, problemsWith: () => [`forwarding.firewall: auto is off here, because another firewall rules forwarding: ${where}.${hint} Set it to on (add our rules beside) or to off (leave it to the other)`] };
+  }
+  return {
+    rules,
+    problemsWith: (backend) => rivals
+      .filter((rival) => rival.dropsByPolicy && !(backend === 'iptables' && rival.isIptablesForward))
+      .map((rival) => `forwarding.firewall: on, but ${rival.where} drops what it does not accept itself: accept there what goes from the LAN to the uplinks and the replies`),
+  };
+}
+
+function absent(name: BackendName): string {
+  const program = name === 'iptables' ? 'iptables' : 'nft';
+  return `nat: nat.backend is ${name}, but ${program} is not installed; install it (apt install ${name}) or set nat.backend: auto`;
+}
+
+function words(failure: unknown): string {
+  return failure instanceof Error ? failure.message : String(failure);
+}

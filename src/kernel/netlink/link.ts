@@ -1,0 +1,48 @@
+/** Links as rtnetlink tells them: struct ifinfomsg and IFLA_* (include/uapi/linux/if_link.h). */
+import type { Link } from '../../model.js';
+import { Attributes, type Writer } from './codec.js';
+
+export const RTM_NEWLINK = 16;
+export const RTM_DELLINK = 17;
+export const RTM_GETLINK = 18;
+
+const IFINFOMSG_BYTES = 16;
+const AF_UNSPEC = 0;
+const IFF_UP = 0x1;
+const IFLA_ADDRESS = 1;
+const IFLA_IFNAME = 3;
+const IFLA_MTU = 4;
+const IFLA_EXT_MASK = 29;
+const IFLA_CARRIER = 33;
+/** Without the statistics, which nobody here reads, an answer is half as long. */
+const RTEXT_FILTER_SKIP_STATS = 1 << 3;
+
+/**
+ * undefined for what only looks like a link: the bridge speaks of its ports in the same messages (its RTM_DELLINK means "left
+ * the bridge"), and wireless events carry a name and nothing else.
+ * @throws KernelError EBADMSG
+ */
+export function decodeLink(body: Buffer): Link | undefined {
+  const attributes = new Attributes(body, IFINFOMSG_BYTES);
+  const name = attributes.text(IFLA_IFNAME);
+  const mtu = attributes.u32(IFLA_MTU);
+  if (body.readUInt8(0) !== AF_UNSPEC || name === undefined || mtu === undefined) return undefined;
+  return {
+    index: body.readInt32LE(4),
+    name,
+    adminUp: (body.readUInt32LE(8) & IFF_UP) !== 0,
+    carrier: attributes.u8(IFLA_CARRIER) !== 0,
+    mtu,
+    mac: formatLinkAddress(attributes.bytes(IFLA_ADDRESS)),
+  };
+}
+
+/** The body of a RTM_GETLINK; index 0 asks for all. */
+export function writeLinkRequest(out: Writer, ifindex: number): void {
+  out.u32(AF_UNSPEC).u32(ifindex).u32(0).u32(0).attributeU32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+}
+
+/** `02:00:00:00:00:01`; '' for none. */
+export function formatLinkAddress(bytes: Buffer | undefined): string {
+  return bytes === undefined ? '' : (bytes.toString('hex').match(/../g) ?? []).join(':');
+}

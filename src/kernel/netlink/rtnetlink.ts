@@ -1,0 +1,113 @@
+/**
+ * What we ask of the kernel's routing (rtnetlink), as typed verbs. Each is synchronous and takes microseconds.
+ *
+ * Reading filters in the kernel where it can (strict dumps: our protocol, one table) and again here, because kernels before
+ * 4.20 ignore the filter. A change that the kernel refuses is data: '' or `EEXIST: there is one already`. Only a failing socket
+ * throws (KernelError).
+ */
+import type { Address, Family, Link, Route, Rule } from '../../model.js';
+import { MAIN_TABLE, OUR_PROTOCOL } from '../../core/layout.js';
+import { RTM_GETADDR, RTM_NEWADDR, decodeAddress, writeAddressRequest } from './address.js';
+import { NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE } from './codec.js';
+import { KernelError } from './error.js';
+import { RTM_GETLINK, RTM_NEWLINK, decodeLink, writeLinkRequest } from './link.js';
+import { RTM_GETNEIGH, RTM_NEWNEIGH, decodeNeighbour, writeNeighbourRequest, type Neighbour } from './neighbour.js';
+import { RTM_DELROUTE, RTM_GETROUTE, RTM_NEWROUTE, decodeRoute, routeHead, writeRoute, writeRouteRequest, type RouteHead } from './route.js';
+import { RTM_DELRULE, RTM_GETRULE, RTM_NEWRULE, decodeRule, writeRule, writeRuleRequest } from './rule.js';
+import { NETLINK_ROUTE, NetlinkSocket } from './socket.js';
+
+export interface Rtnetlink {
+  listLinks(): Link[];
+  /** Asks for one device, which makes a kernel ≥ 6.8 look at its carrier at once. undefined = there is no such device. */
+  getLink(ifindex: number): Link | undefined;
+  listAddresses(): Address[];
+  listNeighbours(): Neighbour[];
+  /** Routes of both families. protocol 0 = any, table 0 = all. */
+  listRoutes(filter: { readonly protocol: number; readonly table: number }): Route[];
+  /** Default routes in main that are not ours. */
+  listForeignDefaults(): Route[];
+  /** Rules that carry our protocol number. */
+  listOurRules(): Rule[];
+  /** Refuses (EEXIST) where table, destination and metric are taken, by whomever. */
+  addRoute(route: Route): string;
+  /** Takes the place of the route with the same table, destination and metric, WHOSEVER it is: only for tables that are ours alone. */
+  replaceRoute(route: Route): string;
+  /** Only the very route: table, destination, metric, protocol, scope, source and hops. */
+  deleteRoute(route: Route): string;
+  addRule(rule: Rule): string;
+  deleteRule(rule: Rule): string;
+  /** Notifications that come of our own changes carry this port. */
+  readonly port: number;
+  close(): void;
+}
+
+/** @throws KernelError when there is no netlink socket to be had */
+export function openRtnetlink(): Rtnetlink {
+  const socket = new NetlinkSocket(NETLINK_ROUTE);
+  return {
+    listLinks: () => socket.dump(RTM_GETLINK, (out) => writeLinkRequest(out, 0), ({ type, body }) => (type === RTM_NEWLINK ? decodeLink(body) : undefined)),
+    getLink: (ifindex) => getLink(socket, ifindex),
+    listAddresses: () => socket.dump(RTM_GETADDR, writeAddressRequest, ({ type, body }) => (type === RTM_NEWADDR ? decodeAddress(body) : undefined)),
+    listNeighbours: () =>
+      BOTH.flatMap((family) =>
+        socket.dump(
+          RTM_GETNEIGH,
+          (out) => writeNeighbourRequest(out, family),
+          ({ type, body }) => (type === RTM_NEWNEIGH ? ofFamily(family, decodeNeighbour(body)) : undefined),
+        ),
+      ),
+    listRoutes: (filter) =>
+      listRoutes(socket, filter, () => true).filter(
+        (route) => (filter.table === 0 || route.table === filter.table) && (filter.protocol === 0 || route.protocol === filter.protocol),
+      ),
+    listForeignDefaults: () => listRoutes(socket, { protocol: 0, table: MAIN_TABLE }, isForeignDefault),
+    listOurRules: () =>
+      socket
+        .dump(RTM_GETRULE, writeRuleRequest, ({ type, body }) => (type === RTM_NEWRULE ? decodeRule(body) : undefined))
+        .filter((rule) => rule.protocol === OUR_PROTOCOL),
+    addRoute: (route) => socket.change(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, (out) => writeRoute(out, route)),
+    replaceRoute: (route) => socket.change(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, (out) => writeRoute(out, route)),
+    deleteRoute: (route) => socket.change(RTM_DELROUTE, 0, (out) => writeRoute(out, route)),
+    addRule: (rule) => socket.change(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, (out) => writeRule(out, rule)),
+    deleteRule: (rule) => socket.change(RTM_DELRULE, 0, (out) => writeRule(out, rule)),
+    get port() {
+      return socket.port;
+    },
+    close: () => socket.close(),
+  };
+}
+
+/** A default route in main that is not ours, by its header alone. */
+export function isForeignDefault(head: RouteHead): boolean {
+  return head.prefixLength === 0 && head.tableByte === MAIN_TABLE && head.protocol !== OUR_PROTOCOL;
+}
+
+const BOTH: readonly Family[] = [4, 6];
+
+function getLink(socket: NetlinkSocket, ifindex: number): Link | undefined {
+  const answer = socket.ask(RTM_GETLINK, (out) => writeLinkRequest(out, ifindex));
+  if (typeof answer !== 'string') return decodeLink(answer.body);
+  if (answer.startsWith('ENODEV')) return undefined;
+  throw new KernelError(answer.split(':')[0] ?? '', `device ${ifindex} could not be asked for: ${answer}`);
+}
+
+/** One family at a time: a table that does not exist is an error then, and means that there are none. */
+function listRoutes(socket: NetlinkSocket, filter: { readonly protocol: number; readonly table: number }, interesting: (head: RouteHead) => boolean): Route[] {
+  return BOTH.flatMap((family) => {
+    try {
+      return socket.dump(
+        RTM_GETROUTE,
+        (out) => writeRouteRequest(out, family, filter),
+        ({ type, body }) => (type === RTM_NEWROUTE && interesting(routeHead(body)) ? ofFamily(family, decodeRoute(body)) : undefined),
+      );
+    } catch (error) {
+      if (error instanceof KernelError && error.code === 'ENOENT') return [];
+      throw error;
+    }
+  });
+}
+
+/** A kernel without IPv6 answers a question for its routes with everything it has. */
+function ofFamily<T extends { readonly family: Family }>(family: Family, object: T | undefined): T | undefined {
+  return object?.family === family ? object : undefined;
+}

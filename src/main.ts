@@ -1,0 +1,241 @@
+#!/usr/bin/env node
+/**
+ * uplinkd: arguments → config → shells → daemon. The one file that knows everybody; it reads as the data-flow diagram.
+ *
+ *   kernel ──facts──►┐                                  ┌──► kernel (routes, rules, NAT)
+ *   prober ──replies►├──► daemon: step(state, event) ──►├──► prober
+ *   api ────wishes──►┘                                  └──► board ──► api, log
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { buildServer, type Server } from './api/server.js';
+import { openBoard } from './board.js';
+import { loadConfig, showProblem, type Config } from './config/load.js';
+import { showChange } from './core/plan.js';
+import { openState, type State } from './core/state.js';
+import { status } from './core/status.js';
+import { openDaemon, type Daemon, type KernelDoor } from './daemon.js';
+import { openDryKernel } from './kernel/dry.js';
+import { openHost } from './kernel/host.js';
+import { openKernel } from './kernel/kernel.js';
+import { peerUid } from './kernel/netlink/libc.js';
+import { openLog, type Log } from './log.js';
+import { openMemory, type Memory } from './memory.js';
+import type { Instant } from './model.js';
+import { openProber, type Prober } from './probes/prober.js';
+
+const EXIT = { done: 0, failed: 1, usage: 2, config: 78 } as const;
+
+const USAGE = `uplinkd: keeps a router on the internet through several uplinks
+
+  uplinkd run   [--config FILE] [--run-dir DIR] [--state-dir DIR] [--dry-run]
+                stay in the foreground and route; logs JSON lines to stdout
+  uplinkd check [--config FILE]
+                say everything that is wrong with a config, and exit
+
+  --config FILE     default /etc/uplinkd/uplinkd.yaml
+  --run-dir DIR     the unix socket stands here; default /run/uplinkd
+  --state-dir DIR   what survives a restart; default /var/lib/uplinkd
+  --dry-run         probe and decide, but change nothing in the kernel
+  --help, --version
+
+Signals: TERM and INT stop it (what that leaves in the kernel: config key stop), HUP reads the config again.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 78 the config is invalid.
+`;
+
+const PACKAGE = fileURLToPath(new URL('../../package.json', import.meta.url));
+const PROFILES = fileURLToPath(new URL('../../profiles', import.meta.url));
+
+interface Arguments {
+  readonly verb: 'run' | 'check';
+  readonly config: string;
+  readonly runDir: string;
+  readonly stateDir: string;
+  readonly dryRun: boolean;
+}
+
+const clock = { now: () => performance.now() as Instant, wall: () => Date.now() };
+
+await main(process.argv.slice(2));
+
+async function main(argv: readonly string[]): Promise<void> {
+  const wish = readArguments(argv);
+  if (typeof wish === 'string') {
+    process.stdout.write(wish);
+    return;
+  }
+  if (wish === undefined) {
+    process.exitCode = EXIT.usage;
+    return;
+  }
+  if (wish.verb === 'check') {
+    const config = readConfig(wish.config, new Map());
+    if (config === undefined) process.exitCode = EXIT.config;
+    else process.stdout.write(`${config.files.join(' with ')}: valid, ${config.policy.uplinks.length} uplinks\n`);
+    return;
+  }
+  await run(wish);
+}
+
+async function run(wish: Arguments): Promise<void> {
+  // Looked at before anything is made: an invalid config leaves no trace on the machine.
+  if (readConfig(wish.config, new Map()) === undefined) {
+    process.exitCode = EXIT.config;
+    return;
+  }
+  const log = openLog();
+  try {
+    const memory = openMemory(wish.stateDir, clock);
+    const config = readConfig(wish.config, memory.slots);
+    if (config === undefined) {
+      process.exitCode = EXIT.config;
+      return;
+    }
+    await live(wish, config, memory, log);
+  } catch (error) {
+    log.error(`uplinkd cannot start: ${error instanceof Error ? error.message : String(error)}`);
+    process.exitCode = EXIT.failed;
+    process.exit();
+  }
+}
+
+async function live(wish: Arguments, config: Config, memory: Memory, log: Log): Promise<void> {
+  const kernel = openDoor(wish, log);
+  const state = openState(config.policy, clock.now());
+  state.override = memory.override();
+  memory.save({ slots: slotsOf(config) });
+
+  const board = openBoard(() => status(state, clock.now()));
+  const prober: Prober = openProber({ now: clock.now, report: (fact) => daemon.report(fact) });
+  const daemon = openDaemon(state, {
+    kernel, prober, now: clock.now, publish: () => board.publish(), tell: (news) => log.tell(news),
+    save: (override) => memory.save({ override }),
+  });
+  mkdirSync(wish.runDir, { recursive: true });
+  const server = buildServer({
+    board, ask: daemon, log: apiLog(log), clock: { now: clock.now, wallMs: clock.wall },
+    identity: { version: version(), boot: randomBytes(6).toString('hex') },
+    socketPath: join(wish.runDir, 'uplinkd.sock'), tcp: config.api.listen, peerUid,
+  });
+  await server.listen();
+  log.info(`uplinkd ${version()} runs on ${config.files.join(' with ')}${wish.dryRun ? '; dry run: nothing is changed in the kernel' : ''}`);
+  daemon.start();
+  onSignals({ wish, config, memory, log, daemon, server, kernel, prober, state });
+}
+
+/** The real kernel, or one in memory that begins with what the real one has. */
+function openDoor(wish: Arguments, log: Log): KernelDoor {
+  const real = openKernel(openHost({ stateDir: wish.stateDir }));
+  if (!wish.dryRun) return real;
+  const facts = real.readAll();
+  real.close();
+  const dry = openDryKernel(facts);
+  return {
+    ...dry,
+    apply(plan) {
+      for (const change of plan.changes) log.info(`would run: ${showChange(change, facts.links)}`);
+      return dry.apply(plan);
+    },
+  };
+}
+
+interface Running {
+  readonly wish: Arguments;
+  readonly config: Config;
+  readonly memory: Memory;
+  readonly log: Log;
+  readonly daemon: Daemon;
+  readonly server: Server;
+  readonly kernel: KernelDoor;
+  readonly prober: Prober;
+  readonly state: State;
+}
+
+function onSignals(running: Running): void {
+  const { wish, memory, log, daemon } = running;
+  let stopping = false;
+  const end = (signal: string): void => {
+    if (stopping) return;
+    stopping = true;
+    void stop(running, signal);
+  };
+  process.on('SIGTERM', () => end('SIGTERM'));
+  process.on('SIGINT', () => end('SIGINT'));
+  process.on('SIGHUP', () => {
+    const loaded = loadConfig(wish.config, { profilesDir: PROFILES, slots: memory.slots });
+    if ('problems' in loaded) {
+      for (const problem of loaded.problems) log.error(showProblem(problem));
+      log.error('the old config keeps running');
+      return;
+    }
+    memory.save({ slots: slotsOf(loaded.config) });
+    daemon.reload(loaded.config.policy);
+    log.info(`read ${loaded.config.files.join(' with ')} again`);
+  });
+}
+
+async function stop({ state, log, daemon, server, kernel, prober }: Running, signal: string): Promise<void> {
+  const keep = state.policy.stop === 'keep';
+  log.info(`${signal}: stopping; routes, rules and NAT ${keep ? 'stay as they are' : 'are taken back'} (stop: ${state.policy.stop})`);
+  await server.close();
+  await daemon.stop();
+  prober.close();
+  try {
+    if (!keep) await kernel.restore();
+  } catch (error) {
+    log.error(`not everything could be taken back: ${String(error)}`);
+    process.exitCode = EXIT.failed;
+  }
+  kernel.close();
+  process.exit();
+}
+
+function slotsOf(config: Config): ReadonlyMap<string, number> {
+  return new Map(config.policy.uplinks.map((uplink) => [uplink.name, uplink.slot]));
+}
+
+/** @returns undefined after every problem was told on stderr */
+function readConfig(file: string, slots: ReadonlyMap<string, number>): Config | undefined {
+  const loaded = loadConfig(file, { profilesDir: PROFILES, slots });
+  if ('config' in loaded) return loaded.config;
+  for (const problem of loaded.problems) process.stderr.write(`${showProblem(problem)}\n`);
+  return undefined;
+}
+
+/** @returns text to print for --help and --version; undefined after telling what is wrong */
+function readArguments(argv: readonly string[]): Arguments | string | undefined {
+  try {
+    const { values, positionals } = parseArgs({
+      args: [...argv], allowPositionals: true,
+      options: {
+        'config': { type: 'string', default: '/etc/uplinkd/uplinkd.yaml' },
+        'run-dir': { type: 'string', default: '/run/uplinkd' },
+        'state-dir': { type: 'string', default: '/var/lib/uplinkd' },
+        'dry-run': { type: 'boolean', default: false },
+        'help': { type: 'boolean', short: 'h', default: false },
+        'version': { type: 'boolean', default: false },
+      },
+    });
+    if (values.help) return USAGE;
+    if (values.version) return `uplinkd ${version()}\n`;
+    const [verb, ...more] = positionals;
+    if ((verb !== 'run' && verb !== 'check') || more.length > 0) {
+      throw new Error(verb === undefined ? 'say what to do: run or check' : `unknown: ${[verb, ...more].join(' ')}`);
+    }
+    return { verb, config: values.config, runDir: values['run-dir'], stateDir: values['state-dir'], dryRun: values['dry-run'] };
+  } catch (error) {
+    process.stderr.write(`uplinkd: ${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`);
+    return undefined;
+  }
+}
+
+function version(): string {
+  return (JSON.parse(readFileSync(PACKAGE, 'utf8')) as { version: string }).version;
+}
+
+function apiLog(log: Log): { info(data: object, text: string): void; warn(data: object, text: string): void; error(data: object, text: string): void } {
+  return { info: (data, text) => log.info(text, data), warn: (data, text) => log.warn(text, data), error: (data, text) => log.error(text, data) };
+}

@@ -1,0 +1,40 @@
+/** docs/config.md is made from the schema. To write it anew: UPDATE_DOCS=1 node --test dist/test/config/reference.test.js */
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { compile } from '../../src/config/compile.js';
+import type { Field } from '../../src/config/fields.js';
+import { showProblem } from '../../src/config/load.js';
+import { EXAMPLE, referenceText } from '../../src/config/reference.js';
+import { SCHEMA } from '../../src/config/schema.js';
+import { durationText, readValue } from '../../src/config/values.js';
+
+const PAGE = new URL('../../../docs/config.md', import.meta.url);
+
+test('docs/config.md says what the schema says', () => {
+  if (process.env['UPDATE_DOCS'] === '1') writeFileSync(PAGE, referenceText());
+  assert.equal(readFileSync(PAGE, 'utf8'), referenceText(), 'run: UPDATE_DOCS=1 node --test dist/test/config/reference.test.js');
+});
+
+test('the example in the reference is valid', () => {
+  const loaded = compile({ file: 'example', text: EXAMPLE }, () => ({ wrong: 'no profile' }), new Map());
+  assert.deepEqual('problems' in loaded ? loaded.problems.map(showProblem) : [], []);
+});
+
+test('every key is described, and every default passes its own bounds', () => {
+  const visit = (field: Field, key: string): void => {
+    if (key !== '') assert.match(field.about, /^[A-Z`].*\.$/s, `${key} has no description that is a sentence`);
+    assert.ok(!field.about.includes('|'), `${key}: a bar breaks the table`);
+    switch (field.type) {
+      case 'section': return Object.entries(field.keys).forEach(([name, below]) => visit(below, `${key}.${name}`));
+      case 'named': return visit(field.item, `${key}.NAME`);
+      case 'list': return visit(field.item, `${key}[]`);
+      default: break;
+    }
+    const standard = field.default;
+    if (standard === undefined || typeof standard === 'object') return;
+    const text = field.type === 'duration' && typeof standard === 'number' ? durationText(standard) : String(standard);
+    assert.ok('value' in readValue(field, text), `${key}: ${text}`);
+  };
+  visit(SCHEMA, '');
+});

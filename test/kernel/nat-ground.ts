@@ -1,0 +1,193 @@
+/**
+ * The ground of the NAT and sysctl tests: the test file runs itself again inside fresh user, network, mount and pid namespaces
+ * (everything dies with them), where the test process itself is the router:
+ *
+ *   client eth0 10.0.0.2 ── lan0 10.0.0.1 [router] wan0 198.51.100.2 ── i0 198.51.100.1 ┐ server 192.0.2.1
+ *                                                  wan1 203.0.113.2  ── i1 203.0.113.1  ┘ (strict rp_filter = BCP 38)
+ *
+ * IPv6 alike: fd00:10::/64, 2001:db8:a::/64, 2001:db8:b::/64, server 2001:db8:ffff::1. An agent in the client and in the server
+ * sends and answers datagrams; an answer is the sender's address as the answerer saw it.
+ */
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { createSocket, type Socket } from 'node:dgram';
+import { createInterface } from 'node:readline';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+export const SERVER = '192.0.2.1';
+export const SERVER6 = '2001:db8:ffff::1';
+export const PORT = 7000;
+const INSIDE = 'UPLINKD_TEST_INSIDE';
+
+/** Defines the tests when inside the namespaces; outside, one test that goes inside. */
+export function inNamespaces(fileUrl: string, title: string, define: () => void): void {
+  if (process.env[INSIDE] === 'yes') {
+    execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', '/run']);
+    execFileSync('ip', ['link', 'set', 'lo', 'up']);
+    define();
+    return;
+  }
+  const unshare = ['--user', '--map-root-user', '--net', '--mount', '--pid', '--mount-proc', '--fork', '--kill-child'];
+  const usable = spawnSync('unshare', [...unshare, 'true']);
+  test(title, { skip: usable.status === 0 ? false : `no namespaces here: ${String(usable.stderr ?? usable.error)}` }, () => {
+    const env: NodeJS.ProcessEnv = { ...process.env, [INSIDE]: 'yes' };
+    delete env['NODE_TEST_CONTEXT'];
+    const ran = spawnSync('unshare', [...unshare, process.execPath, '--test-reporter=spec', fileURLToPath(fileUrl)], { env, encoding: 'utf8', maxBuffer: 1 << 26 });
+    process.stdout.write(ran.stdout);
+    if (ran.status !== 0) throw new Error(`failed inside the namespaces (exit ${ran.status}):\n${ran.stdout}\n${ran.stderr}`);
+  });
+}
+
+/** Runs a program in the router and gives its output. @throws when it fails */
+export function out(program: string, ...args: string[]): string {
+  return execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+export function nft(script: string, where: 'router' | 'client' | 'inet' = 'router'): void {
+  const prefix = where === 'router' ? [] : ['ip', 'netns', 'exec', where];
+  const [program = '', ...args] = [...prefix, 'nft', '-f', '-'];
+  execFileSync(program, args, { input: script, encoding: 'utf8' });
+}
+
+export interface Agent {
+  /** Sends one datagram from the socket called `flow` and gives the answer, '' = none came within 300 ms. */
+  ask(flow: string, to: string, port?: number): Promise<string>;
+  /** Answers on that address from now on. */
+  answer(address: string, port?: number): Promise<void>;
+  /** Sends so many datagrams, each from a socket of its own, one per ms; resolves when all are out. */
+  storm(to: string, count: number): Promise<void>;
+  end(): void;
+}
+
+export interface Ground {
+  readonly client: Agent;
+  readonly server: Agent;
+  end(): Promise<void>;
+}
+
+export async function openGround(): Promise<Ground> {
+  out('ip', 'netns', 'add', 'client');
+  out('ip', 'netns', 'add', 'inet');
+  for (const where of ['client', 'inet']) inNetns(where, 'sysctl', '-qw', 'net.ipv6.conf.all.accept_dad=0', 'net.ipv6.conf.default.accept_dad=0');
+  out('sysctl', '-qw', 'net.ipv6.conf.all.accept_dad=0', 'net.ipv6.conf.default.accept_dad=0', 'net.ipv4.conf.all.rp_filter=0', 'net.ipv4.conf.default.rp_filter=0');
+  plug('lan0', 'eth0', 'client', ['10.0.0.1/24', 'fd00:10::1/64'], ['10.0.0.2/24', 'fd00:10::2/64']);
+  plugUplink(0);
+  plugUplink(1);
+  batch('client', ['route add default via 10.0.0.1', 'route add default via fd00:10::1']);
+  batch('inet', ['link set lo up', `addr add ${SERVER}/32 dev lo`, `addr add ${SERVER6}/128 dev lo`]);
+  inNetns('inet', 'sysctl', '-qw', 'net.ipv4.conf.all.rp_filter=1', 'net.ipv4.conf.i0.rp_filter=1', 'net.ipv4.conf.i1.rp_filter=1');
+  const [client, server] = [agentIn('client'), agentIn('inet')];
+  await server.answer(SERVER);
+  await server.answer(SERVER6);
+  return {
+    client,
+    server,
+    async end() {
+      client.end();
+      server.end();
+      out('ip', 'netns', 'del', 'client');
+      out('ip', 'netns', 'del', 'inet');
+      // The veths die with the other end, but not before the kernel got round to it.
+      while (/lan0|wan[01]/.test(out('ip', '-o', 'link'))) await new Promise((resolve) => setTimeout(resolve, 5));
+    },
+  };
+}
+
+/** Makes the cable of an uplink (also: makes it again after it was deleted). */
+export function plugUplink(number: 0 | 1): void {
+  const [net, net6] = number === 0 ? ['198.51.100', '2001:db8:a'] : ['203.0.113', '2001:db8:b'];
+  plug(`wan${number}`, `i${number}`, 'inet', [`${net}.2/24`, `${net6}::2/64`], [`${net}.1/24`, `${net6}::1/64`]);
+}
+
+/** The default route of the router, in main or in a table of the steering layout. */
+export function steer(number: 0 | 1, table = 'main'): void {
+  out('ip', 'route', 'replace', 'default', 'via', number === 0 ? '198.51.100.1' : '203.0.113.1', 'table', table);
+  out('ip', '-6', 'route', 'replace', 'default', 'via', number === 0 ? '2001:db8:a::1' : '2001:db8:b::1', 'table', table);
+}
+
+/** A datagram socket of the router itself. */
+export async function routerSocket(bind: string, peer?: string): Promise<{ readonly socket: Socket; ask(): Promise<string> }> {
+  const socket = createSocket('udp4');
+  await new Promise<void>((resolve) => socket.bind(peer === undefined ? PORT : 0, bind, resolve));
+  if (peer === undefined) socket.on('message', (_, from) => socket.send(from.address, from.port, from.address));
+  else await new Promise<void>((resolve) => socket.connect(PORT, peer, resolve));
+  const ask = (): Promise<string> => new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(''), 300);
+    socket.once('message', (message) => {
+      clearTimeout(timer);
+      resolve(message.toString());
+    });
+    socket.send('?');
+  });
+  return { socket, ask };
+}
+
+export function inNetns(where: string, ...command: string[]): string {
+  return out('ip', 'netns', 'exec', where, ...command);
+}
+
+function plug(near: string, far: string, where: string, nearAddresses: readonly string[], farAddresses: readonly string[]): void {
+  out('ip', 'link', 'add', near, 'type', 'veth', 'peer', 'name', far, 'netns', where);
+  batch('router', [...nearAddresses.map((address) => `addr add ${address} dev ${near}`), `link set ${near} up`]);
+  batch(where, [...farAddresses.map((address) => `addr add ${address} dev ${far}`), `link set ${far} up`]);
+}
+
+function batch(where: string, lines: readonly string[]): void {
+  execFileSync('ip', [...(where === 'router' ? [] : ['-n', where]), '-batch', '-'], { input: lines.join('\n') });
+}
+
+function agentIn(where: string): Agent {
+  const child: ChildProcess = spawn('ip', ['netns', 'exec', where, process.execPath, '-e', AGENT], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const waiting: ((line: string) => void)[] = [];
+  if (child.stdout === null) throw new Error('the agent has no output');
+  createInterface({ input: child.stdout }).on('line', (line) => waiting.shift()?.(JSON.parse(line) as string));
+  const order = (words: object): Promise<string> => new Promise((resolve) => {
+    waiting.push(resolve);
+    child.stdin?.write(`${JSON.stringify(words)}\n`);
+  });
+  return {
+    ask: (flow, to, port = PORT) => order({ do: 'ask', flow, to, port }),
+    answer: async (address, port = PORT) => void (await order({ do: 'answer', address, port })),
+    storm: async (to, count) => void (await order({ do: 'storm', to, port: PORT, count })),
+    end: () => void child.kill('SIGKILL'),
+  };
+}
+
+/** One order per line in, one JSON string per order out, in order. */
+const AGENT = `
+const { createSocket } = require('node:dgram');
+const sockets = new Map();
+const make = (to) => createSocket(to.includes(':') ? 'udp6' : 'udp4');
+const orders = {
+  ask({ flow, to, port }) {
+    if (!sockets.has(flow)) sockets.set(flow, make(to));
+    const socket = sockets.get(flow);
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => resolve(''), 300);
+      socket.removeAllListeners('message');
+      socket.once('message', (text) => { clearTimeout(timer); resolve(text.toString()); });
+      socket.send('?', port, to);
+    });
+  },
+  answer({ address, port }) {
+    const socket = make(address);
+    socket.on('message', (_, from) => socket.send(from.address, from.port, from.address));
+    return new Promise((resolve) => socket.bind(port, address, () => resolve('')));
+  },
+  storm({ to, port, count }) {
+    return new Promise((resolve) => {
+      let sent = 0;
+      const timer = setInterval(() => {
+        const socket = make(to);
+        socket.send('!', port, to, () => socket.close());
+        if (++sent === count) { clearInterval(timer); setTimeout(() => resolve(''), 50); }
+      }, 1);
+    });
+  },
+};
+let last = Promise.resolve();
+require('node:readline').createInterface({ input: process.stdin }).on('line', (line) => {
+  const order = JSON.parse(line);
+  last = last.then(() => orders[order.do](order)).then((answer) => console.log(JSON.stringify(answer)));
+}).on('close', () => process.exit());
+`;

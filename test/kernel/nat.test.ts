@@ -1,0 +1,276 @@
+/** NAT and marks with real packets, the same stories for each backend. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import type { Family, HostWish, NatWish } from '../../src/model.js';
+import { openHost, type HostDoor } from '../../src/kernel/host.js';
+import type { IptablesProgram } from '../../src/kernel/nat/iptables.js';
+import { inNamespaces, inNetns, nft, openGround, out, plugUplink, routerSocket, SERVER, SERVER6, steer, type Ground } from './nat-ground.js';
+
+const MASK = 0x3f80;
+const SORTS: readonly { readonly name: string; readonly backend: NatWish['backend']; readonly iptables: IptablesProgram }[] = [
+  { name: 'nftables', backend: 'nftables', iptables: 'iptables' },
+  { name: 'iptables-nft', backend: 'iptables', iptables: 'iptables-nft' },
+  { name: 'iptables-legacy', backend: 'iptables', iptables: 'iptables-legacy' },
+];
+
+function wishOf(backend: NatWish['backend'], changes: Partial<NatWish> = {}): HostWish {
+  const lines = [
+    { uplink: 'fibre', interface: 'wan0', mark: 0x80, masquerade: true },
+    { uplink: 'cable', interface: 'wan1', mark: 0x100, masquerade: true },
+  ];
+  return {
+    nat: { backend, markMask: MASK, lines, lanInterfaces: ['lan0'], firewall: 'off', ...changes },
+    sysctls: { 'net/ipv4/ip_forward': '1', 'net/ipv6/conf/all/forwarding': '1' },
+  };
+}
+
+function open(iptables: IptablesProgram, families: readonly Family[] = [4]): HostDoor {
+  return openHost({ stateDir: mkdtempSync(join(tmpdir(), 'uplinkd-host-')), families, iptables });
+}
+
+/** Handles and counters included: it differs when anything was written. */
+function everything(): string {
+  return [out('nft', '-a', 'list', 'ruleset'), out('iptables-legacy-save', '-c'), out('ip6tables-legacy-save', '-c')].join('\n').replace(/^#.*$/gm, '');
+}
+
+async function inForce(door: HostDoor, wish: HostWish): Promise<void> {
+  const report = await door.host(wish);
+  assert.deepEqual(report.problems, []);
+  assert.equal(report.natInSync, true);
+  assert.equal(report.sysctlsInSync, true);
+}
+
+/** The rules of DESIGN.md, by hand. */
+function layRules(): () => void {
+  const rules = [['9450', 'lookup', 'main', 'suppress_prefixlength', '0'], ['9500', 'fwmark', '0x80/0x3f80', 'lookup', '9401'], ['9501', 'fwmark', '0x100/0x3f80', 'lookup', '9402'], ['9600', 'lookup', '9400']];
+  for (const rule of rules) out('ip', 'rule', 'add', 'pref', ...rule);
+  steer(0, '9401');
+  steer(1, '9402');
+  steer(0, '9400');
+  return () => rules.forEach(([preference = '']) => out('ip', 'rule', 'del', 'pref', preference));
+}
+
+function conntrackMarks(): string[] {
+  return [...out('conntrack', '-L', '-p', 'udp').matchAll(/mark=(\d+)/g)].map((match) => Number(match[1]).toString(16));
+}
+
+inNamespaces(import.meta.url, 'NAT and marks, in namespaces', () => {
+  let ground: Ground;
+  before(async () => {
+    ground = await openGround();
+  });
+  after(() => ground.end());
+
+  for (const sort of SORTS) describe(`with ${sort.name}`, () => {
+    let door: HostDoor;
+    before(() => {
+      door = open(sort.iptables);
+    });
+    after(async () => {
+      await door.restore();
+      out('conntrack', '-F');
+    });
+
+    test('what leaves an uplink carries the address of that uplink', async () => {
+      await inForce(door, wishOf(sort.backend));
+      steer(0);
+      assert.equal(await ground.client.ask(`${sort.name} first`, SERVER), '198.51.100.2');
+      steer(1);
+      assert.equal(await ground.client.ask(`${sort.name} second`, SERVER), '203.0.113.2');
+    });
+
+    test('a flow stays on its uplink when the steering table changes, of the LAN and of the router itself; new ones follow it', async () => {
+      await inForce(door, wishOf(sort.backend));
+      const takeAway = layRules();
+      const own = await routerSocket('0.0.0.0', SERVER);
+      assert.equal(await ground.client.ask(`${sort.name} stays`, SERVER), '198.51.100.2');
+      assert.equal(await own.ask(), '198.51.100.2');
+      steer(1, '9400');
+      assert.equal(await ground.client.ask(`${sort.name} stays`, SERVER), '198.51.100.2');
+      assert.equal(await own.ask(), '198.51.100.2');
+      assert.equal(inNetns('inet', 'nft', 'list', 'ruleset'), '');
+      assert.equal(await ground.client.ask(`${sort.name} new`, SERVER), '203.0.113.2');
+      own.socket.close();
+      takeAway();
+    });
+
+    test('the own packets of the router leave by the uplink of their flow, seen on the wire', async () => {
+      const takeAway = layRules();
+      const own = await routerSocket('0.0.0.0', SERVER);
+      await own.ask();
+      steer(1, '9400');
+      nft('table ip watch { chain in { type filter hook prerouting priority raw; iifname "i1" udp dport 7000 counter } }', 'inet');
+      assert.equal(await own.ask(), '198.51.100.2');
+      assert.match(inNetns('inet', 'nft', 'list', 'table', 'ip', 'watch'), /packets 0 /);
+      inNetns('inet', 'nft', 'delete', 'table', 'ip', 'watch');
+      own.socket.close();
+      takeAway();
+    });
+
+    test('what comes in from outside is answered by the way it came: a service of the router and one published by DNAT', async () => {
+      await inForce(door, wishOf(sort.backend));
+      const takeAway = layRules();
+      steer(1, '9400');
+      nft('table ip published { chain in { type nat hook prerouting priority dstnat; ip daddr 198.51.100.2 udp dport 9000 dnat to 10.0.0.2:9000 } }');
+      await ground.client.answer('10.0.0.2', 9000).catch(() => undefined);
+      const own = await routerSocket('198.51.100.2');
+      // From the server address: its strict rp_filter and the wrong uplink's masquerade would both eat an answer by wan1.
+      assert.equal(await ground.server.ask(`${sort.name} in`, '198.51.100.2'), '198.51.100.1');
+      assert.equal(await ground.server.ask(`${sort.name} published`, '198.51.100.2', 9000), '198.51.100.1');
+      own.socket.close();
+      out('nft', 'delete', 'table', 'ip', 'published');
+      takeAway();
+    });
+
+    test('foreign bits of packet marks and connection marks stay as they are', async () => {
+      await inForce(door, wishOf(sort.backend));
+      const takeAway = layRules();
+      nft(`table ip foreign {
+        chain first { type filter hook prerouting priority raw; iifname "lan0" meta mark set 0x10000 }
+        chain mine { type filter hook prerouting priority -190; iifname "lan0" ct mark set ct mark | 0x40000000 }
+        chain seen { type filter hook forward priority 10; oifname "wan0" meta mark 0x10080 counter }
+      }`);
+      out('conntrack', '-F');
+      await ground.client.ask(`${sort.name} bits`, SERVER);
+      assert.deepEqual(conntrackMarks(), ['40000080']);
+      await ground.client.ask(`${sort.name} bits`, SERVER);
+      assert.deepEqual(conntrackMarks(), ['40000080']);
+      assert.match(out('nft', 'list', 'chain', 'ip', 'foreign', 'seen'), /counter packets 1 /);
+      out('nft', 'delete', 'table', 'ip', 'foreign');
+      takeAway();
+    });
+
+    test('a line without masquerade keeps its sources, and its flow is stamped anew when it leaves by another uplink', async () => {
+      const plain = wishOf(sort.backend).nat.lines.map((line) => ({ ...line, masquerade: false }));
+      await inForce(door, wishOf(sort.backend, { lines: plain }));
+      inNetns('inet', 'ip', 'route', 'add', '10.0.0.0/24', 'via', '198.51.100.2');
+      out('conntrack', '-F');
+      steer(0);
+      assert.equal(await ground.client.ask(`${sort.name} plain`, SERVER), '10.0.0.2');
+      assert.deepEqual(conntrackMarks(), ['80']);
+      steer(1);
+      await ground.client.ask(`${sort.name} plain`, SERVER);
+      assert.deepEqual(conntrackMarks(), ['100']);
+      inNetns('inet', 'ip', 'route', 'del', '10.0.0.0/24');
+    });
+
+    test('rules follow the name: an uplink that is deleted and made again is masqueraded without a word', async () => {
+      await inForce(door, wishOf(sort.backend));
+      out('ip', 'link', 'del', 'wan0');
+      plugUplink(0);
+      inNetns('inet', 'sysctl', '-qw', 'net.ipv4.conf.i0.rp_filter=1');
+      steer(0);
+      assert.equal(await ground.client.ask(`${sort.name} again`, SERVER), '198.51.100.2');
+    });
+
+    test('a changed wish is installed without an instant in which a packet leaves unmasqueraded or unmarked', async () => {
+      await inForce(door, wishOf(sort.backend));
+      steer(0);
+      nft('table ip watch { chain in { type filter hook prerouting priority raw; ip saddr 10.0.0.0/8 counter drop\n udp dport 7000 counter } }', 'inet');
+      out('conntrack', '-F');
+      const storm = ground.client.storm(SERVER, 1000);
+      let going = true;
+      void storm.then(() => (going = false));
+      const { lines } = wishOf(sort.backend).nat;
+      for (let turn = 0; going; turn++) {
+        await inForce(door, wishOf(sort.backend, { lines: turn % 2 === 0 ? [...lines, { uplink: 'lte', interface: 'wwan0', mark: 0x180, masquerade: true }] : lines }));
+      }
+      const seen = inNetns('inet', 'nft', 'list', 'table', 'ip', 'watch');
+      assert.match(seen, /ip saddr 10.0.0.0\/8 counter packets 0 /);
+      assert.ok(Number(/dport 7000 counter packets (\d+)/.exec(seen)?.[1]) >= 1000, seen);
+      assert.deepEqual(new Set(conntrackMarks()), new Set(['80']));
+      inNetns('inet', 'nft', 'delete', 'table', 'ip', 'watch');
+    });
+
+    test('IPv6 is the same data: masqueraded and marked, neighbour discovery left alone', async () => {
+      const both = open(sort.iptables, [4, 6]);
+      await inForce(both, wishOf(sort.backend));
+      steer(1);
+      assert.equal(await ground.client.ask(`${sort.name} six`, SERVER6), '2001:db8:b::2');
+      assert.match(out('conntrack', '-L', '-f', 'ipv6', '-p', 'udp'), /mark=256/);
+      const rules = sort.name === 'nftables' ? out('nft', 'list', 'table', 'inet', 'uplinkd') : out(`${sort.iptables.replace('ip', 'ip6')}-save`, '-t', 'mangle');
+      assert.match(rules, /nd-neighbor-solicit.* return|--icmpv6-type 135 -j RETURN/);
+      assert.equal(await ground.client.ask(`${sort.name} four`, SERVER), '203.0.113.2');
+      await both.restore();
+    });
+
+    test('a turn that finds all well writes nothing; a new process finds it well after one write', async () => {
+      await inForce(door, wishOf(sort.backend));
+      const stands = everything();
+      await inForce(door, wishOf(sort.backend));
+      assert.equal(everything(), stands);
+      const next = open(sort.iptables);
+      await inForce(next, wishOf(sort.backend));
+      const adopted = everything();
+      await inForce(next, wishOf(sort.backend));
+      assert.equal(everything(), adopted);
+    });
+
+    const damages: readonly (readonly [string, () => void])[] = sort.name === 'nftables' ? [
+      ['nft flush ruleset', () => void out('nft', 'flush', 'ruleset')],
+      ['nft delete table', () => void out('nft', 'delete', 'table', 'ip', 'uplinkd')],
+      ['one rule deleted', () => void out('nft', 'flush', 'chain', 'ip', 'uplinkd', 'stamp_0x80')],
+      ['a rule of somebody in our chain', () => void out('nft', 'insert', 'rule', 'ip', 'uplinkd', 'leave', 'accept')],
+    ] : [
+      ...(sort.name === 'iptables-nft' ? [['nft flush ruleset', () => void out('nft', 'flush', 'ruleset')] as const] : []),
+      ['-t nat -F', () => void out(sort.iptables, '-t', 'nat', '-F')],
+      ['-t mangle -F', () => void out(sort.iptables, '-t', 'mangle', '-F')],
+      ['one rule deleted', () => void out(sort.iptables, '-t', 'mangle', '-D', 'UPLINKD_POST', '1')],
+      ['the jump deleted', () => void out(sort.iptables, '-t', 'mangle', '-D', 'OUTPUT', '-j', 'UPLINKD_OUT')],
+      ['the jump doubled', () => void out(sort.iptables, '-t', 'nat', '-A', 'POSTROUTING', '-j', 'UPLINKD_NAT')],
+      ['our chain removed', () => (out(sort.iptables, '-t', 'nat', '-F'), void out(sort.iptables, '-t', 'nat', '-X', 'UPLINKD_NAT'))],
+      ['a rule of somebody in our chain', () => void out(sort.iptables, '-t', 'nat', '-I', 'UPLINKD_NAT', '-j', 'ACCEPT')],
+    ];
+    for (const [name, damage] of damages) test(`a foreign hand is put right in the next turn: ${name}`, async () => {
+      const text = (): string => everything().replace(/ ?# handle \d+|\[\d+:\d+\]|packets \d+ bytes \d+/g, '').split('\n').sort().join('\n');
+      await inForce(door, wishOf(sort.backend));
+      const before = text();
+      damage();
+      assert.notEqual(text(), before);
+      await inForce(door, wishOf(sort.backend));
+      assert.equal(text(), before);
+    });
+
+    test('restore takes away what is ours and nothing else, also in a process that did not install it', async () => {
+      await door.restore();
+      // Legacy tables and the built-in chains of iptables-nft stay loaded once touched: they stand before and after.
+      for (const program of ['iptables', 'iptables-legacy'] as const) for (const [table, chain] of [['nat', 'POSTROUTING'], ['mangle', 'OUTPUT'], ['mangle', 'PREROUTING'], ['mangle', 'POSTROUTING'], ['filter', 'FORWARD']] as const) {
+        out(program, '-t', table, '-A', chain, '-s', '192.0.2.77', '-j', 'RETURN');
+      }
+      nft('table inet others { set s { type ipv4_addr; elements = { 192.0.2.9 } }\n chain out { type nat hook postrouting priority srcnat; oifname "wan0" ip saddr @s masquerade } }');
+      const stateDir = mkdtempSync(join(tmpdir(), 'uplinkd-host-'));
+      const before = everything();
+      const sysctl = readFileSync('/proc/sys/net/ipv4/ip_forward', 'utf8');
+      await inForce(openHost({ stateDir, iptables: sort.iptables }), wishOf(sort.backend, { firewall: 'on' }));
+      assert.notEqual(everything(), before);
+      await openHost({ stateDir, iptables: sort.iptables }).restore();
+      assert.equal(everything().replace(/\[\d+:\d+\]|packets \d+ bytes \d+/g, ''), before.replace(/\[\d+:\d+\]|packets \d+ bytes \d+/g, ''));
+      assert.equal(readFileSync('/proc/sys/net/ipv4/ip_forward', 'utf8'), sysctl);
+      for (const program of ['iptables', 'iptables-legacy']) for (const table of ['nat', 'mangle', 'filter']) out(program, '-t', table, '-F');
+      out('nft', 'delete', 'table', 'inet', 'others');
+    });
+  });
+
+  test('a turn is quick (figures for people)', async (t) => {
+    for (const sort of SORTS) {
+      const door = open(sort.iptables);
+      const times: Record<'write' | 'nothing differs', number[]> = { write: [], 'nothing differs': [] };
+      await door.host(wishOf(sort.backend));
+      for (let i = 0; i < 10; i++) {
+        out('nft', 'flush', 'ruleset');
+        out('iptables-legacy', '-t', 'mangle', '-F');
+        for (const what of ['write', 'nothing differs'] as const) {
+          const start = performance.now();
+          await door.host(wishOf(sort.backend));
+          times[what].push(performance.now() - start);
+        }
+      }
+      const middle = (list: number[]): string => (list.sort((a, b) => a - b)[5] ?? 0).toFixed(1);
+      t.diagnostic(`${sort.name}: write ${middle(times.write)} ms, nothing differs ${middle(times['nothing differs'])} ms`);
+      await door.restore();
+    }
+  });
+});

@@ -1,0 +1,139 @@
+/**
+ * The lab: a router with several ISPs, a LAN client and an internet, in private namespaces of this machine. As root or as anybody.
+ *
+ *                                internet   192.0.2.10  1.1.1.1  9.9.9.9  8.8.8.8, echo servers on all
+ *                ┌──────────────────┼──────────────────┐        core: 10.255.N.1 ── 10.255.N.2
+ *              fibre              cable               lte       ISPs: each drops sources that are not its own (BCP 38)
+ *         198.51.100.1/24     203.0.113.1/24     100.64.0.1/24  `line` of the ISP
+ *                │                  │                  │        the cables that faults cut
+ *         198.51.100.2         203.0.113.2        100.64.0.2
+ *              isp0               isp1               isp2
+ *                └───────────────┐  │  ┌───────────────┘
+ *             spare0 ─ shed      router      vpn0 10.8.0.1 ── 10.8.0.2 vpn
+ *                                 lan0 192.168.1.1/24
+ *                                   │
+ *                                client 192.168.1.10
+ *
+ * The router has addresses and carrier, and nothing else: no default route, no forwarding, no NAT. That is the daemon's work, or `kernelAlone`'s.
+ *
+ *   const skip = await labUnavailable();
+ *   test('a cut cable moves new flows', { skip }, () => withLab({ isps: 2 }, async (lab) => {
+ *     const daemon = await lab.startDaemon({ config: lab.config({ health: { sensitivity: 'fast' } }) });
+ *     await daemon.untilActive('fibre');
+ *     const flow = await lab.stream({ kind: 'udp' });
+ *     const fault = await lab.cutCable('fibre');
+ *     const { outageMs, via } = await flow.outageAfter(fault);
+ *     assert.ok(outageMs < 15 && (via['cable'] ?? 0) > 0, (await lab.view('router')).text);
+ *   }));
+ *
+ * Where what is: faults.ts the verbs, stream.ts measured traffic, daemon.ts the daemon, view.ts the kernel as text, wait.ts waits and the clock,
+ * topology.ts what can be wished for, anchor.ts how it is held and why it cannot leak.
+ */
+import { openAnchor } from './anchor.js';
+import type { LabProcess, RunResult } from './anchor.js';
+import { build, setSysctl } from './build.js';
+import { startDaemon } from './daemon.js';
+import type { Daemon, DaemonOptions } from './daemon.js';
+import { createFaults } from './faults.js';
+import type { Faults } from './faults.js';
+import type { Applied } from './ip-batch.js';
+import { createStreams } from './stream.js';
+import type { Streams } from './stream.js';
+import { planTopology } from './topology.js';
+import type { Isp, Topology, TopologyWish } from './topology.js';
+import { viewKernel } from './view.js';
+import type { KernelView } from './view.js';
+
+export { labUnavailable } from './anchor.js';
+export { TWIN_CGNAT } from './topology.js';
+export { now, until, waitFor } from './wait.js';
+
+export interface Lab extends Faults, Streams {
+  readonly topology: Topology;
+  /** Process 1 of the lab as seen from outside: when it is gone, so is everything. */
+  readonly anchorPid: number;
+  /** Runs a command in a host to its end. A name of a missing program gives exit code 255 (`ip netns exec`). */
+  run(host: string, argv: readonly string[], input?: string): Promise<RunResult>;
+  /** The same; gives stdout. @throws Error with command and stderr unless the exit code is 0 */
+  text(host: string, argv: readonly string[], input?: string): Promise<string>;
+  /** Starts a command that goes on. */
+  start(host: string, argv: readonly string[]): Promise<LabProcess>;
+  /** `ip` commands in a host, in order, in less than 1 ms. @throws Error with what `ip` said */
+  ip(host: string, ...commands: readonly string[]): Promise<Applied>;
+  /** @param files below /proc/sys of that host: `net/ipv4/ip_forward` */
+  sysctl(host: string, value: string, ...files: readonly string[]): Promise<void>;
+  /** A config that fits this topology: uplinks by their ISPs' names, priority in order, targets gateway, 1.1.1.1 and 9.9.9.9. `more` replaces keys. */
+  config(more?: Readonly<Record<string, unknown>>): Record<string, unknown>;
+  startDaemon(options?: DaemonOptions): Promise<Daemon>;
+  view(host: string): Promise<KernelView>;
+  /** How many packets this ISP dropped because their source was not its own. */
+  spoofed(isp: string): Promise<number>;
+  /** The router without a daemon, as good as the kernel can be: forwarding, masquerading, one default route per ISP by metric, `ignore_routes_with_linkdown`. */
+  kernelAlone(): Promise<void>;
+  /** Ends every process of the lab; when it resolves, nothing is left. */
+  close(): Promise<void>;
+}
+
+/** @throws Error where this user may make no namespaces (see `labUnavailable`), RangeError for a topology that cannot work */
+export async function openLab(wish: TopologyWish = {}): Promise<Lab> {
+  const topology = planTopology(wish);
+  const anchor = await openAnchor();
+  try {
+    const batches = await build(anchor, topology);
+    const ip: Lab['ip'] = async (host, ...commands) => {
+      const batch = batches.get(host);
+      if (batch === undefined) throw new Error(`the lab has no host "${host}"; it has ${topology.hosts.join(', ')}`);
+      return batch.do(...commands);
+    };
+    const faults = createFaults(anchor, topology, ip);
+    const sysctl: Lab['sysctl'] = async (host, value, ...files) => setSysctl(anchor, host, value, files);
+    return {
+      ...faults,
+      ...createStreams(anchor, topology, faults.isps),
+      topology, ip, sysctl,
+      anchorPid: anchor.pid,
+      run: anchor.run,
+      text: anchor.text,
+      start: anchor.start,
+      config: (more = {}) => ({ ...configFor(topology, faults.isps()), ...more }),
+      startDaemon: async (options = {}) => startDaemon(anchor, options),
+      view: async (host) => viewKernel(anchor, host),
+      async spoofed(isp) {
+        const text = await anchor.text(isp, ['nft', 'list', 'counter', 'ip', 'lab', 'spoofed']);
+        return Number(/packets (\d+)/.exec(text)?.[1]);
+      },
+      async kernelAlone() {
+        const devices = faults.isps().map((isp) => isp.device);
+        await sysctl('router', '1', 'net/ipv4/ip_forward', ...devices.map((device) => `net/ipv4/conf/${device}/ignore_routes_with_linkdown`));
+        await anchor.text('router', ['nft', '-f', '-'], masqueradeAll(devices));
+        await ip('router', ...faults.isps().map((isp, n) => `route add default via ${isp.gateway} dev ${isp.device} onlink metric ${100 + n}`));
+      },
+      close: anchor.close,
+    };
+  } catch (error) {
+    await anchor.close();
+    throw error;
+  }
+}
+
+/** A lab for the time of one function, closed whatever comes. */
+export async function withLab<T>(wish: TopologyWish, use: (lab: Lab) => Promise<T>): Promise<T> {
+  const lab = await openLab(wish);
+  try {
+    return await use(lab);
+  } finally {
+    await lab.close();
+  }
+}
+
+function configFor(topology: Topology, isps: readonly Isp[]): Record<string, unknown> {
+  return {
+    uplinks: Object.fromEntries(isps.map((isp, n) => [isp.name, { interface: isp.device, gateway: isp.gateway, priority: n + 1 }])),
+    lan: { interfaces: topology.lans.map((lan) => lan.device) },
+    probe: { targets: [{ icmp: 'gateway' }, { icmp: '1.1.1.1' }, { icmp: '9.9.9.9' }] },
+  };
+}
+
+function masqueradeAll(devices: readonly string[]): string {
+  return `table ip handmade { chain post { type nat hook postrouting priority srcnat; oifname { ${devices.join(', ')} } masquerade; }\n}\n`;
+}

@@ -1,0 +1,54 @@
+/**
+ * Time in the lab: one clock for every process of it, and waits on conditions instead of sleeps.
+ *
+ * `now` is CLOCK_MONOTONIC in milliseconds, which all namespaces share, so an instant taken here can be compared with the
+ * instants that a traffic process inside the lab wrote down. `waitFor` looks again and again, quickly, and when time is up it
+ * shows what it saw last: a failed wait should explain itself without a second run.
+ */
+import { inspect } from 'node:util';
+
+export interface WaitOptions {
+  /** Give up after so many ms. Default 5000. */
+  readonly timeoutMs?: number;
+  /** Look again after so many ms. Default 5. */
+  readonly everyMs?: number;
+  /** Further facts for the failure text, asked for only then. */
+  readonly explain?: () => string | Promise<string>;
+}
+
+/** Milliseconds of CLOCK_MONOTONIC, with fractions. */
+export function now(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
+}
+
+/** Resolves at that instant (`now()` scale), at once if it has passed; late by 1 ms at most on an idle machine. */
+export async function until(instantMs: number): Promise<void> {
+  for (let restMs = instantMs - now(); restMs > 0; restMs = instantMs - now()) {
+    await new Promise((resolve) => setTimeout(resolve, Math.max(1, Math.floor(restMs))));
+  }
+}
+
+/**
+ * Looks until what is seen is as wished, and returns it.
+ * @param what completes the sentence "waited in vain until ..."
+ * @param look may throw: that counts as "not yet", and its message is the last state
+ * @throws Error with the last state seen
+ */
+export async function waitFor<T>(what: string, look: () => T | Promise<T>, wished: (seen: T) => boolean, options: WaitOptions = {}): Promise<T> {
+  const timeoutMs = options.timeoutMs ?? 5000;
+  const beganAt = now();
+  let last = 'nothing was seen';
+  for (;;) {
+    try {
+      const seen = await look();
+      if (wished(seen)) return seen;
+      last = typeof seen === 'string' ? seen : inspect(seen, { depth: 6, breakLength: 140 });
+    } catch (error) {
+      last = `the look itself failed: ${error instanceof Error ? error.message : String(error)}`;
+    }
+    if (now() - beganAt > timeoutMs) break;
+    await new Promise((resolve) => setTimeout(resolve, options.everyMs ?? 5));
+  }
+  const more = options.explain === undefined ? '' : `\n${await options.explain()}`;
+  throw new Error(`waited in vain for ${timeoutMs} ms until ${what}\nlast seen: ${last}${more}`);
+}

@@ -1,0 +1,128 @@
+/** The prober as a part of a process: what keeps it alive, what may kill it. Prints JSON; see life.test.ts for what it must be. */
+import { execFileSync } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import { openProber } from '../../src/probes/prober.js';
+import { answerBy, buildWorld, FAR, GATEWAY, line, listen, now, until } from './world.js';
+
+/** What the story found, or nothing when its end is the finding. */
+const stories: Readonly<Record<string, () => Promise<unknown>>> = {
+  /** Closed with a probe in flight and one queued: node must end by itself, and nothing is reported any more. */
+  async closed() {
+    const { prober, ask, send, facts } = listen();
+    prober.bind([line('a'), line('b')]);
+    await ask('a', GATEWAY);
+    send('a', '203.0.113.200');
+    send('b', 'nonsense');
+    const before = facts.length;
+    prober.close();
+    prober.send({ uplink: 'a', target: 't', address: GATEWAY, seq: 99 });
+    prober.bind([line('a')]);
+    prober.close();
+    await sleep(50);
+    return { before, after: facts.length };
+  },
+
+  /** Closed by the first of two facts that wait to be told. */
+  async closedByFact() {
+    let told = 0;
+    const prober = openProber({
+      now,
+      report: () => {
+        told++;
+        prober.close();
+      },
+    });
+    for (const seq of [1, 2]) prober.send({ uplink: 'nobody', target: 't', address: GATEWAY, seq });
+    await sleep(20);
+    return { told };
+  },
+
+  /** Not closed, but nothing in flight. */
+  async idle() {
+    const { prober, ask } = listen();
+    prober.bind([line('a')]);
+    return { first: await ask('a', GATEWAY), second: await ask('a', FAR) };
+  },
+
+  /** Garbage is collected hard while answers are under way (needs --expose-gc). */
+  async garbage() {
+    const collect = globalThis.gc;
+    if (collect === undefined) throw new Error('run me with --expose-gc');
+    await answerBy('a', 'wait:100', 'reply');
+    const { prober, send, factOf } = listen();
+    prober.bind([line('a'), line('b')]);
+    const orders = Array.from({ length: 100 }, () => send('a', GATEWAY));
+    for (let i = 0; i < 20; i++) {
+      collect();
+      await sleep(10);
+    }
+    const afterIdle = send('b', GATEWAY);
+    collect();
+    await until(() => factOf(afterIdle) !== undefined, 300);
+    const answered = [...orders, afterIdle].filter((order) => factOf(order)?.type === 'reply').length;
+    prober.close();
+    return { answered };
+  },
+
+  /** An error of whoever takes the facts must end the process, not pass for an error of the socket. */
+  async thrower() {
+    const prober = openProber({
+      now,
+      report: () => {
+        throw new Error('a bug in the daemon');
+      },
+    });
+    prober.bind([line('a')]);
+    prober.send({ uplink: 'a', target: 't', address: GATEWAY, seq: 1 });
+    await sleep(500);
+    return 'survived';
+  },
+
+  /** Promises that the daemon makes on a fact run at once, not when something else wakes the loop. */
+  async promises() {
+    let reportedAt: number = now();
+    let continuedAt = Infinity;
+    const prober = openProber({
+      now,
+      report: () => {
+        reportedAt = now();
+        void Promise.resolve().then(() => (continuedAt = now()));
+      },
+    });
+    prober.bind([line('a')]);
+    prober.send({ uplink: 'a', target: 't', address: GATEWAY, seq: 1 });
+    await sleep(200);
+    prober.close();
+    return { delayMs: continuedAt - reportedAt };
+  },
+
+  worker() {
+    const code = `import(${JSON.stringify(new URL('../../src/probes/prober.js', import.meta.url).href)})
+      .then(({ openProber }) => openProber({ report() {}, now: () => 0 }))
+      .then(() => 'opened', (error) => String(error.message))
+      .then((said) => require('node:worker_threads').parentPort.postMessage(said));`;
+    const worker = new Worker(code, { eval: true });
+    return new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject));
+  },
+
+  /** This very script again, without CAP_NET_RAW. */
+  async unprivileged() {
+    const self = fileURLToPath(import.meta.url);
+    const drop = ['--bounding-set', '-net_raw', '--inh-caps', '-net_raw'];
+    return JSON.parse(execFileSync('setpriv', [...drop, process.execPath, self, 'openWithoutRights'], { encoding: 'utf8' })) as unknown;
+  },
+  async openWithoutRights() {
+    const { prober, ask } = listen();
+    prober.bind([line('a')]);
+    const answers = [await ask('a', GATEWAY), await ask('a', GATEWAY)];
+    prober.close();
+    return answers;
+  },
+};
+
+const story = process.argv[2] ?? '';
+if (story !== 'openWithoutRights') buildWorld();
+process.stdout.write(JSON.stringify(await stories[story]?.()));
+if (story === 'garbage') process.exit(0);

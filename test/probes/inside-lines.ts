@@ -1,0 +1,145 @@
+/** Which line a probe takes, and what a line's life does to it. Prints the facts as JSON; see lines.test.ts for what they must be. */
+import { execFileSync } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { addLine, addRoutes, answerBy, buildWorld, echoesAt, FAR, GATEWAY, ip, ispIp, ispRun, line, listen } from './world.js';
+
+const stories: Readonly<Record<string, () => Promise<unknown>>> = {
+  /** Both lines up, then a's ISP silent, then a's device down: b's ISP must never see a probe of a. */
+  async pinned() {
+    const { prober, ask } = listen();
+    prober.bind([line('a'), line('b')]);
+    const both = [await ask('a', GATEWAY), await ask('b', GATEWAY), await ask('a', FAR), await ask('b', FAR)];
+    const counted = { a: echoesAt('a'), b: echoesAt('b') };
+    ispRun('a', 'sysctl', '-qw', 'net.ipv4.icmp_echo_ignore_all=1');
+    const silentIsp = [await ask('a', GATEWAY), await ask('a', FAR)];
+    ispIp('a', 'link set eth0 down');
+    const noCarrier = [await ask('a', GATEWAY), await ask('a', FAR)].filter((answer) => answer === 'reply').length;
+    ip('link set wan-a down');
+    const deviceDown = [await ask('a', GATEWAY), await ask('a', FAR)];
+    const leaked = echoesAt('b') - counted.b;
+    const other = await ask('b', FAR);
+    ispIp('a', 'link set eth0 up');
+    ip('link set wan-a up');
+    addRoutes('a');
+    ispRun('a', 'sysctl', '-qw', 'net.ipv4.icmp_echo_ignore_all=0');
+    const backUp = await ask('a', FAR, 1000);
+    prober.close();
+    return { both, counted, silentIsp, noCarrier, deviceDown, leaked, other, backUp };
+  },
+
+  /** The same address dead through a and alive through b, many in flight at once; then a alone with two targets, one of them dead. */
+  async crosstalk() {
+    const { prober, send, facts } = listen();
+    prober.bind([line('a'), line('b')]);
+    ispRun('a', 'sysctl', '-qw', 'net.ipv4.icmp_echo_ignore_all=1');
+    for (let i = 0; i < 50; i++) for (const side of ['a', 'b'] as const) for (const to of [GATEWAY, FAR]) send(side, to);
+    await sleep(200);
+    const count = (uplink: string, target: string): number => facts.filter((fact) => fact.type === 'reply' && fact.uplink === uplink && fact.target === target).length;
+    const sameAddress = { a: count('a', `icmp ${GATEWAY}`) + count('a', `icmp ${FAR}`), b: [count('b', `icmp ${GATEWAY}`), count('b', `icmp ${FAR}`)] };
+    ispRun('b', 'ip', 'addr', 'del', `${FAR}/32`, 'dev', 'lo');
+    for (let i = 0; i < 50; i++) for (const to of [GATEWAY, FAR]) send('b', to);
+    await sleep(200);
+    const oneDead = [count('b', `icmp ${GATEWAY}`), count('b', `icmp ${FAR}`)];
+    const twice = facts.length - new Set(facts.map((fact) => `${fact.uplink} ${fact.target} ${fact.seq}`)).size;
+    prober.close();
+    return { sameAddress, oneDead, twice };
+  },
+
+  /** Deleted and made again under the same name: the old socket is bound to an index that is no more. */
+  async rebind() {
+    const { prober, ask } = listen();
+    const first = line('a');
+    prober.bind([first, line('b')]);
+    const before = await ask('a', FAR);
+    ip('link del wan-a');
+    const deleted = await ask('a', FAR);
+    ip('link add filler type veth peer name filler2');
+    addLine('a');
+    const unbound = await ask('a', FAR);
+    const fresh = line('a');
+    prober.bind([fresh, line('b')]);
+    const rebound = await ask('a', FAR, 1000);
+    prober.close();
+    return { before, deleted, unbound, rebound, indexChanged: first.ifindex !== fresh.ifindex };
+  },
+
+  async refused() {
+    const { prober, ask } = listen();
+    prober.bind([line('a'), line('b', { interface: 'wan-z', ifindex: 0 })]);
+    const answers = { unknownUplink: await ask('c', FAR), noDevice: await ask('b', FAR), family: await ask('a', '2001:db8::1'), notAddress: await ask('a', 'example.com') };
+    prober.bind([line('a'), line('b')]);
+    const later = await ask('b', FAR);
+    prober.bind([line('a', { ifindex: 4_000_000 })]);
+    const noSuchIndex = await ask('a', FAR);
+    prober.close();
+    return { ...answers, later, noSuchIndex };
+  },
+
+  /** What else sendto refuses: a broadcast address, a firewall. */
+  async sendErrors() {
+    const { prober, ask } = listen();
+    prober.bind([line('a')]);
+    const broadcast = await ask('a', '192.0.2.255');
+    execFileSync('nft', ['-f', '-'], { input: 'table ip t { chain c { type filter hook output priority 0; ip daddr 203.0.113.10 drop; }; }\n' });
+    const firewall = await ask('a', '203.0.113.10');
+    const after = await ask('a', FAR);
+    prober.close();
+    return { broadcast, firewall, after };
+  },
+
+  /** Errors as a real router's kernel sends them, with the probes of both families. */
+  async routerErrors() {
+    ip('addr add 2001:db8::2/64 dev wan-a nodad', 'route add 2001:db8::/64 dev wan-a table 101', 'route add default via 2001:db8::1 dev wan-a table 101');
+    execFileSync('ip', ['-6', 'rule', 'add', 'pref', '100', 'oif', 'wan-a', 'lookup', '101']);
+    ispIp('a', 'addr add 2001:db8::1/64 dev eth0 nodad', 'route add unreachable 198.51.100.0/24', 'route add prohibit 198.51.101.0/24', 'route add unreachable 2001:db8:1::/48');
+    ispRun('a', 'sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1');
+    const { prober, ask } = listen();
+    prober.bind([line('a', { source: '' })]);
+    const answers = { unreachable: await ask('a', '198.51.100.1'), prohibited: await ask('a', '198.51.101.1'), noRoute: await ask('a', '2001:db8:1::1', 500), alive: await ask('a', FAR) };
+    prober.close();
+    return answers;
+  },
+
+  /** Unchanged lines keep their session: a probe in flight on b survives a bind that changes a. */
+  async unchanged() {
+    await Promise.all([answerBy('a', 'wait:150', 'reply'), answerBy('b', 'wait:150', 'reply')]);
+    const { prober, send, ask, factOf } = listen();
+    prober.bind([line('a'), line('b')]);
+    const inFlightB = send('b', GATEWAY);
+    const inFlightA = send('a', GATEWAY);
+    prober.bind([line('b'), line('a', { source: '' })]);
+    await sleep(400);
+    const kept = factOf(inFlightB)?.type ?? 'silence';
+    const forgotten = factOf(inFlightA)?.type ?? 'silence';
+    const changed = await ask('a', GATEWAY, 400);
+    prober.bind([line('a', { source: '' })]);
+    const gone = await ask('b', GATEWAY);
+    prober.close();
+    return { kept, forgotten, changed, gone };
+  },
+
+  async ipv6() {
+    ip('addr add 2001:db8::2/64 dev wan-a nodad', 'route add 2001:db8::/64 dev wan-a table 101');
+    execFileSync('ip', ['-6', 'rule', 'add', 'pref', '100', 'oif', 'wan-a', 'lookup', '101']);
+    ispRun('a', 'ip', 'addr', 'add', '2001:db8::1/64', 'dev', 'eth0', 'nodad');
+    const { prober, ask } = listen();
+    prober.bind([line('a', { source: '' })]);
+    await sleep(1800); // duplicate address detection of the link-local addresses
+    const shown = JSON.parse(ispRun('a', 'ip', '-j', '-6', 'addr', 'show', 'dev', 'eth0', 'scope', 'link')) as readonly { readonly addr_info?: readonly { readonly local?: string }[] }[];
+    const gateway = shown.flatMap((device) => device.addr_info ?? []).find((address) => address.local !== undefined)?.local ?? '';
+    const answers = {
+      global: await ask('a', '2001:db8::1', 500),
+      anotherNotation: await ask('a', '2001:DB8:0:0::1', 500),
+      linkLocal: await ask('a', gateway, 500),
+      zoned: await ask('a', `${gateway}%wan-a`, 500),
+      dead: await ask('a', '2001:db8::dead'),
+      ipv4Beside: await ask('a', FAR, 500),
+    };
+    prober.close();
+    return answers;
+  },
+};
+
+buildWorld();
+process.stdout.write(JSON.stringify(await stories[process.argv[2] ?? '']?.()));
+process.exit(0);

@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { ProbeReport, ProbeShell } from '../../src/daemon.js';
+import type { Instant } from '../../src/model.js';
+import { echoFilter, FPROG_BYTES } from '../../src/probes/bpf.js';
+import { errorInWords, isSocketBroken } from '../../src/probes/errno.js';
+import { canonical, readIcmp } from '../../src/probes/packet.js';
+import { openProber } from '../../src/probes/prober.js';
+
+const hex = (text: string): Buffer => Buffer.from(text.replace(/\s/g, ''), 'hex');
+const ip4 = (options = ''): string => `4${(5 + options.length / 8).toString(16)}00 0054 0000 4000 4001 0000 c0000201 c0000202 ${options}`;
+const echo = '0800 0000 1234 0007';
+const IP6 = '60000000 0010 3a40 20010db8000000000000000000000002 20010db8000100000000000000000009';
+
+test('an echo reply is read, with and without IP options', () => {
+  const reply = { kind: 'reply', identifier: 0x1234, sequence: 7 };
+  assert.deepEqual(readIcmp(4, hex(`${ip4()} 0000 0000 1234 0007`)), reply);
+  assert.deepEqual(readIcmp(4, hex(`${ip4('0101010107000000')} 0000 0000 1234 0007`)), reply);
+  assert.deepEqual(readIcmp(6, hex('8100 0000 1234 0007')), reply);
+});
+
+test('an error is read through to the probe it is about', () => {
+  assert.deepEqual(readIcmp(4, hex(`${ip4()} 0b00 0000 00000000 ${ip4('01010101')} ${echo}`)), {
+    kind: 'error',
+    identifier: 0x1234,
+    sequence: 7,
+    destination: '192.0.2.2',
+    words: 'time exceeded on the way (a routing loop?) (ICMP 11/0)',
+  });
+  assert.deepEqual(readIcmp(6, hex(`0103 0000 00000000 ${IP6} 8000 0000 1234 0007`)), {
+    kind: 'error',
+    identifier: 0x1234,
+    sequence: 7,
+    destination: '2001:db8:1::9',
+    words: 'address unreachable (ICMPv6 1/3)',
+  });
+});
+
+test('redirects, requests and everything too short are nothing, and never an exception', () => {
+  assert.equal(readIcmp(4, hex(`${ip4()} 0501 0000 c000024d ${ip4()} ${echo}`)), undefined);
+  assert.equal(readIcmp(4, hex(`${ip4()} ${echo}`)), undefined);
+  const whole = { 4: hex(`${ip4()} 0301 0000 00000000 ${ip4('01010101')} ${echo}`), 6: hex(`0103 0000 00000000 ${IP6} 8000 0000 1234 0007`) };
+  for (const family of [4, 6] as const) for (let length = 0; length < whole[family].length; length++) assert.equal(readIcmp(family, whole[family].subarray(0, length)), undefined);
+  for (let first = 0; first < 256; first++) {
+    const packet = Buffer.from(whole[4]);
+    for (const at of [0, 28]) {
+      packet[at] = first;
+      readIcmp(4, packet);
+    }
+  }
+});
+
+test('addresses have one notation', () => {
+  assert.equal(canonical(6, '2001:DB8:0:0::1'), '2001:db8::1');
+  assert.equal(canonical(6, 'fe80::1%eth0'), 'fe80::1');
+  assert.equal(canonical(4, '192.0.2.1'), '192.0.2.1');
+});
+
+test('errors of the socket calls get their name back and say whose they are', () => {
+  assert.equal(errorInWords(new Error('No buffer space available')), 'ENOBUFS: No buffer space available (the queue of the interface is full)');
+  assert.equal(errorInWords(new Error('Bad file descriptor')), 'EBADF: Bad file descriptor');
+  assert.equal(errorInWords(new Error('something new')), 'something new');
+  assert.equal(isSocketBroken(new Error('No buffer space available')), false);
+  assert.equal(isSocketBroken(new Error('Bad file descriptor')), true);
+  assert.equal(isSocketBroken(undefined), true);
+});
+
+test('the filter is one piece of memory that points into itself', () => {
+  const bytes = echoFilter(4, 0x1234, () => 0x1000n);
+  assert.equal(bytes.readUInt16LE(0), (bytes.length - FPROG_BYTES) / 8);
+  assert.equal(bytes.readBigUInt64LE(8), 0x1000n + BigInt(FPROG_BYTES));
+});
+
+test('the prober fits the daemon', () => {
+  const open: (options: { report(fact: ProbeReport): void; now(): Instant }) => ProbeShell = openProber;
+  assert.equal(open.length, 1);
+});

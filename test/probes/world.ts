@@ -1,0 +1,141 @@
+/**
+ * The world of the probe tests, inside namespaces of its own. Two lines with the same gateway address, told apart by the device alone:
+ *
+ *                    wan-a 192.0.2.2 ──── 192.0.2.1 isp-a  (lo 203.0.113.9)
+ *   this namespace ──┤
+ *                    wan-b 192.0.2.3 ──── 192.0.2.1 isp-b  (lo 203.0.113.9)
+ *
+ * `oif` rules as the daemon's layout has them; main's default leads out of wan-b, to tempt the probes of line a.
+ */
+import koffi from 'koffi';
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import type { Instant, ProbeLine, ProbeOrder } from '../../src/model.js';
+import { openProber, type ProbeFact, type Prober } from '../../src/probes/prober.js';
+
+export const GATEWAY = '192.0.2.1';
+export const FAR = '203.0.113.9';
+export type Side = 'a' | 'b';
+
+export function buildWorld(): void {
+  execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', '/run']);
+  ip('link set lo up');
+  for (const side of ['a', 'b'] as const) {
+    ip(`netns add isp-${side}`);
+    addLine(side);
+    ip(`rule add pref ${side === 'a' ? 100 : 101} oif wan-${side} lookup ${table(side)}`);
+  }
+  ip(`route add default via ${GATEWAY} dev wan-b`);
+}
+
+/** The line's two ends, and the routes in its table; also after `cut`. */
+export function addLine(side: Side): void {
+  const dev = `wan-${side}`;
+  ip(
+    `link add ${dev} type veth peer name eth0 netns isp-${side}`,
+    `addr add 192.0.2.${side === 'a' ? 2 : 3}/24 dev ${dev}`,
+    `link set ${dev} up`,
+  );
+  ispIp(side, 'link set lo up', `addr replace ${FAR}/32 dev lo`, `addr add ${GATEWAY}/24 dev eth0`, 'link set eth0 up');
+  addRoutes(side);
+}
+
+export function addRoutes(side: Side): void {
+  ip(`route replace 192.0.2.0/24 dev wan-${side} table ${table(side)}`, `route replace default via ${GATEWAY} dev wan-${side} onlink table ${table(side)}`);
+}
+
+export function ip(...commands: readonly string[]): void {
+  execFileSync('ip', ['-batch', '-'], { input: `${commands.join('\n')}\n`, stdio: ['pipe', 'inherit', 'inherit'] });
+}
+
+export function ispIp(side: Side, ...commands: readonly string[]): void {
+  execFileSync('ip', ['-n', `isp-${side}`, '-batch', '-'], { input: `${commands.join('\n')}\n`, stdio: ['pipe', 'inherit', 'inherit'] });
+}
+
+export function ispRun(side: Side, command: string, ...args: readonly string[]): string {
+  return execFileSync('ip', ['netns', 'exec', `isp-${side}`, command, ...args], { encoding: 'utf8' });
+}
+
+/** Echo requests that reached this ISP's kernel, whether it answers or not. */
+export function echoesAt(side: Side): number {
+  const [names, values] = ispRun(side, 'cat', '/proc/net/snmp').split('\n').filter((line) => line.startsWith('Icmp:'));
+  return Number(values?.split(' ')[names?.split(' ').indexOf('InEchos') ?? -1]);
+}
+
+/** The ISP's kernel falls silent and answerer.ts plays the given answers instead, the same ones for every request. */
+export async function answerBy(side: Side, ...answers: readonly string[]): Promise<ChildProcess> {
+  ispRun(side, 'sysctl', '-qw', 'net.ipv4.icmp_echo_ignore_all=1');
+  const script = fileURLToPath(new URL('./answerer.js', import.meta.url));
+  const child = spawn('ip', ['netns', 'exec', `isp-${side}`, process.execPath, script, ...answers], { stdio: ['ignore', 'pipe', 'inherit'] });
+  await once(child.stdout, 'data');
+  return child;
+}
+
+export function line(side: Side, change: Partial<ProbeLine> = {}): ProbeLine {
+  return { uplink: side, interface: `wan-${side}`, ifindex: indexOf(`wan-${side}`), source: side === 'a' ? '192.0.2.2' : '192.0.2.3', ...change };
+}
+
+export function indexOf(device: string): number {
+  const links = JSON.parse(execFileSync('ip', ['-j', 'link', 'show', 'dev', device], { encoding: 'utf8' })) as readonly { readonly ifindex: number }[];
+  return links[0]?.ifindex ?? 0;
+}
+
+export function now(): Instant {
+  return (Number(process.hrtime.bigint()) / 1e6) as Instant;
+}
+
+/** A prober and everything that it reported. */
+export interface Listener {
+  readonly prober: Prober;
+  readonly facts: ProbeFact[];
+  /** Sends and waits for its fact: `reply`, the error of `lost`, or `silence`. */
+  ask(side: string, address: string, withinMs?: number): Promise<string>;
+  send(side: string, address: string): ProbeOrder;
+  factOf(order: ProbeOrder): ProbeFact | undefined;
+}
+
+/** @param sieved with the kernel's filter by identifier */
+export function listen(sieved = true): Listener {
+  const facts: ProbeFact[] = [];
+  const prober = openProber({ now, report: (fact) => facts.push(fact), ...(sieved ? { addressOf: (bytes) => koffi.address(bytes) } : {}) });
+  let seq = 0;
+  const listener: Listener = {
+    prober,
+    facts,
+    send(side, address) {
+      const order: ProbeOrder = { uplink: side, target: `icmp ${address}`, address, seq: ++seq };
+      prober.send(order);
+      return order;
+    },
+    factOf: (order) => facts.find((fact) => fact.uplink === order.uplink && fact.seq === order.seq),
+    async ask(side, address, withinMs = 200) {
+      const order = listener.send(side, address);
+      await until(() => listener.factOf(order) !== undefined, withinMs);
+      const fact = listener.factOf(order);
+      return fact === undefined ? 'silence' : fact.type === 'reply' ? 'reply' : fact.error;
+    },
+  };
+  return listener;
+}
+
+/** @returns whether it came true in time */
+export async function until(holds: () => boolean, withinMs: number): Promise<boolean> {
+  const giveUpAt = now() + withinMs;
+  while (!holds()) {
+    if (now() > giveUpAt) return false;
+    await sleep(2);
+  }
+  return true;
+}
+
+/** The raw ICMP sockets of this namespace, as the kernel lists them. */
+export function rawSockets(): readonly string[] {
+  return readFileSync('/proc/self/net/raw', 'utf8').trim().split('\n').slice(1);
+}
+
+function table(side: Side): number {
+  return side === 'a' ? 101 : 102;
+}
