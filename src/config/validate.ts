@@ -138,8 +138,9 @@ function readList(reader: Reader, field: ListField, node: TreeNode, path: Path):
   }
   if (node.items.length < field.least) return wrong(`the list is empty: write ${one ?? 'one item at least'}, or take the key away for the default`);
   if (node.items.length > field.most) return wrong(`these are ${node.items.length} items, and ${field.most} at most are possible`);
+  const before = reader.problems.length;
   const items = node.items.map((item, i) => readField(reader, field.item, item, item.at, [...path, i]));
-  return items.includes(undefined) ? undefined : items;
+  return reader.problems.length > before || items.includes(undefined) ? undefined : items;
 }
 
 function unknownText(section: SectionField, key: string): string {

@@ -9,14 +9,16 @@
  * sends and answers datagrams; an answer is the sender's address as the answerer saw it.
  */
 import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { createSocket, type Socket } from 'node:dgram';
+import { createSocket } from 'node:dgram';
 import { createInterface } from 'node:readline';
-import { test } from 'node:test';
+import { test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 export const SERVER = '192.0.2.1';
 export const SERVER6 = '2001:db8:ffff::1';
 export const PORT = 7000;
+/** The client answers there. */
+export const PUBLISHED_PORT = 9000;
 const INSIDE = 'UPLINKD_TEST_INSIDE';
 
 /** Defines the tests when inside the namespaces; outside, one test that goes inside. */
@@ -32,7 +34,7 @@ export function inNamespaces(fileUrl: string, title: string, define: () => void)
   test(title, { skip: usable.status === 0 ? false : `no namespaces here: ${String(usable.stderr ?? usable.error)}` }, () => {
     const env: NodeJS.ProcessEnv = { ...process.env, [INSIDE]: 'yes' };
     delete env['NODE_TEST_CONTEXT'];
-    const ran = spawnSync('unshare', [...unshare, process.execPath, '--test-reporter=spec', fileURLToPath(fileUrl)], { env, encoding: 'utf8', maxBuffer: 1 << 26 });
+    const ran = spawnSync('unshare', [...unshare, process.execPath, '--test-reporter=spec', fileURLToPath(fileUrl)], { env, encoding: 'utf8', maxBuffer: 1 << 26, timeout: 120_000, killSignal: 'SIGKILL' });
     process.stdout.write(ran.stdout);
     if (ran.status !== 0) throw new Error(`failed inside the namespaces (exit ${ran.status}):\n${ran.stdout}\n${ran.stderr}`);
   });
@@ -50,8 +52,8 @@ export function nft(script: string, where: 'router' | 'client' | 'inet' = 'route
 }
 
 export interface Agent {
-  /** Sends one datagram from the socket called `flow` and gives the answer, '' = none came within 300 ms. */
-  ask(flow: string, to: string, port?: number): Promise<string>;
+  /** Sends one datagram from the socket called `flow` and gives the answer, '' = none came within 300 ms. `from` = its address. */
+  ask(flow: string, to: string, port?: number, from?: string): Promise<string>;
   /** Answers on that address from now on. */
   answer(address: string, port?: number): Promise<void>;
   /** Sends so many datagrams, each from a socket of its own, one per ms; resolves when all are out. */
@@ -77,6 +79,7 @@ export async function openGround(): Promise<Ground> {
   batch('inet', ['link set lo up', `addr add ${SERVER}/32 dev lo`, `addr add ${SERVER6}/128 dev lo`]);
   inNetns('inet', 'sysctl', '-qw', 'net.ipv4.conf.all.rp_filter=1', 'net.ipv4.conf.i0.rp_filter=1', 'net.ipv4.conf.i1.rp_filter=1');
   const [client, server] = [agentIn('client'), agentIn('inet')];
+  await client.answer('10.0.0.2', PUBLISHED_PORT);
   await server.answer(SERVER);
   await server.answer(SERVER6);
   return {
@@ -106,9 +109,10 @@ export function steer(number: 0 | 1, table = 'main'): void {
 }
 
 /** A datagram socket of the router itself. */
-export async function routerSocket(bind: string, peer?: string): Promise<{ readonly socket: Socket; ask(): Promise<string> }> {
-  const socket = createSocket('udp4');
+export async function routerSocket(t: TestContext, bind: string, peer?: string): Promise<{ ask(): Promise<string> }> {
+  const socket = createSocket('udp4').unref();
   await new Promise<void>((resolve) => socket.bind(peer === undefined ? PORT : 0, bind, resolve));
+  t.after(() => socket.close());
   if (peer === undefined) socket.on('message', (_, from) => socket.send(from.address, from.port, from.address));
   else await new Promise<void>((resolve) => socket.connect(PORT, peer, resolve));
   const ask = (): Promise<string> => new Promise((resolve) => {
@@ -119,7 +123,7 @@ export async function routerSocket(bind: string, peer?: string): Promise<{ reado
     });
     socket.send('?');
   });
-  return { socket, ask };
+  return { ask };
 }
 
 export function inNetns(where: string, ...command: string[]): string {
@@ -146,7 +150,7 @@ function agentIn(where: string): Agent {
     child.stdin?.write(`${JSON.stringify(words)}\n`);
   });
   return {
-    ask: (flow, to, port = PORT) => order({ do: 'ask', flow, to, port }),
+    ask: (flow, to, port = PORT, from = '') => order({ do: 'ask', flow, to, port, from }),
     answer: async (address, port = PORT) => void (await order({ do: 'answer', address, port })),
     storm: async (to, count) => void (await order({ do: 'storm', to, port: PORT, count })),
     end: () => void child.kill('SIGKILL'),
@@ -159,10 +163,13 @@ const { createSocket } = require('node:dgram');
 const sockets = new Map();
 const make = (to) => createSocket(to.includes(':') ? 'udp6' : 'udp4');
 const orders = {
-  ask({ flow, to, port }) {
-    if (!sockets.has(flow)) sockets.set(flow, make(to));
+  async ask({ flow, to, port, from }) {
+    if (!sockets.has(flow)) {
+      sockets.set(flow, make(to));
+      if (from !== '') await new Promise((resolve) => sockets.get(flow).bind(0, from, resolve));
+    }
     const socket = sockets.get(flow);
-    return new Promise((resolve) => {
+    return await new Promise((resolve) => {
       const timer = setTimeout(() => resolve(''), 300);
       socket.removeAllListeners('message');
       socket.once('message', (text) => { clearTimeout(timer); resolve(text.toString()); });

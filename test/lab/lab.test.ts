@@ -129,6 +129,17 @@ describe('each fault does what it says', { skip }, () => {
     assert.deepEqual((await lab.view('router')).nft, []);
   });
 
+  test('a foreign hand empties the nat table of iptables', async (context) => {
+    if ((await lab.run('router', ['env', 'iptables', '-t', 'nat', '-A', 'POSTROUTING', '-o', 'isp0', '-j', 'MASQUERADE'])).code === 127) {
+      context.skip('iptables is not installed');
+      return;
+    }
+    const masquerades = async (): Promise<boolean> => (await lab.view('router')).iptables.some((line) => line.includes('MASQUERADE'));
+    assert.equal(await masquerades(), true);
+    await lab.iptablesNatFlush();
+    assert.equal(await masquerades(), false);
+  });
+
   test('a name that the lab does not have is refused with those it has', async () => {
     await assert.rejects(lab.cutCable('fiber'), /no ISP "fiber"; it has fibre, cable, lte/);
     await assert.rejects(lab.ip('router', 'link set nonsense up', 'link set lo up'), /^Error: router: ip link set nonsense up: Cannot find device "nonsense"$/);

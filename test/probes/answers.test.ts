@@ -55,11 +55,11 @@ describe('an answer', { concurrency: 4 }, () => {
   });
 
   test('two probes in flight to one target keep their own round-trip times', async () => {
-    for (const rttMs of await play<readonly number[]>('interleaved')) assert.ok(rttMs >= 120 && rttMs < 165, `${rttMs} ms`);
+    for (const rttMs of await play<readonly number[]>('interleaved')) assert.ok(rttMs >= 200 && rttMs < 290, `${rttMs} ms`);
   });
 
   test('two uplinks on one device do not take each other\'s answers', async () => {
-    for (const rttMs of await play<readonly number[]>('twins')) assert.ok(rttMs >= 120 && rttMs < 165, `${rttMs} ms`);
+    for (const rttMs of await play<readonly number[]>('twins')) assert.ok(rttMs >= 200 && rttMs < 290, `${rttMs} ms`);
   });
 
   test('nothing is lost or mistaken where the sequence numbers begin again', async () => {

@@ -12,7 +12,7 @@ interface Seen {
   readonly flooded: number;
 }
 
-test('echo requests that flood us stay in the kernel: every probe is answered and its round-trip time stays small', async () => {
+test('echo requests that flood us stay in the kernel, by their type alone: every probe is answered and its round-trip time stays small', async () => {
   const seen = await inside<Seen>('inside-flood', 'theirs unsieved');
   assert.ok(seen.flooded > 10_000, `only ${seen.flooded} packets flooded`);
   assert.equal(seen.answered, seen.sent);
@@ -26,10 +26,4 @@ test('answers to a flood of pings from this machine stay in the kernel too', asy
   assert.equal(seen.answered, seen.sent);
   assert.ok(seen.p50 < 2, `p50 ${seen.p50} ms`);
   assert.ok(seen.cpuMs < 400, `${seen.cpuMs} ms of CPU in 1.9 s`);
-});
-
-test('without the filter by identifier such a flood costs CPU, but sending is not starved and the round-trip time stays small', async () => {
-  const seen = await inside<Seen>('inside-flood', 'ours unsieved');
-  assert.ok(seen.answered > seen.sent / 2, `${seen.answered} of ${seen.sent} answered`);
-  assert.ok(seen.p50 < 20, `p50 ${seen.p50} ms`);
 });

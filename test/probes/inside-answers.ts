@@ -28,11 +28,11 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
 
   /** Two with different delays in flight to the same target: each answer finds its own question. */
   async interleaved() {
-    const { prober, send, factOf } = await listenTo('wait:120', 'reply');
+    const { prober, send, factOf } = await listenTo('wait:200', 'reply');
     const first = send('a', GATEWAY);
-    await sleep(60);
+    await sleep(100);
     const second = send('a', GATEWAY);
-    await sleep(300);
+    await sleep(400);
     prober.close();
     return [first, second].map((order) => {
       const fact = factOf(order);
@@ -42,12 +42,12 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
 
   /** Two uplinks on one device, the same target: each hears only the answer to its own probe. */
   async twins() {
-    const { prober, send, factOf } = await listenTo('wait:120', 'reply');
+    const { prober, send, factOf } = await listenTo('wait:200', 'reply');
     prober.bind([line('a'), line('a', { uplink: 'twin' })]);
     const first = send('a', GATEWAY);
-    await sleep(60);
+    await sleep(100);
     const second = send('twin', GATEWAY);
-    await sleep(300);
+    await sleep(400);
     prober.close();
     return [first, second].map((order) => {
       const fact = factOf(order);

@@ -18,6 +18,10 @@ describe('a probe and its line', { concurrency: 3 }, () => {
     assert.equal(seen.backUp, 'reply', 'the same session works again when the device is back');
   });
 
+  test('leaves before send returns: neither a busy event loop nor a flood of answers holds it back', async () => {
+    assert.deepEqual(await play('atOnce'), { left: 3 });
+  });
+
   test('sessions do not hear each other: an address is dead through one line and alive through the other', async () => {
     const seen = await play<{ sameAddress: unknown; oneDead: unknown; twice: number }>('crosstalk');
     assert.deepEqual(seen.sameAddress, { a: 0, b: [50, 50] });

@@ -19,12 +19,16 @@ import { openProber, type ProbeFact, type Prober } from '../../src/probes/prober
 export const GATEWAY = '192.0.2.1';
 export const FAR = '203.0.113.9';
 export type Side = 'a' | 'b';
+/** IPv6 addresses are usable at once, without two seconds of duplicate address detection. */
+const NO_DAD = 'net.ipv6.conf.default.accept_dad=0';
 
 export function buildWorld(): void {
   execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', '/run']);
   ip('link set lo up');
+  execFileSync('sysctl', ['-qw', NO_DAD]);
   for (const side of ['a', 'b'] as const) {
     ip(`netns add isp-${side}`);
+    ispRun(side, 'sysctl', '-qw', NO_DAD);
     addLine(side);
     ip(`rule add pref ${side === 'a' ? 100 : 101} oif wan-${side} lookup ${table(side)}`);
   }
