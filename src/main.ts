@@ -21,7 +21,7 @@ import { openDaemon, type Daemon, type KernelDoor } from './daemon.js';
 import { openDryKernel } from './kernel/dry.js';
 import { openHost } from './kernel/host.js';
 import { openKernel } from './kernel/kernel.js';
-import { peerUid } from './kernel/netlink/libc.js';
+import { addressOf, peerUid } from './kernel/netlink/libc.js';
 import { openLog, type Log } from './log.js';
 import { openMemory, type Memory } from './memory.js';
 import type { Instant } from './model.js';
@@ -109,7 +109,7 @@ async function live(wish: Arguments, config: Config, memory: Memory, log: Log): 
   memory.save({ slots: slotsOf(config) });
 
   const board = openBoard(() => status(state, clock.now()));
-  const prober: Prober = openProber({ now: clock.now, report: (fact) => daemon.report(fact) });
+  const prober: Prober = openProber({ now: clock.now, addressOf, report: (fact) => daemon.report(fact) });
   const daemon = openDaemon(state, {
     kernel, prober, now: clock.now, publish: () => board.publish(), tell: (news) => log.tell(news),
     save: (override) => memory.save({ override }),

@@ -44,14 +44,20 @@ function checkDevices(check: Check): void {
     const owner = owners.get(uplink.interface);
     if (uplink.interface === '') continue;
     if (owner === undefined) owners.set(uplink.interface, { what: `of uplink ${shown(uplink.name)}`, path });
-    else report(check, path, `${shown(uplink.interface)} is the device ${owner.what} already (line ${placeOf(check, owner.path).line}): each uplink needs one of its own, for two providers on one port a VLAN each`);
+    else {
+      report(check, path, `${shown(uplink.interface)} is the device ${owner.what} already (line ${placeOf(check, owner.path).line}): `
+        + 'each uplink needs one of its own, for two providers on one port a VLAN each');
+    }
   }
   check.policy.lanInterfaces.forEach((device, i) => {
     const path = ['lan', 'interfaces', i];
     const owner = owners.get(device);
     if (owner === undefined) owners.set(device, { what: 'of the LAN', path });
     else if (owner.path[0] === 'lan') report(check, path, `${shown(device)} stands here twice: take one away`);
-    else report(check, path, `${shown(device)} is the device ${owner.what} (line ${placeOf(check, owner.path).line}): a device is either an uplink or a LAN interface`);
+    else {
+      report(check, path, `${shown(device)} is the device ${owner.what} (line ${placeOf(check, owner.path).line}): `
+        + 'a device is either an uplink or a LAN interface');
+    }
   });
 }
 
@@ -61,7 +67,10 @@ function checkList(check: Check, path: Path, targets: readonly { readonly icmp?:
     const host = target.icmp ?? '';
     const before = first.get(host);
     if (before === undefined) first.set(host, i);
-    else report(check, [...path, i, 'icmp'], `${shown(host)} is asked twice, first on line ${placeOf(check, [...path, before, 'icmp']).line}: take one away, the answers would count as one`);
+    else {
+      const line = placeOf(check, [...path, before, 'icmp']).line;
+      report(check, [...path, i, 'icmp'], `${shown(host)} is asked twice, first on line ${line}: take one away, the answers would count as one`);
+    }
   });
 }
 
@@ -70,7 +79,8 @@ function checkGateway(check: Check, uplink: UplinkPolicy): void {
   if (!sound(check, [...own, 'gateway'], [...own, 'probe'], ['probe', 'targets'])) return;
   const list = [[...own, 'probe', 'targets'], ['probe', 'targets']].find((path) => lookUp(check.root, path).rest === 0);
   if (uplink.probe.targets.length === 0) {
-    report(check, [...own, 'gateway'], `with \`gateway: none\` nothing is left to ask, because the common \`probe.targets\` hold only the gateway: give ${shown(uplink.name)} a \`probe.targets\` of its own, such as \`- icmp: 1.1.1.1\``);
+    report(check, [...own, 'gateway'], 'with `gateway: none` nothing is left to ask, because the common `probe.targets` hold only the gateway: '
+      + `give ${shown(uplink.name)} a \`probe.targets\` of its own, such as \`- icmp: 1.1.1.1\``);
   }
   const gateway = uplink.gateway;
   const hosts = list === undefined ? [] : hostsAt(check, list);
@@ -95,7 +105,9 @@ function checkQuorum(check: Check, uplink: UplinkPolicy): void {
   if (stated === undefined || quorum <= beyond) return;
   const place = written(check, [[...own, 'quorum'], [...own, 'targets'], ['probe', 'quorum'], ['probe', 'targets']]) ?? stated;
   const who = place[0] === 'uplinks' ? `for ${shown(uplink.name)}, ` : '';
-  report(check, place, `${who}${quorum} target${quorum === 1 ? '' : 's'} beyond the gateway must answer, but ${beyond === 0 ? 'none is' : beyond === 1 ? 'only one is' : `only ${beyond} are`} asked: add targets or ${beyond === 0 ? 'take `quorum` away' : `write \`quorum: ${beyond}\` or less`}`);
+  const asked = beyond === 0 ? 'none is' : beyond === 1 ? 'only one is' : `only ${beyond} are`;
+  const advice = beyond === 0 ? 'take `quorum` away' : `write \`quorum: ${beyond}\` or less`;
+  report(check, place, `${who}${quorum} target${quorum === 1 ? '' : 's'} beyond the gateway must answer, but ${asked} asked: add targets or ${advice}`);
 }
 
 function checkTimes(check: Check, uplink: UplinkPolicy): void {
@@ -103,8 +115,10 @@ function checkTimes(check: Check, uplink: UplinkPolicy): void {
   const { timeoutMs, timeoutMinMs, timeoutMaxMs } = uplink.probe;
   if (!sound(check, [...own, 'probe'], ['probe'])) return;
   if (timeoutMinMs > timeoutMaxMs) {
-    const place = written(check, [[...own, 'probe', 'timeoutMin'], [...own, 'probe', 'timeoutMax'], ['probe', 'timeoutMin'], ['probe', 'timeoutMax']]);
-    report(check, place ?? own, `\`timeoutMin\` is ${durationText(timeoutMinMs)} and \`timeoutMax\` ${durationText(timeoutMaxMs)}: the shorter of the two must be \`timeoutMin\``);
+    const bounds: readonly Path[] = [['probe', 'timeoutMin'], ['probe', 'timeoutMax']];
+    const place = written(check, [...bounds.map((bound) => [...own, ...bound]), ...bounds]) ?? own;
+    report(check, place, `\`timeoutMin\` is ${durationText(timeoutMinMs)} and \`timeoutMax\` ${durationText(timeoutMaxMs)}: `
+      + 'the shorter of the two must be `timeoutMin`');
     return;
   }
   if (!sound(check, [...own, 'health'], ['health'])) return;
@@ -113,10 +127,14 @@ function checkTimes(check: Check, uplink: UplinkPolicy): void {
   // The missed probe's timeout, the burst, and the timeout of its last probe.
   const leastMs = burst === 0 ? waitMs : 2 * waitMs + (burst - 1) * BURST_GAP_LEAST_MS;
   if (uplink.health.down.afterMs >= leastMs) return;
-  const knobs: readonly Path[] = [['health', 'down', 'after'], ['health', 'suspect', 'burst'], ['probe', 'timeout'], ['probe', 'timeoutMin'], ['health', 'sensitivity']];
+  const knobs: readonly Path[] = [
+    ['health', 'down', 'after'], ['health', 'suspect', 'burst'], ['probe', 'timeout'], ['probe', 'timeoutMin'], ['health', 'sensitivity'],
+  ];
   const place = written(check, [...knobs.map((knob) => [...own, ...knob]), ...knobs]) ?? own;
   const probes = burst === 0 ? 'the timeout' : `a missed probe and a burst of ${burst}`;
-  report(check, place, `\`health.down.after\` is ${durationText(uplink.health.down.afterMs)}, but ${probes} with a timeout of ${durationText(waitMs)} cannot be told in less than ${durationText(leastMs)}: write \`after: ${durationText(leastMs)}\` or more, or a shorter timeout`);
+  const least = durationText(leastMs);
+  report(check, place, `\`health.down.after\` is ${durationText(uplink.health.down.afterMs)}, but ${probes} with a timeout of ${durationText(waitMs)} `
+    + `cannot be told in less than ${least}: write \`after: ${least}\` or more, or a shorter timeout`);
 }
 
 function report(check: Check, path: Path, text: string): void {

@@ -11,7 +11,7 @@ import type { Listen } from './fields.js';
 import { crossCheck } from './checks.js';
 import { overlay } from './merge.js';
 import { policyOf } from './policy.js';
-import { type Problem, problemAt, shown } from './problem.js';
+import { type Problem, problemAt } from './problem.js';
 import { SCHEMA } from './schema.js';
 import { type Entry, type MapNode, parseTree, type Tree } from './tree.js';
 import { validate } from './validate.js';
@@ -85,7 +85,8 @@ function profileOf(root: MapNode, openProfile: OpenProfile): Profile {
 }
 
 function nested(root: MapNode): readonly Problem[] {
-  return root.entries.filter(isProfile).map((entry) => problemAt(entry.keyAt, ['profile'], `a profile cannot be built on another one: take ${shown('profile')} away here`));
+  const text = 'a profile cannot be built on another one: take `profile` away here';
+  return root.entries.filter(isProfile).map((entry) => problemAt(entry.keyAt, ['profile'], text));
 }
 
 function withoutProfile(tree: Tree): Tree {

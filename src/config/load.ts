@@ -41,7 +41,8 @@ function openProfile(dir: string, name: string): Source | { readonly wrong: stri
   if (read.code !== 'ENOENT') return { wrong: `the profile ${shown(name)} cannot be used: ${file}: ${read.wrong}` };
   const names = profileNames(dir);
   const meant = nearest(name, names);
-  const advice = meant !== undefined ? `did you mean ${shown(meant)}?` : names.length > 0 ? `there are ${listed(names, 'and')}` : 'there is none at all';
+  const others = names.length > 0 ? `there are ${listed(names, 'and')}` : 'there is none at all';
+  const advice = meant !== undefined ? `did you mean ${shown(meant)}?` : others;
   return { wrong: `there is no profile ${shown(name)} in ${dir}: ${advice}` };
 }
 
@@ -65,7 +66,7 @@ function readText(file: string): Text {
     if (stat.isDirectory()) return failed('this is a directory: name the file in it');
     if (!stat.isFile()) return failed('this is a device or a pipe: name an ordinary file');
     const bytes = readBytes(descriptor);
-    if (bytes.length > BYTES_AT_MOST) return failed(`the file has ${(stat.size / BYTES_AT_MOST).toFixed(1)} MiB, and a config has 1 MiB at most: is it the right one?`);
+    if (bytes.length > BYTES_AT_MOST) return failed(`the file has ${stat.size} bytes, and a config has 1 MiB at most: is it the right one?`);
     return decode(bytes, failed);
   } catch (error) {
     const code = errorCode(error);

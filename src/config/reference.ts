@@ -97,25 +97,24 @@ ${rows.join('\n')}`;
 function rowsOf(path: readonly string[], section: SectionField): readonly string[] {
   return Object.entries(section.keys).flatMap(([key, field]): readonly string[] => {
     const below = [...path, key];
-    switch (field.type) {
-      case 'section':
-        if (field.like !== undefined) return [row(below, `any key of \`${field.like}\``, `as \`${field.like}\``, 'live', `For this uplink alone: what \`${field.like}\` says for all of them.`)];
-        return [row(below, 'keys', '', '', field.about), ...rowsOf(below, field)];
-      case 'named':
-        return [
-          row(below, `names, ${field.most} at most`, requiredText(field), '', field.about),
-          row([...below, 'NAME'], 'keys', '', '', field.item.about),
-          ...rowsOf([...below, 'NAME'], field.item),
-        ];
-      case 'list':
-        return [
-          row(below, `list of ${field.least} to ${field.most}${field.item.type === 'interface' ? ' interface names' : ''}`, shown(field.default), field.apply, field.about),
-          ...(field.item.type === 'section' ? rowsOf([...path, `${key}[]`], field.item) : []),
-        ];
-      default:
-        return [row(below, takes(field), defaultText(field), field.apply, field.about)];
+    if (field.type === 'section') return sectionRows(below, field);
+    if (field.type === 'named') {
+      const name = [...below, 'NAME'];
+      return [row(below, `names, ${field.most} at most`, requiredText(field), '', field.about), row(name, 'keys', '', '', field.item.about), ...rowsOf(name, field.item)];
     }
+    if (field.type === 'list') {
+      const list = `list of ${field.least} to ${field.most}${field.item.type === 'interface' ? ' interface names' : ''}`;
+      const items = field.item.type === 'section' ? rowsOf([...path, `${key}[]`], field.item) : [];
+      return [row(below, list, shown(field.default), field.apply, field.about), ...items];
+    }
+    return [row(below, takes(field), defaultText(field), field.apply, field.about)];
   });
+}
+
+function sectionRows(path: readonly string[], section: SectionField): readonly string[] {
+  if (section.like === undefined) return [row(path, 'keys', '', '', section.about), ...rowsOf(path, section)];
+  const like = shown(section.like);
+  return [row(path, `any key of ${like}`, `as ${like}`, 'live', `For this uplink alone: what ${like} says for all of them.`)];
 }
 
 function row(path: readonly string[], takes: string, standard: string, apply: string, about: string): string {

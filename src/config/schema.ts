@@ -141,7 +141,7 @@ const UPLINK = {
     },
     metered: {
       type: 'flag', default: false, apply: 'live',
-      about: 'Traffic on this line costs money.',
+      about: 'Traffic on this line costs money. The status says so; asking it less and leaving it sooner are not in this version yet.',
     },
     masquerade: {
       type: 'flag', default: true, apply: 'live', alsoCalled: ['nat', 'snat'],

@@ -3,7 +3,7 @@
  *
  * What is wrong yields no setting, so one slip does not make others up. Nothing is defaulted here.
  */
-import type { Field, ListField, NamedField, SectionField, SpecialField } from './fields.js';
+import type { Field, LeafField, ListField, NamedField, SectionField, SpecialField } from './fields.js';
 import { listed, nearest, type Path, type Place, type Problem, problemAt, shown } from './problem.js';
 import { SCHEMA, type Settings } from './schema.js';
 import type { Entry, ListNode, MapNode, ScalarNode, TreeNode } from './tree.js';
@@ -28,23 +28,30 @@ interface Reader {
 }
 
 function readField(reader: Reader, field: Field, node: TreeNode, at: Place, path: Path): unknown {
-  switch (field.type) {
-    case 'section': return readSection(reader, field, node, at, path);
-    case 'named': return readNamed(reader, field, node, at, path);
-    case 'list': return readList(reader, field, node, path);
-    default: break;
-  }
+  if (field.type === 'section') return readSection(reader, field, node, at, path);
+  if (field.type === 'named') return readNamed(reader, field, node, at, path);
+  if (field.type === 'list') return readList(reader, field, node, path);
+  return readLeaf(reader, field, node, path);
+}
+
+function readLeaf(reader: Reader, field: LeafField, node: TreeNode, path: Path): unknown {
   const wrong = (text: string): undefined => void reader.problems.push(problemAt(node.at, path, text));
   if (node.kind === 'broken') return undefined;
-  if (node.kind !== 'scalar') return wrong(`${node.kind === 'list' ? 'a list stands here' : 'further keys stand here'}, but one value is wanted: write ${expected(field)}`);
-  if (node.empty || node.text === '') return wrong(`nothing is written here: write ${expected(field)}${isRequired(field) ? '' : ', or take the key away'}`);
+  if (node.kind !== 'scalar') {
+    return wrong(`${node.kind === 'list' ? 'a list stands here' : 'further keys stand here'}, but one value is wanted: write ${expected(field)}`);
+  }
+  if (node.empty || node.text === '') {
+    return wrong(`nothing is written here: write ${expected(field)}${isRequired(field) ? '' : ', or take the key away'}`);
+  }
   const read = readValue(field, node.text);
   return 'value' in read ? read.value : wrong(read.wrong);
 }
 
 /** A key with nothing after it (all its lines commented out) is an empty section. */
 function readSection(reader: Reader, section: SectionField, node: TreeNode, at: Place, path: Path): Record<string, unknown> | undefined {
-  if (node.kind === 'scalar' && node.empty) return section.one === true ? missingOne(reader, section, node.at, path) : requireKeys(reader, section, {}, [], at, path);
+  if (node.kind === 'scalar' && node.empty) {
+    return section.one === true ? missingOne(reader, section, node.at, path) : requireKeys(reader, section, {}, [], at, path);
+  }
   if (node.kind === 'broken') return undefined;
   if (node.kind !== 'map') {
     reader.problems.push(problemAt(node.at, path, notSection(section, node)));
@@ -101,10 +108,16 @@ function example(section: SectionField): string {
 function readNamed(reader: Reader, field: NamedField, node: TreeNode, at: Place, path: Path): unknown {
   const wrong = (place: Place, text: string): undefined => void reader.problems.push(problemAt(place, path, text));
   if (node.kind === 'broken') return undefined;
-  if (node.kind === 'list') return wrong(node.at, 'a list stands here, but names are wanted: write the name of each line as a key (`fibre:`) and its `interface` below it');
-  if (node.kind === 'scalar' && !node.empty) return wrong(node.at, `${shown(node.text)} stands here, but names are wanted, each on a line below with its \`interface\``);
+  if (node.kind === 'list') {
+    return wrong(node.at, 'a list stands here, but names are wanted: write the name of each line as a key (`fibre:`) and its `interface` below it');
+  }
+  if (node.kind === 'scalar' && !node.empty) {
+    return wrong(node.at, `${shown(node.text)} stands here, but names are wanted, each on a line below with its \`interface\``);
+  }
   const entries = node.kind === 'map' ? node.entries : [];
-  if (entries.length === 0 && reader.whole) return wrong(at, 'there is no uplink: write a name (`fibre:`) and its `interface` for each line to the internet');
+  if (entries.length === 0 && reader.whole) {
+    return wrong(at, 'there is no uplink: write a name (`fibre:`) and its `interface` for each line to the internet');
+  }
   if (entries.length > field.most) wrong(at, `these are ${entries.length} uplinks, and ${field.most} at most are possible`);
   const named = new Map<string, unknown>();
   for (const entry of entries) {
@@ -149,9 +162,12 @@ function unknownText(section: SectionField, key: string): string {
   const meant = meantKey(section, key);
   if (meant !== undefined) return `${shown(key)} is not known here: did you mean ${shown(meant)}?`;
   for (const [name, field] of Object.entries(section.keys)) {
-    if (field.type === 'section' && Object.hasOwn(field.keys, key)) return `${shown(key)} is not known here, but in ${shown(name)}: write it below ${shown(`${name}:`)}`;
+    if (field.type !== 'section' || !Object.hasOwn(field.keys, key)) continue;
+    return `${shown(key)} is not known here, but in ${shown(name)}: write it below ${shown(`${name}:`)}`;
   }
-  const elsewhere = Object.hasOwn(SCHEMA.keys, key) ? ', but at the left margin: is it indented too far?' : `; known are ${listed(Object.keys(section.keys), 'and')}`;
+  const elsewhere = Object.hasOwn(SCHEMA.keys, key)
+    ? ', but at the left margin: is it indented too far?'
+    : `; known are ${listed(Object.keys(section.keys), 'and')}`;
   return `${shown(key)} is not known here${elsewhere}`;
 }
 

@@ -25,6 +25,7 @@ export function sendDue(health: Health, now: Instant, orders: ProbeOrder[]): voi
   const volley = burst !== undefined && burst.left > 0 && burst.nextAt <= now;
   if (volley) {
     burst.left--;
+    burst.askedAt = now;
     burst.nextAt = (now + burstGapMs(health)) as Instant;
   }
   for (const record of health.records) {

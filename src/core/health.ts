@@ -19,6 +19,8 @@ export interface Burst {
   readonly evidenceFrom: Instant;
   left: number;
   nextAt: Instant;
+  /** When it last asked: it is over when all that was asked until then is. Steady probes of later go on beside it and do not prolong it. */
+  askedAt: Instant;
 }
 
 /** Owned by `step` and changed in place. */

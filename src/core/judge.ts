@@ -17,7 +17,7 @@
 import type { FaultDomain, Instant, ProbeOrder, UplinkState, Verdict } from '../model.js';
 import { nextAsk, sendDue } from './ask.js';
 import { openRecords, type Burst, type Health, type Line } from './health.js';
-import { answeredSince, answersInRow, grantGrace, misses, nextDeadline, noteLost, noteReply, silentSince, type TargetRecord } from './record.js';
+import { answeredSince, answersInRow, grantGrace, isWaiting, misses, noteLost, noteReply, silentSince, type TargetRecord } from './record.js';
 
 /** An uplink is judged from evidence within this time of start-up or of a new line. */
 const UNKNOWN_AT_MOST_MS = 2000;
@@ -130,14 +130,14 @@ function mayDoubt(health: Health, now: Instant): boolean {
   if (health.state !== 'up') return false;
   const burst = health.burst;
   if (burst !== undefined) {
-    const open = burst.left > 0 || health.records.some((record) => nextDeadline(record, now) !== undefined);
+    const open = burst.left > 0 || health.records.some((record) => isWaiting(record, burst.askedAt, now));
     if (!open) suspect(health, burst, now);
     return false;
   }
   for (const record of health.records) {
     if (record.excused || record.lastReplyAt === undefined || misses(record, now) < health.policy.health.suspect.failures) continue;
     health.burst = {
-      evidenceFrom: silentSince(record, now)!, left: health.policy.health.suspect.burst, nextAt: now,
+      evidenceFrom: silentSince(record, now)!, left: health.policy.health.suspect.burst, nextAt: now, askedAt: now,
     };
     if (!quorumSince(health, health.burst.evidenceFrom) || health.policy.health.suspect.burst === 0) return true;
     endBurst(health);

@@ -133,6 +133,11 @@ export function answeredSince(record: TargetRecord, since: Instant): boolean {
   return false;
 }
 
+/** Does a probe that was sent at or before `sentUntil` still wait for its answer? */
+export function isWaiting(record: TargetRecord, sentUntil: Instant, now: Instant): boolean {
+  return record.probes.some((probe) => probe.sentAt <= sentUntil && probe.repliedAt === undefined && probe.deadlineAt > now);
+}
+
 /** The next deadline among open probes; undefined when none is open. */
 export function nextDeadline(record: TargetRecord, now: Instant): Instant | undefined {
   let next: Instant | undefined;

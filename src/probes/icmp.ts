@@ -47,9 +47,9 @@ export interface IcmpOptions {
 }
 
 /** How long an answer may take and still be told. Beyond every sensible `probe.timeout`. */
-export const ANSWER_WITHIN_MS = 10_000;
+const ANSWER_WITHIN_MS = 10_000;
 /** 10 probes/s × 10 s × 10 targets: whoever has more in flight is out of step, not out of luck. */
-export const IN_FLIGHT_AT_MOST = 1000;
+const IN_FLIGHT_AT_MOST = 1000;
 
 interface Flight {
   readonly echo: Echo;

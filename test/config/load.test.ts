@@ -89,11 +89,12 @@ test('a file that this user may not read says so', () => {
 test('more than 1 MiB is no config, 1 MiB is', () => {
   const text = 'uplinks: { a: { interface: eth0 } }\n';
   assert.deepEqual(problemsOf(write('full.yaml', text + '#'.repeat(1024 * 1024 - text.length))), []);
-  assert.deepEqual(problemsOf(write('over.yaml', text + '#'.repeat(1024 * 1024 - text.length + 1))), ['over.yaml: the file has 1.0 MiB, and a config has 1 MiB at most: is it the right one?']);
+  assert.deepEqual(problemsOf(write('over.yaml', text + '#'.repeat(1024 * 1024 - text.length + 1))), ['over.yaml: the file has 1048577 bytes, and a config has 1 MiB at most: is it the right one?']);
 });
 
 test('text that is not UTF-8 is told with its line; a byte order mark does not matter', () => {
   assert.deepEqual(problemsOf(write('latin1.yaml', Buffer.from('uplinks: { a: { interface: eth0 } }\n# caf\xe9\n', 'latin1'))), ['latin1.yaml:2: this is not UTF-8 text: save the file in UTF-8']);
-  assert.deepEqual(problemsOf(write('bom.yaml', '\ufeffuplinks: { a: { interface: eth0 } }\n')), []);
+  const bom = loadConfig(write('bom.yaml', '\ufeffuplink: { a: { interface: eth0 } }\n'), { profilesDir: PROFILES, slots: new Map() });
+  assert.deepEqual('problems' in bom && bom.problems.map(({ column, key }) => [column, key]), [[1, 'uplink']]);
   assert.deepEqual(problemsOf(write('empty.yaml', '')), ['empty.yaml:1: the file is empty: a config needs at least `uplinks:` with a name and its `interface`']);
 });

@@ -72,9 +72,8 @@ kernel: { markMask: 0xfe000000 }
     },
     health: { suspect: { failures: 4, burst: 6 }, down: { afterMs: 90_000 }, up: { successes: 9 } },
   });
-  const { uplinks: _, ...rest } = policy;
-  assert.deepEqual(rest, {
-    lanInterfaces: ['eth2', 'eth3'], failback: { mode: 'manual', holdMs: 7_200_000 }, nat: { backend: 'nftables' }, forwarding: { firewall: 'off' }, stop: 'restore', markMask: 0xfe000000,
+  assert.deepEqual({ ...policy, uplinks: [] }, {
+    uplinks: [], lanInterfaces: ['eth2', 'eth3'], failback: { mode: 'manual', holdMs: 7_200_000 }, nat: { backend: 'nftables' }, forwarding: { firewall: 'off' }, stop: 'restore', markMask: 0xfe000000,
   });
   assert.deepEqual(api, { listen: { host: '127.0.0.1', port: 8080 }, tokens: undefined });
 });
@@ -124,6 +123,10 @@ test('a config that only names a profile is the profile', () => {
   const own = configOf('profile: p', PROFILE);
   assert.deepEqual(own.policy, configOf(PROFILE).policy);
   assert.deepEqual(own.files, ['config.yaml', 'profile.yaml']);
+});
+
+test('a section with nothing in it leaves the profile\'s as it is', () => {
+  assert.deepEqual(configOf('profile: p\nhealth:\nprobe: # later\nuplinks:\n', PROFILE).policy, configOf(PROFILE).policy);
 });
 
 test('what the config says wins over the profile: sections are merged, lists replaced', () => {

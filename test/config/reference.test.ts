@@ -25,12 +25,9 @@ test('every key is described, and every default passes its own bounds', () => {
   const visit = (field: Field, key: string): void => {
     if (key !== '') assert.match(field.about, /^[A-Z`].*\.$/s, `${key} has no description that is a sentence`);
     assert.ok(!field.about.includes('|'), `${key}: a bar breaks the table`);
-    switch (field.type) {
-      case 'section': return Object.entries(field.keys).forEach(([name, below]) => visit(below, `${key}.${name}`));
-      case 'named': return visit(field.item, `${key}.NAME`);
-      case 'list': return visit(field.item, `${key}[]`);
-      default: break;
-    }
+    if (field.type === 'section') return Object.entries(field.keys).forEach(([name, below]) => visit(below, `${key}.${name}`));
+    if (field.type === 'named') return visit(field.item, `${key}.NAME`);
+    if (field.type === 'list') return visit(field.item, `${key}[]`);
     const standard = field.default;
     if (standard === undefined || typeof standard === 'object') return;
     const text = field.type === 'duration' && typeof standard === 'number' ? durationText(standard) : String(standard);

@@ -20,6 +20,8 @@ test('broken syntax is told where the slip is, not where the parser noticed', ()
     ['uplinks:\n  fibre: { interface: eth0\nlan: { interfaces: [eth1] }\nstop: keep\n', '2: this `{` is not closed: add `}`'],
     [`${UPLINK}lan:\n  interfaces: [eth1, eth2\nstop: keep\n`, '3: this `[` is not closed: add `]`'],
     ['uplinks:\n  fibre: { interface: "eth0 }\nlan:\n  interfaces: [eth1]\n', '2: this `"` is not closed: add `"`'],
+    [`${UPLINK}lan: {\n  interfaces: [eth1\n}\n`, '3: this `[` is not closed: add `]`'],
+    [`${UPLINK}api: { listen: [::1]:9474 }\n`, '2: a comma is missing between two items; a value that has a bracket or a comma in it needs quotes'],
     [`${UPLINK}stop keep\n`, '2: a key needs a `:` and a space after it: is it missing here, or does this line belong to the one above?'],
     [`${UPLINK}stop:keep\n`, '2: a key needs a `:` and a space after it: is it missing here, or does this line belong to the one above?'],
     [`${UPLINK}stop: "keep"#why\n`, '2: a comment needs a space before its `#`; put the value in quotes if `#` belongs to it'],
@@ -41,6 +43,12 @@ test('what stands above the break is judged too, what stands below is not made u
   assert.equal(problemsOf('stop: kep\nprobe: interval: 3s\nhealth: { sensitivity: hihg }\n'), `\
 1: stop: \`kep\` is none of \`keep\` and \`restore\`: did you mean \`keep\`?
 2: one key has both a value and further keys: put each key on a line of its own, lined up with its neighbours`);
+});
+
+test('a value that cannot be read is told once, and nothing is concluded from it', () => {
+  assert.equal(problemsOf(`${UPLINK}probe: { targets: [icmp: "\\q", icmp: "\\q"] }\n`), '2: `\\q` means nothing between double quotes: use single quotes');
+  assert.equal(problemsOf(`${UPLINK}probe: { quorum: 3, targets: [icmp: 1.1.1.1, *a] }\n`),
+    '2: probe.targets[1]: `*a` repeats a value that was named `&a` further up, and there is none: put it in quotes if it is meant as text');
 });
 
 test('anchors and aliases work, and are bounded', () => {

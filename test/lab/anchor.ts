@@ -160,8 +160,7 @@ function killed(pid: number, signal: NodeJS.Signals): boolean {
 
 /** Without what makes a child believe that it is a part of the test runner, and with the folders where Debian keeps `ip` and `nft` out of users' sight. */
 function ownEnvironment(): NodeJS.ProcessEnv {
-  const { NODE_TEST_CONTEXT: _, NODE_OPTIONS: __, PATH = '/usr/bin:/bin', ...environment } = process.env;
-  return { ...environment, PATH: `${PATH}:/usr/sbin:/sbin` };
+  return { ...process.env, NODE_TEST_CONTEXT: undefined, NODE_OPTIONS: undefined, PATH: `${process.env['PATH'] ?? '/usr/bin:/bin'}:/usr/sbin:/sbin` };
 }
 
 function collect(stream: NodeJS.ReadableStream): () => string {

@@ -1,5 +1,5 @@
 /**
- * Everything that may befall an uplink, as verbs. Each returns when the kernel has done it, with the instants before and after.
+ * Everything that may befall an uplink, as verbs (what other programs do to the router is in foreign.ts). Each returns when the kernel has done it, with the instants before and after.
  *
  *   cutCable       carrier is lost at the router's end (the ISP's end of the veth is set down)
  *   gatewayDead    carrier stays; the ISP's box answers nothing at all, not even ARP, and forwards nothing
@@ -11,10 +11,10 @@
  */
 import type { Anchor } from './anchor.js';
 import { RULE_BEFORE_LOCAL, RULE_BEHIND_LOCAL, ispRules, layCable, returnRoutes } from './build.js';
+import { stamped } from './ip-batch.js';
 import type { Applied } from './ip-batch.js';
 import { cableOf, prefixLengthOf } from './topology.js';
 import type { Cable, Isp, Topology } from './topology.js';
-import { now } from './wait.js';
 
 export type { Applied } from './ip-batch.js';
 
@@ -46,15 +46,6 @@ export interface Faults {
   recreateInterface(isp: string): Promise<Applied>;
   /** What a DHCP client does for a new lease: delete the old address, add the new one. With the old one the kernel drops every route of the device. */
   changeAddress(isp: string, to: NewAddress): Promise<Applied>;
-  /** A default route by a foreign hand in main. Default metric 0, protocol dhcp. */
-  addForeignDefault(isp: string, options?: { readonly metric?: number; readonly protocol?: string }): Promise<Applied>;
-  /** `defaults`: every default route in every table. `main`: `ip route flush table main`, connected routes too: the LAN is unreachable until `restoreConnected`. */
-  flushRoutes(what?: 'defaults' | 'main'): Promise<Applied>;
-  restoreConnected(): Promise<Applied>;
-  /** `nft flush ruleset` in the router. */
-  nftFlush(): Promise<Applied>;
-  /** `iptables -t nat -F` in the router. */
-  iptablesNatFlush(): Promise<Applied>;
 }
 
 interface Line {
@@ -139,15 +130,6 @@ export function createFaults(anchor: Anchor, topology: Topology, ip: (host: stri
     },
     recreateInterface: recreate,
     changeAddress: async (name, to) => move(anchor, ip, line(name), to),
-    async addForeignDefault(name, options = {}) {
-      const { gateway, device } = line(name).isp;
-      return ip('router', `route prepend default via ${gateway} dev ${device} metric ${options.metric ?? 0} proto ${options.protocol ?? 'dhcp'}`);
-    },
-    flushRoutes: async (what = 'defaults') =>
-      stamped(() => anchor.text('router', ['ip', '-4', 'route', 'flush', 'table', ...(what === 'main' ? ['main'] : ['all', 'exact', '0.0.0.0/0'])])),
-    restoreConnected: async () => ip('router', ...connectedRoutes(topology, [...lines.values()])),
-    nftFlush: async () => stamped(() => anchor.text('router', ['nft', 'flush', 'ruleset'])),
-    iptablesNatFlush: async () => stamped(() => anchor.text('router', ['iptables', '-t', 'nat', '-F'])),
   };
 }
 
@@ -180,22 +162,6 @@ async function move(anchor: Anchor, ip: (host: string, ...commands: readonly str
     line.lossy = false;
   }
   return ip('router', `addr del ${old.router}/${old.prefixLength} dev ${old.device}`, `addr add ${isp.router}/${isp.prefixLength} dev ${isp.device}`);
-}
-
-function connectedRoutes(topology: Topology, lines: readonly Line[]): readonly string[] {
-  const networks = [
-    ...topology.lans.map((lan) => ({ prefix: lan.prefix, device: lan.device, source: lan.routerAddress })),
-    ...lines.map(({ isp }) => ({ prefix: isp.prefix, device: isp.device, source: isp.router })),
-    ...(topology.vpn === undefined ? [] : [{ prefix: topology.vpn.prefix, device: topology.vpn.device, source: topology.vpn.routerAddress }]),
-  ];
-  // append: two lines may share a prefix
-  return networks.map(({ prefix, device, source }) => `route append ${prefix} dev ${device} proto kernel scope link src ${source}`);
-}
-
-async function stamped(work: () => Promise<unknown>): Promise<Applied> {
-  const beganAt = now();
-  await work();
-  return { beganAt, doneAt: now() };
 }
 
 function span(all: readonly Applied[]): Applied {

@@ -18,6 +18,13 @@ export interface IpBatch {
   do(...commands: readonly string[]): Promise<Applied>;
 }
 
+/** The instants around any other piece of work. */
+export async function stamped(work: () => Promise<unknown>): Promise<Applied> {
+  const beganAt = now();
+  await work();
+  return { beganAt, doneAt: now() };
+}
+
 interface Order {
   readonly beganAt: number;
   readonly lastLine: number;

@@ -163,7 +163,7 @@ test('the measuring is right: the kernel alone needs one or two milliseconds for
     assert.ok(old !== undefined && fresh !== undefined && connects !== undefined && tcp !== undefined);
     const quiet = await old.outage({ since: now(), until: now() + 500 });
     assert.deepEqual([quiet.lost, quiet.via], [0, { fibre: quiet.sent }]);
-    assert.ok(quiet.sent > 480 && quiet.sent < 510, `${quiet.sent} questions in 500 ms at 1 kHz`);
+    assert.ok(quiet.sent > 480 - quiet.stalledMs && quiet.sent < 510, `${quiet.sent} questions in 500 ms at 1 kHz, stalled for ${quiet.stalledMs} ms`);
 
     const fault = await lab.cutCable('fibre');
     const running = await old.outageAfter(fault);
@@ -171,6 +171,8 @@ test('the measuring is right: the kernel alone needs one or two milliseconds for
     assert.ok((running.via['fibre'] ?? 0) > 30 && (running.via['cable'] ?? 0) > 100, JSON.stringify(running));
     const begun = await fresh.outageAfter(fault);
     assert.ok(begun.outageMs < 15, JSON.stringify(begun));
+    const later = await fresh.outage({ since: now(), until: now() + 600 });
+    assert.deepEqual([later.lost, Object.keys(later.via)], [0, ['cable']], 'a fresh flow met the connection entry of an earlier one');
     assert.equal((await connects.nearest(fault.doneAt + 100)).via, 'cable');
     await waitFor('every old TCP connection broke', () => tcp.broken(), (broken) => new Set(broken.map((one) => one.connection)).size === 10);
   }));
@@ -182,9 +184,10 @@ test('an outage of known length is measured as that long', { skip }, () =>
     const fault = await lab.upstreamDead('fibre');
     await until(fault.doneAt + 300);
     const healed = await lab.heal('fibre');
-    const { outageMs } = await flow.outageAfter(fault);
+    const { outageMs, stalledMs } = await flow.outageAfter(fault);
     const between = [healed.beganAt - fault.doneAt, healed.doneAt - fault.beganAt] as const;
-    assert.ok(outageMs > between[0] - 8 && outageMs < between[1] + 8, `${outageMs} ms measured, ${between.join(' to ')} ms made`);
+    const measured = `${outageMs} ms measured, ${between.join(' to ')} ms made, the sender stalled for ${stalledMs} ms`;
+    assert.ok(outageMs > between[0] - 8 - stalledMs && outageMs < between[1] + 8, measured);
     const retried = await connects.nearest(fault.doneAt + 150);
     assert.ok((retried.rttMs ?? 0) > 900 && (retried.rttMs ?? 0) < 1500, `its SYN was sent again after 1 s: ${JSON.stringify(retried)}`);
   }));
@@ -194,15 +197,15 @@ test('with real indexes the kernel alone is late when another port changed just 
     await lab.kernelAlone();
     const flow = await lab.stream({ kind: 'udp' });
     const outages: number[] = [];
-    // The rate limit is one for the machine: another lab may have shifted its phase. Once out of three must show it.
-    for (let attempt = 0; attempt < 3 && !outages.some((ms) => ms > 300); attempt++) {
+    // About 950 ms on a quiet machine. The rate limit is one for all, so another lab may shift its phase: one of three must show it clearly.
+    for (let attempt = 0; attempt < 3 && !outages.some((ms) => ms > 150); attempt++) {
       await until(now() + 1100);
       const flip = await lab.flipPort();
       await until(flip.doneAt + 50);
       outages.push((await flow.outageAfter(await lab.cutCable('fibre'))).outageMs);
       await flow.outageAfter(await lab.plugCable('fibre'), { calmMs: 1300 });
     }
-    assert.ok(outages.some((ms) => ms > 300 && ms < 1100), `outages of ${outages.join(', ')} ms`);
+    assert.ok(outages.some((ms) => ms > 150 && ms < 1100), `outages of ${outages.join(', ')} ms`);
   }));
 
 test('two lines with the same gateway and network are told apart by the far end', { skip }, () =>

@@ -26,7 +26,7 @@
  *     assert.ok(outageMs < 15 && (via['cable'] ?? 0) > 0, (await lab.view('router')).text);
  *   }));
  *
- * Where what is: faults.ts the verbs, stream.ts measured traffic, daemon.ts the daemon, view.ts the kernel as text, wait.ts waits and the clock,
+ * Where what is: faults.ts and foreign.ts the verbs, stream.ts measured traffic, daemon.ts the daemon, view.ts the kernel as text, wait.ts waits and the clock,
  * topology.ts what can be wished for, anchor.ts how it is held and why it cannot leak.
  */
 import { openAnchor } from './anchor.js';
@@ -36,6 +36,8 @@ import { startDaemon } from './daemon.js';
 import type { Daemon, DaemonOptions } from './daemon.js';
 import { createFaults } from './faults.js';
 import type { Faults } from './faults.js';
+import { createForeignHands } from './foreign.js';
+import type { ForeignHands } from './foreign.js';
 import type { Applied } from './ip-batch.js';
 import { createStreams } from './stream.js';
 import type { Streams } from './stream.js';
@@ -48,7 +50,7 @@ export { labUnavailable } from './anchor.js';
 export { TWIN_CGNAT } from './topology.js';
 export { now, until, waitFor } from './wait.js';
 
-export interface Lab extends Faults, Streams {
+export interface Lab extends Faults, ForeignHands, Streams {
   readonly topology: Topology;
   /** Process 1 of the lab as seen from outside: when it is gone, so is everything. */
   readonly anchorPid: number;
@@ -89,6 +91,7 @@ export async function openLab(wish: TopologyWish = {}): Promise<Lab> {
     const sysctl: Lab['sysctl'] = async (host, value, ...files) => setSysctl(anchor, host, value, files);
     return {
       ...faults,
+      ...createForeignHands(anchor, topology, faults.isps, ip),
       ...createStreams(anchor, topology, faults.isps),
       topology, ip, sysctl,
       anchorPid: anchor.pid,

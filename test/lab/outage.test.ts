@@ -20,8 +20,10 @@ test('the outage is the longest gap between answered questions less one interval
   assert.deepEqual({ outageMs, startedAt, endedAt, totalMs, lost }, { outageMs: 3, startedAt: 104, endedAt: 108, totalMs: 4, lost: 4 });
 });
 
-test('a stall of the sender within an outage is taken off it', () => {
-  assert.equal(outageOf(samplesOf('++---++', 50, 3), 1).outageMs, 3);
+test('a stall of the sender at the edge of an outage is taken off it, one between two losses is not', () => {
+  assert.equal(outageOf(samplesOf('++---++', 50, 2), 1).outageMs, 3);
+  assert.equal(outageOf(samplesOf('++---++', 50, 5), 1).outageMs, 3);
+  assert.equal(outageOf(samplesOf('++---++', 50, 3), 1).outageMs, 53);
 });
 
 test('an outage that has not ended has no end, and counts as far as was asked', () => {

@@ -3,7 +3,8 @@
  *
  * A sample is one question sent: a packet of a running flow, the only packet of a new flow, a TCP connect. An outage is the time from the last
  * question that was answered to the next one that is, less one interval: a flow that loses nothing has 0. The sender's own stalls, when it
- * was not given the processor and so asked nothing, are told apart and taken off, because nobody knows what the network did meanwhile.
+ * was not given the processor and so asked nothing, are told apart. One at the edge of an outage is taken off it, because nobody knows what the network
+ * did meanwhile; one between two lost questions belongs to the outage.
  */
 
 export interface Sample {
@@ -18,7 +19,7 @@ export interface Sample {
 }
 
 export interface Outage {
-  /** The longest stretch without answers, less the sender's stalls in it. 0 = none. */
+  /** The longest stretch without answers, less the sender's stalls at its edges. 0 = none. */
   readonly outageMs: number;
   /** When the last question before it was answered, and when the first one after it was sent; undefined = it has not ended, or there is none. */
   readonly startedAt: number | undefined;
@@ -72,9 +73,8 @@ function stretchesOf(samples: readonly Sample[], intervalMs: number): readonly S
   for (let first = 0; first < samples.length; first++) {
     if (samples[first]?.rttMs !== undefined) continue;
     let next = first;
-    let stalledMs = 0;
-    while (next < samples.length && samples[next]?.rttMs === undefined) stalledMs += stallBefore(samples, next++, intervalMs);
-    if (next < samples.length) stalledMs += stallBefore(samples, next, intervalMs);
+    while (next < samples.length && samples[next]?.rttMs === undefined) next++;
+    const stalledMs = stallBefore(samples, first, intervalMs) + (next < samples.length ? stallBefore(samples, next, intervalMs) : 0);
     const startedAt = samples[first - 1]?.at;
     const endedAt = samples[next]?.at;
     const from = startedAt ?? (samples[first]?.at ?? 0) - intervalMs;

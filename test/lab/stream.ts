@@ -124,27 +124,11 @@ async function startServer(anchor: Anchor, host: string, addresses: readonly str
   return server;
 }
 
+type Query = (since: number, until: number) => Promise<RawAnswer>;
+
 function streamOver(near: LabProcess, intervalMs: number, viaOf: (address: string) => string): Stream {
   const startedAt = now();
-  const waiting = new Map<number, (answer: RawAnswer) => void>();
-  let complaints = '';
-  let lastId = 0;
-  near.child.stderr?.on('data', (chunk: Buffer) => (complaints += chunk.toString()));
-  if (near.child.stdout !== null) {
-    createInterface({ input: near.child.stdout }).on('line', (line) => {
-      const answer = JSON.parse(line) as RawAnswer;
-      waiting.get(answer.id)?.(answer);
-      waiting.delete(answer.id);
-    });
-  }
-  const query = async (since: number, until: number): Promise<RawAnswer> => {
-    const id = ++lastId;
-    const answered = new Promise<RawAnswer>((resolve) => waiting.set(id, resolve));
-    near.child.stdin?.write(`${JSON.stringify({ id, since, until })}\n`);
-    const first = await Promise.race([answered, near.exited]);
-    if (!('samples' in first)) throw new Error(`the measuring process has ended (code ${first.code}, signal ${first.signal}): ${complaints}`);
-    return first;
-  };
+  const query = queriesTo(near);
   const samples: Stream['samples'] = async ({ since = startedAt, until = now(), withinMs = Infinity, graceMs = GRACE_MS } = {}) => {
     await untilInstant(until);
     const look = async (): Promise<readonly Sample[]> => (await query(since, until)).samples.map((raw) => sampleOf(raw, withinMs, viaOf));
@@ -183,6 +167,28 @@ function streamOver(near: LabProcess, intervalMs: number, viaOf: (address: strin
       near.child.stdin?.end();
       await near.exited;
     },
+  };
+}
+
+function queriesTo(near: LabProcess): Query {
+  const waiting = new Map<number, (answer: RawAnswer) => void>();
+  let complaints = '';
+  let lastId = 0;
+  near.child.stderr?.on('data', (chunk: Buffer) => (complaints += chunk.toString()));
+  if (near.child.stdout !== null) {
+    createInterface({ input: near.child.stdout }).on('line', (line) => {
+      const answer = JSON.parse(line) as RawAnswer;
+      waiting.get(answer.id)?.(answer);
+      waiting.delete(answer.id);
+    });
+  }
+  return async (since, until) => {
+    const id = ++lastId;
+    const answered = new Promise<RawAnswer>((resolve) => waiting.set(id, resolve));
+    near.child.stdin?.write(`${JSON.stringify({ id, since, until })}\n`);
+    const first = await Promise.race([answered, near.exited]);
+    if (!('samples' in first)) throw new Error(`the measuring process has ended (code ${first.code}, signal ${first.signal}): ${complaints}`);
+    return first;
   };
 }
 

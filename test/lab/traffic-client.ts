@@ -11,6 +11,7 @@
  * It judges nothing. On stdin it takes lines `{"id":1,"since":MS,"until":MS}` and answers `{"id":1,"samples":[[at,rttMs|null,via,connection],...],
  * "broken":[[at,connection,error],...]}`; it ends with its stdin. Times are CLOCK_MONOTONIC in ms.
  */
+import { randomInt } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
@@ -44,7 +45,7 @@ const order = JSON.parse(process.argv[2] ?? '') as Order;
 const record = createRecord();
 const broken: (readonly [at: number, connection: number, error: string])[] = [];
 
-let lastPort = Math.floor(Math.random() * PORTS);
+let lastPort = randomInt(PORTS);
 
 const ask = await askerFor(order);
 pace(order.intervalMs, ask);

@@ -16,14 +16,14 @@ test('echo requests that flood us stay in the kernel, by their type alone: every
   const seen = await inside<Seen>('inside-flood', 'theirs unsieved');
   assert.ok(seen.flooded > 10_000, `only ${seen.flooded} packets flooded`);
   assert.equal(seen.answered, seen.sent);
-  assert.ok(seen.p50 < 2, `p50 ${seen.p50} ms`);
-  assert.ok(seen.cpuMs < 400, `${seen.cpuMs} ms of CPU in 1.9 s`);
+  assert.ok(seen.p50 < 5, `p50 ${seen.p50} ms`);
+  assert.ok(seen.cpuMs < 600, `${seen.cpuMs} ms of CPU in 1.9 s`);
 });
 
 test('answers to a flood of pings from this machine stay in the kernel too', async () => {
   const seen = await inside<Seen>('inside-flood', 'ours');
   assert.ok(seen.flooded > 10_000, `only ${seen.flooded} packets flooded`);
   assert.equal(seen.answered, seen.sent);
-  assert.ok(seen.p50 < 2, `p50 ${seen.p50} ms`);
-  assert.ok(seen.cpuMs < 400, `${seen.cpuMs} ms of CPU in 1.9 s`);
+  assert.ok(seen.p50 < 5, `p50 ${seen.p50} ms`);
+  assert.ok(seen.cpuMs < 600, `${seen.cpuMs} ms of CPU in 1.9 s`);
 });

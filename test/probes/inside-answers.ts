@@ -123,7 +123,7 @@ async function listenTo(...answers: readonly string[]): Promise<Listener> {
 }
 
 /** One probe of a, these answers, and every fact that came of it. */
-async function played(answers: readonly string[], address = GATEWAY, waitMs = 150): Promise<unknown> {
+async function played(answers: readonly string[], address = GATEWAY, waitMs = 300): Promise<unknown> {
   const { prober, send, facts } = await listenTo(...answers);
   send('a', address);
   await sleep(waitMs);

@@ -1,3 +1,4 @@
+/** The pure parts: reading ICMP, words for errors, the shape of the filter. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ProbeReport, ProbeShell } from '../../src/daemon.js';

@@ -115,7 +115,7 @@ export function listen(sieved = true): Listener {
       return order;
     },
     factOf: (order) => facts.find((fact) => fact.uplink === order.uplink && fact.seq === order.seq),
-    async ask(side, address, withinMs = 200) {
+    async ask(side, address, withinMs = 500) {
       const order = listener.send(side, address);
       await until(() => listener.factOf(order) !== undefined, withinMs);
       const fact = listener.factOf(order);

@@ -1,5 +1,5 @@
 /**
- * The C library's socket calls, and nothing else. The only file that imports koffi.
+ * The C library's socket calls, and little else. The only file that imports koffi.
  *
  * Calls are synchronous and non-blocking (MSG_DONTWAIT): netlink answers inside send, so a reply is there when send returns.
  * A call that fails gives -errno, as the kernel does; nothing here throws.
@@ -77,6 +77,11 @@ export function peerUid(fd: number): number | undefined {
   length.writeUInt32LE(credentials.length, 0);
   const result = cGetsockopt(fd, SOL_SOCKET, SO_PEERCRED, credentials, length);
   return result < 0 ? undefined : credentials.readUInt32LE(4);
+}
+
+/** Where the bytes lie in memory: for socket options that take a pointer. */
+export function addressOf(bytes: Buffer): bigint {
+  return koffi.address(bytes);
 }
 
 /** Sends the first `length` bytes. @returns bytes sent or -errno */

@@ -1,0 +1,37 @@
+/**
+ * `npm run bench`: figures of this machine, each beside its bar and beside a reference measured in the same run. About ten minutes.
+ * `npm run bench -- rest outages` runs parts; `--runs N` sets how often each fault is made (default 10).
+ */
+import { cpus, release } from 'node:os';
+import { parseArgs } from 'node:util';
+import { footprint, rest, routeSwitch } from './costs.js';
+import { printTable, type Row } from './figures.js';
+import { earlyConnect, killed, moves, otherPort, outages } from './outages.js';
+
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { runs: { type: 'string', default: '10' } } });
+const runs = Number(values.runs);
+if (!Number.isInteger(runs) || runs < 1) throw new Error(`--runs ${values.runs}: say how many times, 1 or more`);
+
+const PARTS: Readonly<Record<string, { readonly title: string; readonly measure: () => Promise<readonly Row[]> }>> = {
+  outages: { title: 'Outage per fault, faults at a random phase', measure: async () => outages(runs) },
+  'other-port': { title: 'Link events that the kernel withholds (ifindex = iflink)', measure: async () => otherPort(runs) },
+  connect: { title: 'Connections begun around the fault', measure: async () => earlyConnect(runs) },
+  moves: { title: 'Fail-back and switch-uplink between healthy uplinks', measure: async () => moves(runs) },
+  killed: { title: 'The daemon dies', measure: async () => killed(runs) },
+  rest: { title: 'REST', measure: async () => rest(Math.max(50, runs)) },
+  route: { title: 'Route switch', measure: routeSwitch },
+  footprint: { title: 'At rest', measure: async () => footprint(60) },
+};
+
+const unknown = positionals.filter((name) => !(name in PARTS));
+if (unknown.length > 0) throw new Error(`no part ${unknown.join(', ')}; there are ${Object.keys(PARTS).join(', ')}`);
+console.log(`Node ${process.version}, Linux ${release()}, ${cpus().length} x ${cpus()[0]?.model ?? 'CPU'}. Trust ratios and orders of magnitude, not digits.`);
+let missed = 0;
+for (const [name, { title, measure }] of Object.entries(PARTS)) {
+  if (positionals.length > 0 && !positionals.includes(name)) continue;
+  const rows = await measure();
+  printTable(title, rows);
+  missed += rows.filter((r) => r.within === false).length;
+}
+console.log(missed === 0 ? '\nevery bar was met' : `\n${missed} bars were missed`);
+process.exitCode = missed === 0 ? 0 : 1;

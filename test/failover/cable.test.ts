@@ -1,0 +1,111 @@
+/** Lines that are cut, vanish, come back as another device, or get another address: what the kernel knows for certain. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { labUnavailable, now, until } from '../lab/lab.js';
+import { carriers, defaultsOf, pings, routeGet, said, settled, uplinkIn, untilState, withStory } from './story.js';
+
+const skip = (await labUnavailable()) ?? false;
+/** Three times what is promised. */
+const CUT_MS = 45;
+const CUT_BEHIND_ANOTHER_MS = 90;
+
+test('a cut cable moves running flows and new ones at once', { skip }, () =>
+  withStory({}, async ({ lab, daemon }) => {
+    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp' }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+    const fault = await lab.cutCable('fibre');
+    const [running, begun] = [await old.outageAfter(fault), await fresh.outageAfter(fault)];
+    assert.ok(running.outageMs <= CUT_MS, `running flow: ${JSON.stringify(running)}`);
+    assert.ok(begun.outageMs <= CUT_MS, `new flows: ${JSON.stringify(begun)}`);
+    assert.deepEqual([await carriers(old), await carriers(fresh)], [['cable'], ['cable']]);
+
+    const status = await daemon.untilActive('cable');
+    assert.match(uplinkIn(status, 'fibre').because, /no carrier on isp0/);
+    assert.match(String(status['because']), /fibre is down: no carrier on isp0; cable is next \(priority 2\)/);
+    assert.deepEqual((await defaultsOf(lab)).map((route) => / dev (\S+)/.exec(route)?.[1]), ['isp1', 'isp2']);
+  }));
+
+test('a cut cable moves flows as quickly when another port changed 50 ms before, on ports as real NICs have them', { skip }, () =>
+  withStory({ topology: { indexEqual: true } }, async ({ lab, daemon }) => {
+    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp' }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+    const flip = await lab.flipPort();
+    await until(flip.doneAt + 50);
+    const fault = await lab.cutCable('fibre');
+    const [running, begun] = [await old.outageAfter(fault), await fresh.outageAfter(fault)];
+    assert.ok(running.outageMs <= CUT_BEHIND_ANOTHER_MS, `running flow: ${JSON.stringify(running)}`);
+    assert.ok(begun.outageMs <= CUT_BEHIND_ANOTHER_MS, `new flows: ${JSON.stringify(begun)}`);
+    await daemon.untilActive('cable');
+  }));
+
+test('an interface that is deleted is left at once, and taken up again under its new index', { skip }, () =>
+  withStory({}, async ({ lab, daemon }) => {
+    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp' }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+    const before = uplinkIn(await daemon.status(), 'fibre')['ifindex'];
+    const fault = await lab.deleteInterface('fibre');
+    const [running, begun] = [await old.outageAfter(fault), await fresh.outageAfter(fault)];
+    assert.ok(running.outageMs <= 3 * CUT_MS, `running flow: ${JSON.stringify(running)}`);
+    assert.ok(begun.outageMs <= 3 * CUT_MS, `new flows: ${JSON.stringify(begun)}`);
+    assert.match(uplinkIn(await daemon.untilActive('cable'), 'fibre').because, /there is no interface isp0/);
+
+    await lab.recreateInterface('fibre');
+    const status = await daemon.untilActive('fibre');
+    assert.notEqual(uplinkIn(status, 'fibre')['ifindex'], before);
+    assert.deepEqual(await carriers(fresh), ['fibre'], 'masquerade and routes know the new device');
+    assert.deepEqual(await carriers(old), ['cable'], 'the running flow stays');
+    assert.ok(await pings(lab, 'router', '-I', 'isp0', '1.1.1.1'));
+    await settled(daemon);
+    const sysctls = ['rp_filter', 'ignore_routes_with_linkdown'].map((name) => `/proc/sys/net/ipv4/conf/isp0/${name}`);
+    assert.equal((await lab.text('router', ['cat', ...sysctls])).replaceAll('\n', ' '), '2 1 ', 'a device made anew has the sysctls of the old one');
+  }));
+
+test('another address on a line is taken up, and the line stays active', { skip }, () =>
+  withStory({}, async ({ lab, daemon }) => {
+    const fresh = await lab.stream({ kind: 'new-udp', rateHz: 200 });
+    const changed = await lab.changeAddress('fibre', { router: '198.51.100.77' });
+    await daemon.until('the new address is known and in use', ({ active, uplinks }) =>
+      active[0]?.name === 'fibre' && uplinks[0]?.state === 'up' && JSON.stringify(uplinks[0]['addresses']) === '["198.51.100.77/24"]');
+    const begun = await fresh.outageAfter(changed);
+    // The kernel drops all routes of a device with its last address: until they are put back the next uplink carries.
+    assert.ok(begun.outageMs <= 150, JSON.stringify(begun));
+    assert.deepEqual(await carriers(fresh), ['fibre']);
+    const { rules } = await lab.view('router');
+    assert.deepEqual(rules.filter((rule) => rule.startsWith('9550')).map((rule) => /from (\S+)/.exec(rule)?.[1]).sort(), ['100.64.0.2', '198.51.100.77', '203.0.113.2']);
+    assert.ok(await pings(lab, 'internet', '198.51.100.77'));
+  }));
+
+test('a new lease in another network, with another gateway, is learnt from the kernel', { skip }, () =>
+  withStory(
+    {
+      config: { uplinks: { fibre: { interface: 'isp0', priority: 1 }, cable: { interface: 'isp1', priority: 2 } } },
+      topology: { isps: 2 },
+      before: async (lab) => {
+        await lab.addForeignDefault('fibre', { metric: 100 });
+        await lab.addForeignDefault('cable', { metric: 101 });
+      },
+    },
+    async ({ lab, daemon }) => {
+      const fresh = await lab.stream({ kind: 'new-udp', rateHz: 200 });
+      // The old default goes with the last address of its device.
+      await lab.changeAddress('fibre', { router: '198.18.7.9', prefix: '198.18.7.0/24', gateway: '198.18.7.254' });
+      await lab.ip('router', 'route add default via 198.18.7.254 dev isp0 metric 100 proto dhcp');
+      const status = await daemon.until('fibre is active by its new gateway', ({ active }) => active[0]?.name === 'fibre' && active[0].gateway === '198.18.7.254', { timeoutMs: 10_000 });
+      assert.equal(uplinkIn(status, 'fibre')['gateway'], '198.18.7.254');
+      await untilState(daemon, 'fibre', 'up');
+      assert.deepEqual(await carriers(fresh), ['fibre']);
+      assert.equal(await routeGet(lab, '192.0.2.10'), 'isp0');
+      assert.deepEqual((await defaultsOf(lab)).filter((route) => route.includes('dhcp')), ['default via 198.18.7.254 dev isp0 proto dhcp metric 100', 'default via 203.0.113.1 dev isp1 proto dhcp metric 101']);
+    },
+  ));
+
+test('a line that was pulled and plugged quickly is not trusted before its hold is over', { skip }, () =>
+  withStory({}, async ({ lab, daemon }) => {
+    const fresh = await lab.stream({ kind: 'new-udp', rateHz: 200 });
+    await lab.cutCable('fibre');
+    await daemon.untilActive('cable');
+    const plugged = now();
+    await lab.plugCable('fibre');
+    const { uplinks } = await daemon.untilActive('fibre');
+    assert.ok(now() - plugged >= 1000, `back after ${now() - plugged} ms`);
+    assert.equal(uplinks[0]?.state, 'up');
+    assert.deepEqual(await carriers(fresh), ['fibre']);
+    assert.deepEqual(said(daemon, /the kernel refused/), []);
+  }));

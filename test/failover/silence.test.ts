@@ -1,0 +1,122 @@
+/** Lines that go silent while the cable stays in: what only probes can see, and what must not be cut although it was silent. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { labUnavailable, now, until, waitFor } from '../lab/lab.js';
+import type { Lab } from '../lab/lab.js';
+import { FAST, STEADY, assertUnhurt, carriers, said, stateOf, uplinkIn, untilSaid, untilState, withStory } from './story.js';
+
+const skip = (await labUnavailable()) ?? false;
+/** Three times what is promised for `fast`. */
+const NEW_FLOWS_MS = 600;
+const RUNNING_FLOW_MS = 1500;
+/** A swallowed SYN is sent again after a second. */
+const SYN_AGAIN_MS = 1000;
+
+for (const [fault, words] of [['gatewayDead', /fibre is down: .* the gateway is silent too/], ['upstreamDead', /fibre is down: no answer from icmp 1\.1\.1\.1, icmp 9\.9\.9\.9 for \d+ ms; cable is next/]] as const) {
+  test(`${fault}: new flows leave first, then the running ones`, { skip }, () =>
+    withStory({ config: FAST }, async ({ lab, daemon }) => {
+      const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp' }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+      const struck = await lab[fault]('fibre');
+      const [running, begun] = [await old.outageAfter(struck, { calmMs: 1000 }), await fresh.outageAfter(struck, { calmMs: 1000 })];
+      assert.ok(begun.outageMs <= NEW_FLOWS_MS, `new flows: ${JSON.stringify(begun)}`);
+      assert.ok(running.outageMs <= RUNNING_FLOW_MS, `running flow: ${JSON.stringify(running)}`);
+      assert.ok(begun.outageMs < running.outageMs, `${begun.outageMs} and ${running.outageMs} ms`);
+      assert.deepEqual([await carriers(old), await carriers(fresh)], [['cable'], ['cable']]);
+      await untilSaid(daemon, words.source.includes('next') ? /fibre is down: no answer from icmp 1\.1\.1\.1, icmp 9\.9\.9\.9 for \d+ ms$/ : words);
+    }));
+}
+
+test('TCP connections that are begun within 500 ms before an upstream dies, or until it is noticed, succeed', { skip }, () =>
+  withStory({ config: FAST }, async ({ lab }) => {
+    const connects = await lab.stream({ kind: 'connect', rateHz: 50 });
+    await until(now() + 500);
+    const struck = await lab.upstreamDead('fibre');
+    await connects.outageAfter(struck, { calmMs: 500, withinMs: 500 });
+    const begun = await connects.samples({ since: struck.beganAt - 500, until: now(), graceMs: 5000 });
+    const failed = begun.filter((one) => one.rttMs === undefined);
+    assert.deepEqual(failed, []);
+    const retried = begun.filter((one) => (one.rttMs ?? 0) > 500);
+    assert.ok(retried.length > 0, 'the fault hit none of them');
+    assert.ok(retried.every((one) => one.via === 'cable' && (one.rttMs ?? 0) < 3 * SYN_AGAIN_MS), JSON.stringify(retried));
+  }));
+
+test('suspicion forgets what was never answered, so that a connect begun 200 ms before goes on elsewhere, and nothing else', { skip }, () =>
+  withStory({ config: { ...STEADY, health: { sensitivity: 'calm', suspect: { failures: 1, burst: 3 } } } }, async ({ lab, daemon }) => {
+    const tcp = await lab.stream({ kind: 'tcp' });
+    await swallow(lab, 'fibre', 'ip daddr 8.8.8.8');
+    const lonely = await lab.stream({ kind: 'connect', rateHz: 20, to: '8.8.8.8', answered: false });
+    await until(now() + 200);
+    const struck = await lab.upstreamDead('fibre');
+    const connect = await lonely.nearest(struck.beganAt - 100);
+    assert.equal(connect.via, 'cable', JSON.stringify(connect));
+    assert.ok(connect.at + (connect.rttMs ?? Infinity) - struck.beganAt < 3 * SYN_AGAIN_MS, JSON.stringify(connect));
+    const status = await daemon.status();
+    assert.equal(stateOf(status, 'fibre'), 'suspect', 'that was not the work of a later cut-over');
+    assert.deepEqual(status.active.map((one) => one.name), ['cable']);
+    await untilSaid(daemon, /^forgot \d+ unanswered connections of fibre$/);
+
+    const mark = Number(uplinkIn(status, 'fibre')['mark']);
+    const { flows } = await lab.view('router');
+    assert.ok(flows.includes(`10 × tcp mark=${mark} ESTABLISHED ASSURED`), `established connections keep their mark ${mark}: ${flows.join('; ')}`);
+    assert.deepEqual(flows.filter((flow) => flow.includes(`mark=${mark} SYN_SENT`)), []);
+    await lab.heal('fibre');
+    await untilState(daemon, 'fibre', 'up');
+    await tcp.outageAfter(now(), { calmMs: 500 });
+    assert.deepEqual(await tcp.broken(), []);
+  }));
+
+test('a hiccup of 400 ms, in `balanced`, cuts no old flow', { skip }, () =>
+  withStory({ config: { probe: FAST.probe, health: { sensitivity: 'balanced' } } }, async ({ lab, daemon }) => {
+    const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 500 }), lab.stream({ kind: 'tcp' }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+    const struck = await lab.upstreamDead('fibre');
+    await until(struck.doneAt + 400);
+    const healed = await lab.heal('fibre');
+    await untilState(daemon, 'fibre', 'up');
+    const outage = await tcp.outageAfter(healed, { calmMs: 1000 });
+    assert.ok(outage.outageMs < 2000, JSON.stringify(outage));
+    assert.deepEqual([await tcp.broken(), await carriers(tcp), await carriers(old)], [[], ['fibre'], ['fibre']]);
+    assert.deepEqual(said(daemon, /fibre is down|forgot \d+ connections/), []);
+    // Where the hiccup was noticed, new flows rest elsewhere and come back, which hurts nobody.
+    const since = now();
+    await daemon.untilActive('fibre');
+    assert.deepEqual(await carriers(fresh), ['fibre']);
+    await assertUnhurt({ old, tcp, fresh }, since);
+  }));
+
+test('a target that dies alone costs no switch and no packet', { skip }, () =>
+  withStory({}, async ({ lab, daemon }) => {
+    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 500 }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+    const before = await daemon.status();
+    const since = now();
+    await swallow(lab, 'fibre', 'ip daddr 9.9.9.9');
+    const lossIn = (target: string, uplink: { readonly [key: string]: unknown }): number =>
+      (uplink['targets'] as readonly { readonly target: string; readonly lossPercent: number | null }[]).find((one) => one.target === target)?.lossPercent ?? 0;
+    const status = await daemon.until('the loss of 9.9.9.9 is seen', ({ uplinks }) => uplinks[0] !== undefined && lossIn('icmp 9.9.9.9', uplinks[0]) > 40);
+    assert.deepEqual([stateOf(status, 'fibre'), uplinkIn(status, 'fibre')['suspicions'], status['generation']], ['up', 0, before['generation']]);
+    assert.equal(lossIn('icmp 1.1.1.1', uplinkIn(status, 'fibre')), 0);
+    await assertUnhurt({ old, fresh }, since);
+    assert.deepEqual(await carriers(fresh), ['fibre']);
+  }));
+
+test('all uplinks silent at once: the choice stays, the daemon says so, and flows survive', { skip }, () =>
+  withStory({ config: FAST }, async ({ lab, daemon }) => {
+    const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 500 }), lab.stream({ kind: 'tcp' }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+    const struck = await lab.allDead();
+    const status = await daemon.until('all uplinks are down', ({ uplinks }) => uplinks.every((uplink) => uplink.state === 'down'));
+    assert.deepEqual(status.active.map((one) => one.name), ['fibre']);
+    assert.match(String(status['because']), /all uplinks are silent, which may be us or the targets; fibre stays/);
+    const healed = await lab.allBack();
+    const [running, connections, begun] = [await old.outageAfter(struck), await tcp.outageAfter(healed, { calmMs: 500 }), await fresh.outageAfter(struck)];
+    assert.deepEqual([Object.keys(running.via), Object.keys(connections.via), Object.keys(begun.via)], [['fibre'], ['fibre'], ['fibre']]);
+    assert.deepEqual(await tcp.broken(), []);
+    assert.ok((running.endedAt ?? Infinity) - healed.doneAt < 200, 'the running flow goes on as soon as the line does');
+    const after = await daemon.until('every uplink is up', ({ uplinks }) => uplinks.every((uplink) => uplink.state === 'up'));
+    await waitFor('the reason is no longer silence', daemon.status, (seen) => !/silent/.test(String(seen['because'])));
+    assert.deepEqual(after.active.map((one) => one.name), ['fibre']);
+    assert.deepEqual(said(daemon, /forgot \d+ (unanswered )?connections of fibre/), []);
+  }));
+
+/** The ISP drops such packets of this line, and no others. */
+async function swallow(lab: Lab, isp: string, what: string): Promise<void> {
+  await lab.text(isp, ['nft', 'add', 'rule', 'ip', 'lab', 'loss', 'iifname', 'line', ...what.split(' '), 'drop']);
+}

@@ -1,0 +1,138 @@
+/**
+ * What every failover story begins with: a lab, the real daemon in its router, and a settled state in which each uplink has answered, the first
+ * decision stands in the kernel, and masquerade and sysctls were read back.
+ *
+ * Two tempers of config. STEADY judges by cable and hand and forgives a slow machine: for stories in which nothing may be lost. FAST is the word
+ * `fast` of the config: for stories about silence. Both return after one second instead of thirty.
+ *
+ * Bounds in these stories are three times what the project promises: they tell right from wrong on a busy machine. Exact figures are bench's.
+ * A story that fails shows the daemon's log and the router's kernel.
+ */
+import assert from 'node:assert/strict';
+import type { Daemon, DaemonStatus, LogLine } from '../lab/daemon.js';
+import { now, waitFor, withLab } from '../lab/lab.js';
+import type { Lab } from '../lab/lab.js';
+import type { Stream } from '../lab/stream.js';
+import type { TopologyWish } from '../lab/topology.js';
+import type { WaitOptions } from '../lab/wait.js';
+
+export interface Story {
+  readonly lab: Lab;
+  /** The daemon of now: a story may start another one. */
+  daemon: Daemon;
+}
+
+export interface StoryWish {
+  readonly topology?: TopologyWish;
+  /** Replaces keys of STEADY and of the lab's own config. */
+  readonly config?: Readonly<Record<string, unknown>>;
+  /** Done in the lab before the daemon starts. */
+  readonly before?: (lab: Lab) => Promise<unknown>;
+}
+
+/** Asked five times a second; a reply may take 150 ms. */
+export const STEADY = {
+  probe: { interval: '200ms', timeoutMin: '150ms', targets: [{ icmp: 'gateway' }, { icmp: '1.1.1.1' }, { icmp: '9.9.9.9' }] },
+  health: { sensitivity: 'balanced', up: { successes: 2 } },
+  failback: { hold: '1s' },
+} as const;
+
+export const FAST = {
+  probe: { targets: [{ icmp: 'gateway' }, { icmp: '1.1.1.1' }, { icmp: '9.9.9.9' }] },
+  health: { sensitivity: 'fast' },
+  failback: { hold: '1s' },
+} as const;
+
+/** A lab with a settled daemon, for the time of one story. */
+export async function withStory(wish: StoryWish, tell: (story: Story) => Promise<void>): Promise<void> {
+  await withLab(wish.topology ?? {}, async (lab) => {
+    await wish.before?.(lab);
+    const story: Story = { lab, daemon: await lab.startDaemon({ config: lab.config({ ...STEADY, ...wish.config }) }) };
+    try {
+      await settled(story.daemon);
+      await tell(story);
+    } catch (error) {
+      throw await explained(error, story);
+    }
+  });
+}
+
+/** Every uplink is up, and everything that the daemon wishes was read back from the kernel. */
+export async function settled(daemon: Daemon): Promise<DaemonStatus> {
+  await daemon.ready();
+  return daemon.until('every uplink is up and the kernel is as wished', (status) => status.uplinks.every((uplink) => uplink.state === 'up') && isInSync(status), { timeoutMs: 10_000 });
+}
+
+export async function untilState(daemon: Daemon, uplink: string, state: string, options: WaitOptions = {}): Promise<DaemonStatus> {
+  return daemon.until(`${uplink} is ${state}`, (status) => stateOf(status, uplink) === state, { timeoutMs: 10_000, ...options });
+}
+
+export function stateOf(status: DaemonStatus, uplink: string): string {
+  return uplinkIn(status, uplink).state;
+}
+
+export function uplinkIn(status: DaemonStatus, name: string): DaemonStatus['uplinks'][number] {
+  const found = status.uplinks.find((uplink) => uplink.name === name);
+  assert.ok(found !== undefined, `the status does not know ${name}`);
+  return found;
+}
+
+export function isInSync(status: DaemonStatus): boolean {
+  const { kernel, host } = status as { readonly kernel?: { readonly inSync: boolean }; readonly host?: { readonly natInSync: boolean; readonly sysctlsInSync: boolean } | null };
+  return kernel?.inSync === true && host?.natInSync === true && host.sysctlsInSync;
+}
+
+/** Waits until the daemon's log has such a line. */
+export async function untilSaid(daemon: Daemon, text: RegExp, options: WaitOptions = {}): Promise<LogLine> {
+  const look = (): LogLine | undefined => daemon.logs().find((line) => text.test(messageOf(line)));
+  const line = await waitFor(`the daemon says ${String(text)}`, look, (found) => found !== undefined, { explain: daemon.output, ...options });
+  assert.ok(line !== undefined);
+  return line;
+}
+
+export function said(daemon: Daemon, text: RegExp): readonly string[] {
+  return daemon.logs().map(messageOf).filter((message) => text.test(message));
+}
+
+/** The uplinks by which the questions of this window were answered, sorted; the window begins now unless said otherwise. */
+export async function carriers(stream: Stream, { since = now(), forMs = 250 }: { readonly since?: number; readonly forMs?: number } = {}): Promise<readonly string[]> {
+  const { via } = await stream.outage({ since, until: since + forMs });
+  return Object.keys(via).sort();
+}
+
+/** Old connections and running flows lost nothing since that instant. */
+export async function assertUnhurt(streams: Readonly<Record<string, Stream>>, since: number): Promise<void> {
+  const until = now();
+  for (const [name, stream] of Object.entries(streams)) {
+    const seen = await stream.outage({ since, until });
+    assert.equal(seen.lost, 0, `${name}: ${seen.lost} of ${seen.sent} lost: ${JSON.stringify(seen)}`);
+    assert.ok(seen.sent > 0, `${name}: nothing was asked`);
+    assert.deepEqual(await stream.broken({ since, until }), [], `${name}: connections broke`);
+  }
+}
+
+/** The device that `ip route get` names, for the router's own packets or for those that come from the LAN. */
+export async function routeGet(lab: Lab, ...how: readonly string[]): Promise<string> {
+  const text = await lab.text('router', ['ip', 'route', 'get', ...how]);
+  return / dev (\S+)/.exec(text)?.[1] ?? text;
+}
+
+/** Default routes of main, ours and foreign ones, in the kernel's order. */
+export async function defaultsOf(lab: Lab): Promise<readonly string[]> {
+  return (await lab.view('router')).main.filter((route) => route.startsWith('default'));
+}
+
+/** One question each; the router asks as `arguments_` say. */
+export async function pings(lab: Lab, host: string, ...arguments_: readonly string[]): Promise<boolean> {
+  return (await lab.run(host, ['ping', '-n', '-c', '1', '-W', '0.5', ...arguments_])).code === 0;
+}
+
+function messageOf(line: LogLine): string {
+  return String(line['msg'] ?? line['raw'] ?? '');
+}
+
+async function explained(error: unknown, { lab, daemon }: Story): Promise<Error> {
+  const view = await lab.view('router').then((seen) => seen.text, (failure: unknown) => `the router cannot be looked at: ${String(failure)}`);
+  const message = error instanceof Error ? error.message : String(error);
+  return new Error(`${message}\n\nthe daemon said:\n${daemon.logs().map((line) => `  ${String(line['time'] ?? '')} ${messageOf(line)}`).join('\n')}\n\n${view}`, { cause: error });
+}
