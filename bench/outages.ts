@@ -87,8 +87,9 @@ export async function earlyConnect(runs: number): Promise<readonly Row[]> {
       await pause(phaseMs());
       await lab.text('fibre', ['nft', '-f', '-'], 'table ip held {\n chain f {\n type filter hook forward priority -10;\n tcp flags & (syn|ack) == syn drop\n }\n}\n');
       const connects = await lab.stream({ kind: 'connect', rateHz: 100, answered: false });
-      const begun = connects.mark() + 30;
-      await pause(230);
+      await pause(300);
+      const begun = connects.mark();
+      await pause(200);
       const fault = await lab.upstreamDead('fibre');
       const connect = await connects.nearest(begun);
       values.push(connect.rttMs === undefined ? Infinity : connect.at + connect.rttMs - fault.beganAt);

@@ -25,6 +25,11 @@ export function breaksStructure(error: SyntaxError): boolean {
   return !HARMLESS.has(error.code);
 }
 
+/** Something was opened and not closed: whatever is complained of further down is a consequence. */
+export function swallowsTheRest(error: SyntaxError): boolean {
+  return openedBy(error) !== undefined;
+}
+
 /** Character offset at which people should look. */
 export function syntaxPlace(error: SyntaxError, spans: readonly Span[]): number {
   if (openedBy(error) === undefined) return error.pos[0];

@@ -9,7 +9,7 @@
  */
 import { type Alias, type Document, isAlias, isMap, isPair, isScalar, isSeq, LineCounter, type Node as YamlNode, parseDocument, type Scalar } from 'yaml';
 import { type Path, type Place, type Problem, problemAt, shown } from './problem.js';
-import { breaksStructure, type Span, syntaxPlace, syntaxText } from './syntax.js';
+import { breaksStructure, type Span, swallowsTheRest, syntaxPlace, syntaxText } from './syntax.js';
 
 export interface ScalarNode {
   readonly kind: 'scalar';
@@ -76,6 +76,7 @@ export function parseTree(file: string, text: string): Tree {
     if (breaksStructure(error)) brokenAt = Math.min(brokenAt, at.line);
     // What follows on the same line is mostly a consequence.
     if (!problems.has(at.line)) problems.set(at.line, problemAt(at, [], syntaxText(error, text)));
+    if (swallowsTheRest(error)) break;
   }
   return { root, problems: [...problems.values(), ...builder.problems.filter((problem) => problem.line < brokenAt)], brokenAt };
 }
