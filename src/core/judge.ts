@@ -18,6 +18,7 @@ import type { FaultDomain, Instant, ProbeOrder, UplinkState, Verdict } from '../
 import { nextAsk, sendDue } from './ask.js';
 import { openRecords, type Burst, type Health, type Line } from './health.js';
 import { answeredSince, answersInRow, grantGrace, isWaiting, misses, noteLost, noteReply, silentSince, type TargetRecord } from './record.js';
+import { duration } from './words.js';
 
 /** An uplink is judged from evidence within this time of start-up or of a new line. */
 const UNKNOWN_AT_MOST_MS = 2000;
@@ -109,7 +110,7 @@ function weigh(health: Health, now: Instant): boolean {
     case 'suspect':
       if (health.silentSince !== undefined && quorumSince(health, health.silentSince)) revive(health, now);
       else if (now - health.silentSince! >= health.policy.health.down.afterMs) {
-        die(health, `no answer from ${silent(health)} for ${seconds(now - health.silentSince!)}`, now);
+        die(health, `no answer from ${silent(health)} for ${duration(now - health.silentSince!)}`, now);
       }
       break;
     case 'down':
@@ -168,7 +169,7 @@ function revive(health: Health, now: Instant): void {
   fade(health, now);
   const doublings = Math.min(REST_DOUBLINGS_AT_MOST, Math.max(0, Math.round(health.suspicionLevel) - 1));
   const restMs = REST_MS * 2 ** doublings;
-  become(health, 'up', `${answering(health)} answers again after ${seconds(now - health.silentSince!)} of silence; new flows return after ${seconds(restMs)}`, 'none', now);
+  become(health, 'up', `${answering(health)} answers again after ${duration(now - health.silentSince!)} of silence; new flows return after ${duration(restMs)}`, 'none', now);
   health.holdUntil = (now + restMs) as Instant;
 }
 
@@ -254,10 +255,4 @@ function decay(elapsedMs: number): number {
 
 function count(n: number, noun: string): string {
   return `${n} ${noun}${n === 1 ? '' : 's'}`;
-}
-
-/** `80 ms`, `2.3 s`, `12 s`. */
-function seconds(ms: number): string {
-  if (ms < 1000) return `${Math.round(ms)} ms`;
-  return `${ms < 10_000 ? (ms / 1000).toFixed(1).replace(/\.0$/, '') : Math.round(ms / 1000)} s`;
 }

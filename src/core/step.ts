@@ -19,6 +19,7 @@ import { ACTIVE_TABLE, markOf } from './layout.js';
 import { news, tellDecision, tellForgotten, tellHost, tellVerdicts } from './news.js';
 import { noteFailures, reconcile } from './reconcile.js';
 import type { State } from './state.js';
+import { duration } from './words.js';
 
 export interface Output {
   readonly effects: readonly Effect[];
@@ -203,7 +204,7 @@ function absorbOverride(state: State, event: Extract<Event, { type: 'override' }
   effects.push({ type: 'save', override: wanted });
   if (wanted !== undefined) {
     const reason = wanted.reason === '' ? '' : `: ${wanted.reason}`;
-    const until = wanted.until === undefined ? 'until further notice' : `for ${Math.round((wanted.until - event.at) / 1000)} s`;
+    const until = wanted.until === undefined ? 'until further notice' : `for ${duration(wanted.until - event.at)}`;
     news(effects, 'info', 'override', wanted.uplink, `${wanted.by} switched to ${wanted.uplink} ${until}${reason}`);
   } else if (former !== undefined) news(effects, 'info', 'override', former.uplink, `the override on ${former.uplink} was dropped; back to automatic`);
 }

@@ -98,7 +98,7 @@ test('rules of ours that a foreign hand deleted are put back', { skip }, () =>
     await untilSaid(daemon, /putting back what somebody else changed/);
   }));
 
-for (const [backend, hand] of [['iptables', 'iptablesNatFlush'], ['iptables', 'nftFlush'], ['nftables', 'nftFlush']] as const) {
+for (const [backend, hand] of [['iptables', 'iptablesNatFlush'], ['iptables', 'nftFlush'], ['nftables', 'iptablesNatFlush'], ['nftables', 'nftFlush']] as const) {
   test(`${hand} by a foreign hand, with the backend ${backend}: masquerade and marks come back, and running flows go on`, { skip }, () =>
     withStory({ config: { nat: { backend } } }, async ({ lab, daemon }) => {
       const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 500 }), lab.stream({ kind: 'tcp' }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);

@@ -1,7 +1,7 @@
 /** Which backend, beside whom, and the forward firewall. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -117,6 +117,24 @@ inNamespaces(import.meta.url, 'the choice of the backend and the forward firewal
       assert.deepEqual(summary(await door.host(wishOf({}))), { backend: 'iptables', inSync: true, problems: [] });
     });
 
+    test('where the kernel has no NAT for inet both families get a table each; where it has, one table follows', async () => {
+      const [dir, both] = [mkdtempSync(join(tmpdir(), 'uplinkd-nft-')), wishOf({ backend: 'nftables', firewall: 'on' })];
+      copyFileSync('/usr/sbin/nft', join(dir, 'nft'));
+      writeFileSync(join(dir, 'old'), `#!/bin/sh
+        [ "$1" = -f ] || exec ${dir}/nft "$@"
+        text=$(cat); case "$text" in *"table inet"*) echo "Error: Operation not supported" >&2; exit 1;; esac
+        echo "$text" | ${dir}/nft -f -`, { mode: 0o755 });
+      const mend = bind('/usr/sbin/nft', join(dir, 'old'));
+      const door = openHost({ stateDir: dir, families: [4, 6] });
+      const reports = [await door.host(both), await door.host(both)];
+      mend();
+      for (const report of reports) assert.deepEqual(summary(report), { backend: 'nftables', inSync: true, problems: [] });
+      assert.equal(out('nft', 'list', 'tables').match(/^table ip6? uplinkd$/gm)?.length, 2);
+      const next = openHost({ stateDir: dir, families: [4, 6] });
+      assert.deepEqual(summary(await next.host(both)), { backend: 'nftables', inSync: true, problems: [] });
+      assert.deepEqual(out('nft', 'list', 'tables').match(/^table .* uplinkd$/gm), ['table inet uplinkd']);
+    });
+
     test('a name that reads as a wildcard, an option or a quote never gets into a rule, and two uplinks of one device are told', async () => {
       const odd = ['wan+', '-j', 'a"b', 'wan*'].map((name, i) => ({ uplink: `odd${i}`, interface: name, mark: 0x200 + i * 0x80, masquerade: true }));
       const twin = { uplink: 'twin', interface: 'wan0', mark: 0x800, masquerade: true };
@@ -152,8 +170,8 @@ inNamespaces(import.meta.url, 'the choice of the backend and the forward firewal
     });
 
     test('auto, and no other firewall: nothing new gets in; what the LAN began and what is published by DNAT does', async (t) => {
-      const report = await door.host(wishOf({ backend, firewall: 'auto' }));
-      assert.deepEqual(summary(report), { backend, inSync: true, problems: [] });
+      // Twice: our own rules must not look like another firewall.
+      for (let turn = 0; turn < 2; turn++) assert.deepEqual(summary(await door.host(wishOf({ backend, firewall: 'auto' }))), { backend, inSync: true, problems: [] });
       assert.equal(await intoTheLan('auto'), '');
       assert.equal(await outOfTheLan('auto'), '198.51.100.2');
       assert.equal(await outOfTheLan('auto'), '198.51.100.2');

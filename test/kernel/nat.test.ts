@@ -1,7 +1,7 @@
 /** NAT and marks with real packets, the same stories for each backend. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test, type TestContext } from 'node:test';
@@ -130,10 +130,11 @@ inNamespaces(import.meta.url, 'NAT and marks, in namespaces', () => {
       assert.match(out('nft', 'list', 'chain', 'ip', 'foreign', 'seen'), /counter packets 1 [^]*iifname "wan0" meta mark 0x00000000 counter packets 2 /);
     });
 
-    test('a line without masquerade keeps its sources, and its flow is stamped anew when it leaves by another uplink', async () => {
+    test('a line without masquerade keeps its sources, and its flow is stamped anew when it leaves by another uplink', async (t) => {
       const plain = wishOf(sort.backend).nat.lines.map((line) => ({ ...line, masquerade: false }));
       await inForce(door, wishOf(sort.backend, { lines: plain }));
       inNetns('inet', 'ip', 'route', 'add', '10.0.0.0/24', 'via', '198.51.100.2');
+      t.after(() => inNetns('inet', 'ip', 'route', 'del', '10.0.0.0/24'));
       out('conntrack', '-F');
       steer(0);
       assert.equal(await ground.client.ask(`${sort.name} plain`, SERVER), '10.0.0.2');
@@ -141,13 +142,13 @@ inNamespaces(import.meta.url, 'NAT and marks, in namespaces', () => {
       steer(1);
       await ground.client.ask(`${sort.name} plain`, SERVER);
       assert.deepEqual(conntrackMarks(), ['100']);
-      inNetns('inet', 'ip', 'route', 'del', '10.0.0.0/24');
     });
 
     test('a stray SNAT of somebody cannot send the address of one uplink out of another one', async (t) => {
-      await inForce(door, wishOf(sort.backend));
+      await door.restore();
       out(sort.iptables, '-t', 'nat', '-A', 'POSTROUTING', '-s', '10.0.0.0/24', '-j', 'SNAT', '--to-source', '198.51.100.2');
       t.after(() => out(sort.iptables, '-t', 'nat', '-D', 'POSTROUTING', '-s', '10.0.0.0/24', '-j', 'SNAT', '--to-source', '198.51.100.2'));
+      await inForce(door, wishOf(sort.backend));
       steer(1);
       assert.equal(await ground.client.ask(`${sort.name} stray`, SERVER), '203.0.113.2');
     });
@@ -161,10 +162,11 @@ inNamespaces(import.meta.url, 'NAT and marks, in namespaces', () => {
       assert.equal(await ground.client.ask(`${sort.name} again`, SERVER), '198.51.100.2');
     });
 
-    test('a changed wish is installed without an instant in which a packet leaves unmasqueraded or unmarked', async () => {
+    test('a changed wish is installed without an instant in which a packet leaves unmasqueraded or unmarked', async (t) => {
       await inForce(door, wishOf(sort.backend));
       steer(0);
       nft('table ip watch { chain in { type filter hook prerouting priority raw; ip saddr 10.0.0.0/8 counter drop\n udp dport 7000 counter; }; }', 'inet');
+      t.after(() => inNetns('inet', 'nft', 'delete', 'table', 'ip', 'watch'));
       out('conntrack', '-F');
       const storm = ground.client.storm(SERVER, 1000);
       let going = true;
@@ -177,7 +179,6 @@ inNamespaces(import.meta.url, 'NAT and marks, in namespaces', () => {
       assert.match(seen, /ip saddr 10.0.0.0\/8 counter packets 0 /);
       assert.ok(Number(/dport 7000 counter packets (\d+)/.exec(seen)?.[1]) >= 1000, seen);
       assert.deepEqual(new Set(conntrackMarks()), new Set(['80']));
-      inNetns('inet', 'nft', 'delete', 'table', 'ip', 'watch');
     });
 
     test('IPv6 is the same data: masqueraded and marked, neighbour discovery left alone', async () => {
@@ -237,12 +238,12 @@ inNamespaces(import.meta.url, 'NAT and marks, in namespaces', () => {
       nft('table inet others { set s { type ipv4_addr; elements = { 192.0.2.9 } }\n chain out { type nat hook postrouting priority srcnat; oifname "wan0" ip saddr @s masquerade; }; }');
       const stateDir = mkdtempSync(join(tmpdir(), 'uplinkd-host-'));
       const before = everything();
-      const sysctl = readFileSync('/proc/sys/net/ipv4/ip_forward', 'utf8');
+      writeFileSync('/proc/sys/net/ipv4/ip_forward', '0');
       await inForce(openHost({ stateDir, iptables: sort.iptables }), wishOf(sort.backend, { firewall: 'on' }));
       assert.notEqual(everything(), before);
       await openHost({ stateDir, iptables: sort.iptables }).restore();
       assert.equal(everything().replace(/\[\d+:\d+\]|packets \d+ bytes \d+/g, ''), before.replace(/\[\d+:\d+\]|packets \d+ bytes \d+/g, ''));
-      assert.equal(readFileSync('/proc/sys/net/ipv4/ip_forward', 'utf8'), sysctl);
+      assert.equal(readFileSync('/proc/sys/net/ipv4/ip_forward', 'utf8').trim(), '0');
       for (const program of ['iptables', 'iptables-legacy']) for (const table of ['nat', 'mangle', 'filter']) out(program, '-t', table, '-F');
       out('nft', 'delete', 'table', 'inet', 'others');
     });

@@ -58,7 +58,7 @@ async function fault(title: string, lab: Lab, daemon: Daemon, said: Said, make: 
   await daemon.untilActive(next);
   await tell(title, lab, said);
   console.log(`   new flows stood still for      ${milliseconds(news.outageMs)}`);
-  console.log(`   the running flow stood still   ${milliseconds(old.outageMs)}, ${old.lost} packets lost`);
+  console.log(`   the running flow stood still   ${milliseconds(old.outageMs)}, packets lost: ${old.lost}`);
   await Promise.all([running.stop(), fresh.stop()]);
 }
 
@@ -85,7 +85,7 @@ async function order(title: string, lab: Lab, daemon: Daemon, said: Said, comman
   await settled();
   const flow = await running.outage();
   const broken = (await tcp.broken()).length;
-  await tell(`${title}: uplinkctl ${command.join(' ')}`, lab, said);
+  await tell(`${title}: uplinkctl ${command.map((word) => (word.includes(' ') ? `"${word}"` : word)).join(' ')}`, lab, said);
   console.log(indent(stdout.trimEnd()));
   console.log(`   answered, with the kernel read back, within ${tookMs.toFixed(0)} ms (the start of uplinkctl included)`);
   console.log(`   the running flow and 10 TCP connections stayed where they were: ${flow.lost} packets lost, ${broken} connections broken`);

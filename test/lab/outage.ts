@@ -12,7 +12,7 @@ export interface Sample {
   readonly at: number;
   /** Until the answer came, or the connection stood; undefined = not answered so far. */
   readonly rttMs: number | undefined;
-  /** The ISP whose address the far end saw, else that address itself; '' = not answered. */
+  /** The ISP whose address the far end saw, else that address itself; '' = not answered; `ungreeted` = a connection that stood, of which the far end told nothing. */
   readonly via: string;
   /** Which connection (TCP streams); else 0. */
   readonly connection: number;

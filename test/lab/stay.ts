@@ -37,6 +37,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   loss: {
     usage: 'loss fibre 40', does: 'so many per cent of the packets get lost',
     run: async (lab, _daemon, [isp = '', percent = '']) => {
+      if (!/^\d+$/.test(percent) || Number(percent) > 100) throw new Error(`"${percent}" is no percentage: write 0 to 100`);
       await lab.loss(isp, Number(percent));
       return 'done';
     },

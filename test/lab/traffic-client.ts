@@ -33,6 +33,8 @@ const REMEMBERED = 600_000;
 const PATIENCE_MS = 3000;
 /** A TCP connect has time for two retransmissions of its SYN (1 s, 2 s). */
 const CONNECT_PATIENCE_MS = 8000;
+/** A connection that stands and is not greeted within this: its line died in between. It stands all the same. */
+const GREETING_MS = 1000;
 
 /**
  * Fresh flows take their ports in turn from this range, below the one that the kernel gives out. A random port would soon meet the connection entry of
@@ -127,14 +129,20 @@ function freshConnection(): void {
   const socket = connect({ host: order.to, port: order.port, localPort: nextPort() });
   const patience = setTimeout(() => socket.destroy(), CONNECT_PATIENCE_MS);
   let stoodAt = 0;
-  socket.once('connect', () => (stoodAt = now()));
+  let ungreeted: NodeJS.Timeout | undefined;
+  socket.once('connect', () => {
+    stoodAt = now();
+    ungreeted = setTimeout(() => record.answered(`${question} ungreeted`, stoodAt), GREETING_MS);
+  });
   socket.once('data', (greeting) => {
     record.answered(`${question} ${greeting.toString('latin1').slice(2).trim()}`, stoodAt);
     clearTimeout(patience);
+    clearTimeout(ungreeted);
     socket.resetAndDestroy();
   });
   socket.once('error', (error) => {
     clearTimeout(patience);
+    clearTimeout(ungreeted);
     broken.push([now(), question, error.message]);
   });
 }
