@@ -171,8 +171,13 @@ function onSignals(running: Running): void {
       log.error('the old config keeps running');
       return;
     }
+    const { policy, api } = loaded.config;
     memory.save({ slots: slotsOf(loaded.config) });
-    daemon.reload(loaded.config.policy);
+    // Marks stand on running connections, and listeners are open: these change at the next start only.
+    const kept = { ...policy, markMask: running.state.policy.markMask };
+    if (policy.markMask !== kept.markMask) log.warn('kernel.markMask takes effect at the next start');
+    if (JSON.stringify(api.listen) !== JSON.stringify(running.config.api.listen)) log.warn('api.listen takes effect at the next start');
+    daemon.reload(kept);
     log.info(`read ${loaded.config.files.join(' with ')} again`);
   });
 }

@@ -11,6 +11,7 @@ export type Read<T> = { readonly value: T } | { readonly wrong: string };
 
 /** @param text as written, without quotes */
 export function readValue(field: LeafField, text: string): Read<unknown> {
+  if (text.length > LENGTH_AT_MOST) return { wrong: `${shown(text)} is not ${expected(field)}` };
   switch (field.type) {
     case 'duration': return readDuration(field, text);
     case 'integer': return readInteger(field, text);
@@ -59,6 +60,9 @@ export function uplinkNameWrong(name: string): string | undefined {
   if (/^[A-Za-z][A-Za-z0-9_-]{0,31}$/.test(name)) return undefined;
   return `${shown(name)} cannot name an uplink: begin with a letter, then up to 31 letters, digits, \`-\` or \`_\``;
 }
+
+/** No value is as long; patterns that look for slips would take minutes over a megabyte. */
+const LENGTH_AT_MOST = 200;
 
 const UNITS: readonly (readonly [string, number])[] = [['h', 3_600_000], ['m', 60_000], ['s', 1000], ['ms', 1]];
 const DURATION = /^(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?$/;

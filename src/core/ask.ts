@@ -17,6 +17,7 @@ const SUSPECT_INTERVAL_MS = 200;
 export function check(health: Health, now: Instant, orders: ProbeOrder[]): void {
   if (health.line.severed !== '' || health.state !== 'up' || health.burst !== undefined) return;
   for (const record of health.records) send(health, record, now, orders);
+  health.nextPassAt = Math.min(health.nextPassAt, nextAsk(health));
 }
 
 /** Steady probes on the grid, the probes of a burst, and the quicker pace while suspect. */

@@ -42,8 +42,15 @@ export interface Health {
   suspicionLevel: number;
   downLevel: number;
   levelsAt: Instant;
+  /** The verdict, or the doubt about it, has changed since the last decision. */
+  changed: boolean;
+  /** What people were told last. */
+  toldState: UplinkState;
+  toldBecause: string;
   /** Deadlines up to here have been judged. */
   judgedAt: Instant;
+  /** When `pass` has something to do next; Infinity for a severed line. Kept, because it is asked for at every step. */
+  nextPassAt: number;
 }
 
 export const UNPLUGGED: Line = {
@@ -55,7 +62,8 @@ export function openHealth(policy: UplinkPolicy, now: Instant): Health {
     name: policy.name, policy, line: UNPLUGGED, state: 'unknown', since: now, because: 'not judged yet', domain: 'none',
     records: openRecords(policy, now),
     burst: undefined, silentSince: undefined, holdUntil: undefined, suspicions: 0, downs: 0,
-    suspicionLevel: 0, downLevel: 0, levelsAt: now, judgedAt: now,
+    suspicionLevel: 0, downLevel: 0, levelsAt: now, judgedAt: now, nextPassAt: now,
+    changed: true, toldState: 'unknown', toldBecause: 'not judged yet',
   };
 }
 

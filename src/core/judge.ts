@@ -33,6 +33,11 @@ const GRACE_MS = 15;
 
 /** The line was looked at: a severed one is down at once, a whole one is asked anew. */
 export function noteLine(health: Health, line: Line, now: Instant): void {
+  look(health, line, now);
+  health.nextPassAt = nextPass(health);
+}
+
+function look(health: Health, line: Line, now: Instant): void {
   const before = health.line;
   health.line = line;
   if (line.severed !== '') {
@@ -50,16 +55,18 @@ export function noteLine(health: Health, line: Line, now: Instant): void {
   else become(health, 'unknown', 'address or gateway changed; asking anew', 'none', now);
 }
 
-/** @returns true when this answer changed the verdict. */
-export function takeReply(health: Health, target: string, seq: number, at: Instant, rttMs: number): boolean {
+export function takeReply(health: Health, target: string, seq: number, at: Instant, rttMs: number): void {
   const record = recordOf(health, target);
-  if (record === undefined || noteReply(record, seq, at, rttMs) === undefined) return false;
-  return weigh(health, at);
+  if (record === undefined || noteReply(record, seq, at, rttMs) === undefined) return;
+  weigh(health, at);
+  health.nextPassAt = nextPass(health);
 }
 
 export function takeLost(health: Health, target: string, seq: number, at: Instant, error: string): void {
   const record = recordOf(health, target);
-  if (record !== undefined) noteLost(record, seq, at, error);
+  if (record === undefined) return;
+  noteLost(record, seq, at, error);
+  health.nextPassAt = nextPass(health);
 }
 
 /** Time passed: deadlines are judged, probes that are due are ordered. @returns true when a burst began now. */
@@ -72,16 +79,8 @@ export function pass(health: Health, now: Instant, lateMs: number, orders: Probe
   weigh(health, now);
   const began = mayDoubt(health, now);
   sendDue(health, now, orders);
+  health.nextPassAt = nextPass(health);
   return began;
-}
-
-/** The next instant at which `pass` has something to do; undefined for a severed line. */
-export function nextPass(health: Health): Instant | undefined {
-  if (health.line.severed !== '') return undefined;
-  let next: number = nextAsk(health);
-  if (health.state === 'suspect' && health.silentSince !== undefined) next = Math.min(next, health.silentSince + health.policy.health.down.afterMs);
-  if (health.state === 'unknown') next = Math.min(next, health.since + UNKNOWN_AT_MOST_MS);
-  return next as Instant;
 }
 
 export function verdictOf(health: Health): Verdict {
@@ -96,10 +95,17 @@ export function downLevel(health: Health, now: Instant): number {
   return health.downLevel * decay(now - health.levelsAt);
 }
 
-/** What the answers so far say, without any deadline passing. @returns true when the verdict changed. */
-function weigh(health: Health, now: Instant): boolean {
-  const state = health.state;
-  switch (state) {
+function nextPass(health: Health): number {
+  if (health.line.severed !== '') return Infinity;
+  let next: number = nextAsk(health);
+  if (health.state === 'suspect' && health.silentSince !== undefined) next = Math.min(next, health.silentSince + health.policy.health.down.afterMs);
+  if (health.state === 'unknown') next = Math.min(next, health.since + UNKNOWN_AT_MOST_MS);
+  return next;
+}
+
+/** What the answers so far say, without any deadline passing. */
+function weigh(health: Health, now: Instant): void {
+  switch (health.state) {
     case 'unknown':
       if (quorumSince(health, health.since)) become(health, 'up', `${answering(health)} answered`, 'none', now);
       else if (now - health.since >= UNKNOWN_AT_MOST_MS) die(health, `no answer from ${silent(health)} since it was first asked`, now);
@@ -123,7 +129,6 @@ function weigh(health: Health, now: Instant): boolean {
     case 'disabled':
       break;
   }
-  return health.state !== state;
 }
 
 /** Starts a burst on a fresh row of misses, and ends one that nobody answered. @returns true when one began. */
@@ -137,6 +142,7 @@ function mayDoubt(health: Health, now: Instant): boolean {
   }
   for (const record of health.records) {
     if (record.excused || record.lastReplyAt === undefined || misses(record, now) < health.policy.health.suspect.failures) continue;
+    health.changed = true;
     health.burst = {
       evidenceFrom: silentSince(record, now)!, left: health.policy.health.suspect.burst, nextAt: now, askedAt: now,
     };
@@ -150,6 +156,7 @@ function mayDoubt(health: Health, now: Instant): boolean {
 function endBurst(health: Health): void {
   const from = health.burst!.evidenceFrom;
   health.burst = undefined;
+  health.changed = true;
   for (const record of health.records) {
     if (record.lastReplyAt !== undefined && !answeredSince(record, from)) record.excused = true;
   }
@@ -187,6 +194,7 @@ function become(health: Health, state: UplinkState, because: string, domain: Fau
       health.downLevel++;
     }
   }
+  health.changed = true;
   health.state = state;
   health.since = now;
   health.because = because;

@@ -42,7 +42,7 @@ export function tableOf(slot: number): number {
 
 /** The uplink's mark, shifted into the mask. */
 export function markOf(slot: number, mask: number): number {
-  return (slot << Math.log2(mask & -mask)) & mask;
+  return ((slot << Math.log2((mask & -mask) >>> 0)) & mask) >>> 0;
 }
 
 /**

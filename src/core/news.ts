@@ -1,14 +1,12 @@
 /** What happened, in words for people: the same words in the log, the journal and the API. */
-import type { Decision, Effect, Event, News, Verdict } from '../model.js';
+import type { Decision, Effect, Event, News } from '../model.js';
+import type { Health } from './health.js';
 import type { State } from './state.js';
 
-export function tellVerdicts(state: State, before: ReadonlyMap<string, Verdict>, effects: Effect[]): void {
-  for (const [name, health] of state.health) {
-    const old = before.get(name);
-    if (old?.state === health.state && old.because === health.because) continue;
-    const level = health.state === 'up' || health.state === 'unknown' ? 'info' : 'warn';
-    news(effects, level, 'uplink', name, `${name} is ${health.state}: ${health.because}`, { state: health.state, domain: health.domain });
-  }
+export function tellVerdict(health: Health, effects: Effect[]): void {
+  const { name, state, because, domain } = health;
+  const level = state === 'up' || state === 'unknown' ? 'info' : 'warn';
+  news(effects, level, 'uplink', name, `${name} is ${state}: ${because}`, { state, domain });
 }
 
 export function tellDecision(decision: Decision, effects: Effect[]): void {

@@ -14,9 +14,9 @@ import { decide } from './decide.js';
 import { check } from './ask.js';
 import { desireHost, lineOf, probeLines } from './desire.js';
 import { openHealth, type Health } from './health.js';
-import { downLevel, nextPass, noteLine, pass, takeLost, takeReply, verdictOf } from './judge.js';
+import { downLevel, noteLine, pass, takeLost, takeReply, verdictOf } from './judge.js';
 import { ACTIVE_TABLE, markOf } from './layout.js';
-import { news, tellDecision, tellForgotten, tellHost, tellVerdicts } from './news.js';
+import { news, tellDecision, tellForgotten, tellHost, tellVerdict } from './news.js';
 import { noteFailures, reconcile } from './reconcile.js';
 import type { State } from './state.js';
 import { duration } from './words.js';
@@ -28,7 +28,7 @@ export interface Output {
 }
 
 const LOOK_QUICK_MS = 10;
-const LOOK_IDLE_MS = 250;
+const LOOK_IDLE_MS = 100;
 const QUICK_FOR_MS = 1000;
 const READ_EVERY_MS = 5000;
 const HOST_EVERY_MS = 15_000;
@@ -39,21 +39,32 @@ export function step(state: State, event: Event): Output {
   const effects: Effect[] = [];
   const now = event.at;
   state.steps++;
-  const before = verdicts(state);
   absorb(state, event, effects);
   if (state.facts !== undefined) {
-    askAndJudge(state, event, effects);
-    tellVerdicts(state, before, effects);
-    noteChanges(state, before);
-    expireOverride(state, now, effects);
-    choose(state, now, effects);
-    if (event.type === 'applied') noteFailures(state, event.failures, effects);
-    const applying = reconcile(state, verdicts(state), now, effects);
-    if (!applying) settle(state, effects);
-    bindAndHost(state, now, effects);
+    if (event.type === 'wake') askAndJudge(state, event, effects);
+    if (hasWork(state, event)) decideAndReconcile(state, event, effects);
   }
   lookAround(state, now, effects);
   return { effects, wakeAt: wakeAt(state, now) };
+}
+
+/** Most events are answers that change nothing: they end here. */
+function hasWork(state: State, event: Event): boolean {
+  if (state.dirty || state.waiting.length > 0 || !state.repair.inSync || event.type === 'applied') return true;
+  if (event.at >= Math.min(state.reviewAt ?? Infinity, state.hostAskAt)) return true;
+  for (const health of state.health.values()) if (health.changed) return true;
+  return false;
+}
+
+function decideAndReconcile(state: State, event: Event, effects: Effect[]): void {
+  const now = event.at;
+  noteVerdicts(state, effects);
+  expireOverride(state, now, effects);
+  choose(state, now, effects);
+  if (event.type === 'applied') noteFailures(state, event.failures, effects);
+  const applying = reconcile(state, verdicts(state), now, effects);
+  if (!applying) settle(state, effects);
+  bindAndHost(state, now, effects);
 }
 
 export function verdicts(state: State): ReadonlyMap<string, Verdict> {
@@ -172,12 +183,11 @@ function refit(state: State, now: Instant): void {
   }
 }
 
-function askAndJudge(state: State, event: Event, effects: Effect[]): void {
-  if (event.type !== 'wake') return;
+function askAndJudge(state: State, event: Extract<Event, { type: 'wake' }>, effects: Effect[]): void {
   const orders: ProbeOrder[] = [];
   let doubt: Health | undefined;
   for (const health of state.health.values()) {
-    if ((nextPass(health) ?? Infinity) <= event.at && pass(health, event.at, event.lateMs, orders)) doubt = health;
+    if (health.nextPassAt <= event.at && pass(health, event.at, event.lateMs, orders)) doubt = health;
   }
   // Before one is left, the others are asked whether they live.
   if (doubt !== undefined) for (const health of state.health.values()) check(health, event.at, orders);
@@ -221,13 +231,20 @@ function absorbConfirm(state: State, event: Extract<Event, { type: 'confirm' }>,
 }
 
 /** A verdict that changed state asks for a new wish, and its flows may have to be forgotten. */
-function noteChanges(state: State, before: ReadonlyMap<string, Verdict>): void {
+function noteVerdicts(state: State, effects: Effect[]): void {
   for (const [uplink, health] of state.health) {
-    if (before.get(uplink)?.state === health.state) continue;
-    state.dirty = true;
-    if (health.state !== 'suspect' && health.state !== 'down') continue;
-    const which = health.state === 'down' ? 'all' : 'unanswered';
-    state.forgets.set(uplink, { uplink, mark: markOf(health.policy.slot, state.policy.markMask), markMask: state.policy.markMask, which });
+    if (!health.changed) continue;
+    health.changed = false;
+    if (health.state !== health.toldState) {
+      state.dirty = true;
+      const which = health.state === 'down' ? 'all' : 'unanswered';
+      const order = { uplink, mark: markOf(health.policy.slot, state.policy.markMask), markMask: state.policy.markMask, which } as const;
+      if (health.state === 'suspect' || health.state === 'down') state.forgets.set(uplink, order);
+    }
+    if (health.state === health.toldState && health.because === health.toldBecause) continue;
+    health.toldState = health.state;
+    health.toldBecause = health.because;
+    tellVerdict(health, effects);
   }
 }
 
@@ -322,7 +339,7 @@ function quicken(state: State, now: Instant): void {
 
 function wakeAt(state: State, now: Instant): Instant {
   let next: number = Math.min(state.looks.nextReadAt, state.looks.nextLinkAt, state.hostAskAt, state.reviewAt ?? Infinity);
-  for (const health of state.health.values()) next = Math.min(next, nextPass(health) ?? Infinity);
+  for (const health of state.health.values()) next = Math.min(next, health.nextPassAt);
   if (!state.repair.inSync && state.repair.notBefore > now) next = Math.min(next, state.repair.notBefore);
   return Math.max(now, next) as Instant;
 }

@@ -156,6 +156,7 @@ test('numbers, switches and words say what they may be', () => {
     ['forwarding: { firewall: true }', 'forwarding.firewall: `true` is none of `auto`, `on` and `off`: did you mean `on`?'],
     ['stop: ~', 'stop: nothing is written here: write `keep` or `restore`, or take the key away'],
     ['stop: ""', 'stop: nothing is written here: write `keep` or `restore`, or take the key away'],
+    [`failback: { hold: ${'1'.repeat(1_000_000)}x }`, `failback.hold: \`${'1'.repeat(60)}…\` is not a duration such as \`500ms\`, \`5s\` or \`2h\``],
     [`stop: ${'x'.repeat(100)}`, `stop: \`${'x'.repeat(60)}…\` is not known here: write \`keep\` or \`restore\``],
     ['stop: "k\\u001b[31meep\\n"', 'stop: `k\\u001b[31meep\\u000a` is not known here: write `keep` or `restore`'],
   ], problemOf);

@@ -27,7 +27,7 @@ for (const [fault, words] of [['gatewayDead', /fibre is down: .* the gateway is 
 }
 
 test('silence is noticed although a reply may take longer than the pause between two probes', { skip }, () =>
-  withStory({ config: { probe: { ...FAST.probe, interval: '200ms', timeout: '300ms' }, health: { sensitivity: 'fast' } } }, async ({ lab, daemon }) => {
+  withStory({ config: { probe: { ...FAST.probe, interval: '200ms', timeout: '300ms' }, health: { sensitivity: 'fast', down: { after: '1s' } } } }, async ({ lab, daemon }) => {
     const fresh = await lab.stream({ kind: 'new-udp', rateHz: 200 });
     const begun = await fresh.outageAfter(await lab.gatewayDead('fibre'), { calmMs: 500 });
     assert.ok(begun.outageMs <= 3 * NEW_FLOWS_MS, JSON.stringify(begun));

@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { HostReport, HostWish, NatWish } from '../../src/model.js';
@@ -23,7 +22,7 @@ function wishOf(changes: Partial<NatWish>): HostWish {
 }
 
 function open(iptables: IptablesProgram = 'iptables'): HostDoor {
-  return openHost({ stateDir: mkdtempSync(join(tmpdir(), 'uplinkd-host-')), iptables });
+  return openHost({ stateDir: mkdtempSync(join('/run', 'uplinkd-host-')), iptables });
 }
 
 /** Where rules of ours stand. */
@@ -85,7 +84,7 @@ inNamespaces(import.meta.url, 'the choice of the backend and the forward firewal
     });
 
     test('where programs are missing the report says what to install', async () => {
-      const empty = mkdtempSync(join(tmpdir(), 'uplinkd-empty-'));
+      const empty = mkdtempSync(join('/run', 'uplinkd-empty-'));
       const mend = bind('/usr/sbin', empty);
       const reports = [await open().host(wishOf({ backend: 'iptables' })), await open().host(wishOf({ backend: 'nftables' })), await open().host(wishOf({}))];
       mend();
@@ -100,7 +99,7 @@ inNamespaces(import.meta.url, 'the choice of the backend and the forward firewal
       // The programs are links through this directory where the system offers a choice of iptables.
       const choice = '/etc/alternatives';
       if (!out('readlink', '/usr/sbin/iptables-save').startsWith(choice)) return t.skip('iptables is no alternative here');
-      const mend = bind(choice, mkdtempSync(join(tmpdir(), 'uplinkd-empty-')));
+      const mend = bind(choice, mkdtempSync(join('/run', 'uplinkd-empty-')));
       const report = await open().host(wishOf({}));
       mend();
       assert.deepEqual(summary(report), { backend: 'nftables', inSync: true, problems: [] });
@@ -118,7 +117,7 @@ inNamespaces(import.meta.url, 'the choice of the backend and the forward firewal
     });
 
     test('where the kernel has no NAT for inet both families get a table each; where it has, one table follows', async () => {
-      const [dir, both] = [mkdtempSync(join(tmpdir(), 'uplinkd-nft-')), wishOf({ backend: 'nftables', firewall: 'on' })];
+      const [dir, both] = [mkdtempSync(join('/run', 'uplinkd-nft-')), wishOf({ backend: 'nftables', firewall: 'on' })];
       copyFileSync('/usr/sbin/nft', join(dir, 'nft'));
       writeFileSync(join(dir, 'old'), `#!/bin/sh
         [ "$1" = -f ] || exec ${dir}/nft "$@"

@@ -19,11 +19,14 @@ export const SERVER6 = '2001:db8:ffff::1';
 export const PORT = 7000;
 /** The client answers there. */
 export const PUBLISHED_PORT = 9000;
+const TIME_LIMIT_MS = 120_000;
 const INSIDE = 'UPLINKD_TEST_INSIDE';
 
 /** Defines the tests when inside the namespaces; outside, one test that goes inside. */
 export function inNamespaces(fileUrl: string, title: string, define: () => void): void {
   if (process.env[INSIDE] === 'yes') {
+    // unshare shrugs off SIGTERM: when the runner outside was stopped, nobody else ends what hangs in here.
+    setTimeout(() => process.exit(1), TIME_LIMIT_MS).unref();
     execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', '/run']);
     execFileSync('ip', ['link', 'set', 'lo', 'up']);
     define();
@@ -34,7 +37,7 @@ export function inNamespaces(fileUrl: string, title: string, define: () => void)
   test(title, { skip: usable.status === 0 ? false : `no namespaces here: ${String(usable.stderr ?? usable.error)}` }, () => {
     const env: NodeJS.ProcessEnv = { ...process.env, [INSIDE]: 'yes' };
     delete env['NODE_TEST_CONTEXT'];
-    const ran = spawnSync('unshare', [...unshare, process.execPath, '--test-reporter=spec', fileURLToPath(fileUrl)], { env, encoding: 'utf8', maxBuffer: 1 << 26, timeout: 120_000, killSignal: 'SIGKILL' });
+    const ran = spawnSync('unshare', [...unshare, process.execPath, '--test-reporter=spec', fileURLToPath(fileUrl)], { env, encoding: 'utf8', maxBuffer: 1 << 26, timeout: TIME_LIMIT_MS, killSignal: 'SIGKILL' });
     process.stdout.write(ran.stdout);
     if (ran.status !== 0) throw new Error(`failed inside the namespaces (exit ${ran.status}):\n${ran.stdout}\n${ran.stderr}`);
   });

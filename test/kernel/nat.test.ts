@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test, type TestContext } from 'node:test';
 import type { Family, HostWish, NatWish } from '../../src/model.js';
@@ -29,7 +28,7 @@ function wishOf(backend: NatWish['backend'], changes: Partial<NatWish> = {}): Ho
 }
 
 function open(iptables: IptablesProgram, families: readonly Family[] = [4]): HostDoor {
-  return openHost({ stateDir: mkdtempSync(join(tmpdir(), 'uplinkd-host-')), families, iptables });
+  return openHost({ stateDir: mkdtempSync(join('/run', 'uplinkd-host-')), families, iptables });
 }
 
 /** Handles and counters included: it differs when anything was written. */
@@ -236,7 +235,7 @@ inNamespaces(import.meta.url, 'NAT and marks, in namespaces', () => {
         out(program, '-t', table, '-A', chain, '-s', '192.0.2.77', '-j', 'RETURN');
       }
       nft('table inet others { set s { type ipv4_addr; elements = { 192.0.2.9 } }\n chain out { type nat hook postrouting priority srcnat; oifname "wan0" ip saddr @s masquerade; }; }');
-      const stateDir = mkdtempSync(join(tmpdir(), 'uplinkd-host-'));
+      const stateDir = mkdtempSync(join('/run', 'uplinkd-host-'));
       const before = everything();
       writeFileSync('/proc/sys/net/ipv4/ip_forward', '0');
       await inForce(openHost({ stateDir, iptables: sort.iptables }), wishOf(sort.backend, { firewall: 'on' }));

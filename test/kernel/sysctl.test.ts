@@ -1,7 +1,6 @@
 /** Sysctls of a real namespace. */
 import assert from 'node:assert/strict';
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, test } from 'node:test';
 import { openSysctls } from '../../src/kernel/sysctl.js';
@@ -30,7 +29,7 @@ inNamespaces(import.meta.url, 'sysctls, in a namespace', () => {
   let stateDir: string;
   const before = (): unknown => JSON.parse(readFileSync(join(stateDir, 'sysctl-before.json'), 'utf8'));
   beforeEach(() => {
-    stateDir = join(mkdtempSync(join(tmpdir(), 'uplinkd-sysctl-')), 'made', 'on', 'demand');
+    stateDir = join(mkdtempSync(join('/run', 'uplinkd-sysctl-')), 'made', 'on', 'demand');
     if (existsSync('/proc/sys/net/ipv4/conf/wan.100')) out('ip', 'link', 'del', 'wan.100');
     put(FORWARD, '0');
     makeDevice();
@@ -69,7 +68,7 @@ inNamespaces(import.meta.url, 'sysctls, in a namespace', () => {
   });
 
   test('a path that leads out of /proc/sys is refused, and nothing outside is touched', async () => {
-    const outside = join(tmpdir(), `uplinkd-outside-${process.pid}`);
+    const outside = join('/run', `uplinkd-outside-${process.pid}`);
     writeFileSync(outside, 'mine');
     const report = await openSysctls(stateDir).sync({ [`../..${outside}`]: '1', 'net//ipv4': '1', [FORWARD]: '1' });
     assert.equal(report.sysctlsInSync, false);
