@@ -3,11 +3,14 @@
  * alone (two default routes by metric, ignore_routes_with_linkdown, no daemon) and the shell script that people write.
  */
 import { openLab, type Lab } from '../test/lab/lab.js';
-import { row, type Row } from './figures.js';
+import { quantile, row, type Row } from './figures.js';
 
 const pause = async (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms));
 /** Up to one interval of the slowest cadence. Here dice are wanted. */
 const phaseMs = (): number => Number(process.hrtime.bigint() % 1009n);
+
+/** New flows are begun 2 ms apart, packets of the running flow 1 ms: nothing finer can be seen. */
+const GRAIN_MS = 2;
 
 interface Outages {
   readonly running: number[];
@@ -36,8 +39,10 @@ export async function outages(runs: number): Promise<readonly Row[]> {
   rows.push(row('kernel alone, cable cut: running flow', alone.running, 'ms'), row('kernel alone, cable cut: new flows', alone.fresh, 'ms'));
   for (const { fault, sensitivity, running, fresh } of CASES) {
     const measured = await withDaemon(fault, sensitivity, runs);
-    rows.push(row(`${fault}, ${sensitivity}: running flow`, measured.running, 'ms', `<= ${running} ms`, running));
-    rows.push(row(`${fault}, ${sensitivity}: new flows`, measured.fresh, 'ms', `<= ${fresh} ms`, fresh));
+    const kernelDoes = (values: readonly number[]): number => (fault === 'cutCable' ? 2 * Math.max(GRAIN_MS, quantile(values, 0.5)) : Infinity);
+    const bar = (ms: number): string => `<= ${ms} ms${fault === 'cutCable' ? ' and 2 x the kernel alone' : ''}`;
+    rows.push(row(`${fault}, ${sensitivity}: running flow`, measured.running, 'ms', bar(running), Math.min(running, kernelDoes(alone.running))));
+    rows.push(row(`${fault}, ${sensitivity}: new flows`, measured.fresh, 'ms', bar(fresh), Math.min(fresh, kernelDoes(alone.fresh))));
   }
   rows.push(row('shell script (ping, ip route replace), upstreamDead: new flows', (await shellScript(Math.min(5, runs))).fresh, 'ms'));
   return rows;
