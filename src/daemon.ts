@@ -177,6 +177,7 @@ export function openDaemon(state: State, world: World): Daemon {
   }
 
   function ring(askedAt: number): void {
+    if (stopped) return;
     const now = world.now();
     if (pendingRead !== 'none' && readAt <= now) {
       const what = pendingRead;

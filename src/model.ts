@@ -169,7 +169,7 @@ export interface Verdict {
   readonly domain: FaultDomain;
   /** No frame can leave: no device, admin down, no carrier, no gateway known. Certain, not a matter of probes. */
   readonly severed: boolean;
-  /** A missed reply is being checked by a burst right now. */
+  /** A missed reply is being checked by a burst right now, or it was asked because the leading uplink is. */
   readonly inDoubt: boolean;
   /** New flows stay away until then although it answers again (after a suspicion); undefined = no hold. */
   readonly holdUntil: Instant | undefined;

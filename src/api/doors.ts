@@ -80,7 +80,7 @@ function bound(server: Server, where: string, listen: () => void): Promise<void>
 }
 
 function listenHint(error: NodeJS.ErrnoException): string {
-  switch (error.code) {
+  switch (error.code ?? '') {
     case 'EADDRINUSE':
       return 'another program listens there (EADDRINUSE)';
     case 'EADDRNOTAVAIL':

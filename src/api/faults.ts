@@ -27,7 +27,7 @@ interface ValidationFault {
 
 export function brokenRequest(error: RequestError, endpoint: Endpoint | undefined): Answer {
   if (error.validation !== undefined) return invalid(error.validation, error.validationContext === 'body', endpoint);
-  switch (error.code) {
+  switch (error.code ?? '') {
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
       return problem('wrong-content-type', 'Send the body as JSON, with the header "Content-Type: application/json".');
     case 'FST_ERR_CTP_BODY_TOO_LARGE':

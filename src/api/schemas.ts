@@ -206,6 +206,7 @@ export type UplinksAnswer = Shape<typeof uplinksAnswer>;
 
 const kernel = {
   title: 'Kernel',
+  description: 'Our routes and rules in the kernel.',
   type: 'object',
   required: ['inSync', 'lastReadAt', 'failures', 'repairs', 'applied'],
   properties: {
@@ -232,6 +233,7 @@ const host = {
 
 const controller = {
   title: 'Controller',
+  description: 'The daemon itself.',
   type: 'object',
   required: ['version', 'boot', 'startedAt', 'ready', 'worstLatenessMs', 'steps'],
   properties: {

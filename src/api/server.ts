@@ -115,7 +115,7 @@ export function buildServer(options: ServerOptions): Server {
     return503OnClosing: false,
     routerOptions: { maxParamLength: 64 },
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false, allErrors: true, verbose: true } },
-    frameworkErrors: (error, _request, reply) => send(reply, brokenRequest(error, undefined)),
+    frameworkErrors: (error, _request, reply) => void send(reply, brokenRequest(error, undefined)),
     clientErrorHandler: endBrokenConnection,
     serverFactory(handler) {
       const unix = httpServer(handler);
@@ -196,7 +196,11 @@ async function open(app: FastifyInstance, unix: HttpServer, tcp: HttpServer, opt
   await app.ready();
   const shortcoming = await listenUnix(unix, options.socketPath);
   if (shortcoming !== '') options.log.warn({ socket: options.socketPath }, shortcoming);
-  const port = options.tcp && (await listenTcp(tcp, options.tcp.host, options.tcp.port));
+  const port = options.tcp && (await listenTcp(tcp, options.tcp.host, options.tcp.port).catch(async (error: unknown) => {
+    // Half open is not open: nobody closes what did not come to be.
+    await new Promise((resolve) => unix.close(resolve));
+    throw error;
+  }));
   options.log.info({ socket: options.socketPath, tcp: options.tcp === undefined ? 'off' : `${options.tcp.host}:${port}` }, 'the API listens');
   return port;
 }

@@ -97,9 +97,9 @@ export const VERBS: Readonly<Record<VerbName, Verb>> = {
 const LATER = ['drain', 'disable', 'enable', 'why', 'events', 'what-if', 'plan', 'probe', 'reload', 'log-level', 'monitor', 'doctor', 'init', 'report'];
 
 export function parseCommandLine(args: readonly string[]): Parsed {
-  const first = args.find((arg) => !arg.startsWith('-'));
-  const named = verbOf(args);
-  if (named === undefined && first !== undefined && args.some((arg) => LATER.includes(arg))) return wrong(`"${plain(first)}" is not in this version. There is: ${Object.keys(VERBS).join(', ')}`, undefined);
+  const named = args.find(isVerb);
+  const later = args.find((arg) => LATER.includes(arg));
+  if (named === undefined && later !== undefined) return wrong(`"${later}" is not in this version. There is: ${Object.keys(VERBS).join(', ')}`, undefined);
   const read = readOptions(args);
   if ('why' in read) return wrong(read.why, named);
   const { values, positionals } = read;
@@ -157,11 +157,6 @@ function whereOf(values: Values): Invocation['where'] | { readonly why: string }
   const url = URL.canParse(values.url) ? new URL(values.url) : undefined;
   if (url === undefined || !['http:', 'https:'].includes(url.protocol)) return { why: `--url "${plain(values.url)}" is not a URL such as http://127.0.0.1:9474` };
   return { url, tokenFile };
-}
-
-/** The verb in a command line whose options may be wrong. */
-function verbOf(args: readonly string[]): VerbName | undefined {
-  return args.find(isVerb);
 }
 
 function isVerb(text: string): text is VerbName {

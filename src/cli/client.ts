@@ -73,7 +73,7 @@ function whyUnreached(where: Where, error: NodeJS.ErrnoException, timeoutMs: num
   const place = placeOf(where);
   if (error.name === 'TimeoutError' || error.name === 'AbortError') return `uplinkd did not answer on ${place} within ${timeoutMs / 1000} s. See what it does: systemctl status uplinkd, journalctl -u uplinkd`;
   if ('url' in where) return `cannot reach uplinkd at ${place}: ${plain(error.message)}. Is it running there, and does its api.listen have this address?`;
-  switch (error.code) {
+  switch (error.code ?? '') {
     case 'ENOENT':
       return `cannot reach uplinkd: there is no socket ${where.socketPath}. Is uplinkd running (systemctl status uplinkd)? Another place: --socket PATH`;
     case 'ECONNREFUSED':

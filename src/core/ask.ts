@@ -2,22 +2,30 @@
  * What to ask an uplink, and when.
  *
  * Every target stands on a grid of its own, staggered over the interval, so that the answers do not come in clumps and
- * nothing drifts. A burst asks every target a few times in quick succession; a suspect is asked at a quicker pace.
+ * nothing drifts. A burst asks every target a few times in quick succession; an uplink of which we must know soon (a suspect,
+ * one that is asked for the first time) is asked at a quicker pace.
  */
 import type { Instant, ProbeOrder, Target } from '../model.js';
 import type { Health } from './health.js';
-import { nextDeadline, noteSent, timeoutMs, type TargetRecord } from './record.js';
+import { isWaiting, nextDeadline, noteSent, timeoutMs, type TargetRecord } from './record.js';
 
 /** Between the probes of a burst: a quarter of the timeout, within these bounds. */
 const BURST_GAP_MS = { least: 10, most: 100 };
-/** While suspect every target is asked this often (or at its steady pace, where that is faster). */
-const SUSPECT_INTERVAL_MS = 200;
+/** While suspect or unknown every target is asked this often (or at its steady pace, where that is faster). */
+const QUICK_INTERVAL_MS = 200;
 
-/** One probe to every target, now: asked of the others when one uplink is in doubt. */
+/** One probe to every target, now: asked of the others when the leading uplink is in doubt. */
 export function check(health: Health, now: Instant, orders: ProbeOrder[]): void {
-  if (health.line.severed !== '' || health.state !== 'up' || health.burst !== undefined) return;
+  if (health.line.severed !== '' || health.state !== 'up' || health.burst !== undefined || health.checkedAt !== undefined) return;
+  health.checkedAt = now;
+  health.changed = true;
   for (const record of health.records) send(health, record, now, orders);
   health.nextPassAt = Math.min(health.nextPassAt, nextAsk(health));
+}
+
+/** Is an answer still to be expected to what was asked up to then, from somebody who does answer? */
+export function awaits(health: Health, sentBy: Instant, now: Instant): boolean {
+  return health.records.some((record) => answers(record) && isWaiting(record, sentBy, now));
 }
 
 /** Steady probes on the grid, the probes of a burst, and the quicker pace while suspect. */
@@ -40,9 +48,9 @@ export function sendDue(health: Health, now: Instant, orders: ProbeOrder[]): voi
 }
 
 function dueAt(health: Health, record: TargetRecord): Instant {
-  if (health.state !== 'suspect') return record.dueAt;
+  if (health.state !== 'suspect' && health.state !== 'unknown') return record.dueAt;
   const last = record.probes[record.probes.length - 1];
-  return Math.min(record.dueAt, last === undefined ? Infinity : last.sentAt + SUSPECT_INTERVAL_MS) as Instant;
+  return Math.min(record.dueAt, last === undefined ? Infinity : last.sentAt + QUICK_INTERVAL_MS) as Instant;
 }
 
 function send(health: Health, record: TargetRecord, now: Instant, orders: ProbeOrder[]): void {
@@ -58,8 +66,13 @@ export function addressOf(health: Health, target: Target): string {
 }
 
 function burstGapMs(health: Health): number {
-  const longest = Math.max(...health.records.map((record) => timeoutMs(record, health.policy.probe)));
+  const longest = Math.max(...health.records.filter(answers).map((record) => timeoutMs(record, health.policy.probe)));
   return Math.min(BURST_GAP_MS.most, Math.max(BURST_GAP_MS.least, longest / 4));
+}
+
+/** A target that is silent anyway is not waited for. */
+function answers(record: TargetRecord): boolean {
+  return record.lastReplyAt !== undefined && !record.excused;
 }
 
 /** The next instant at which something is to be sent or a deadline passes. */

@@ -1,8 +1,8 @@
 /**
  * Which uplinks carry new flows, in order, and why.
  *
- * Fit = up and rested. The fit are ordered by priority; equal priorities form one rank and share the load. The leading
- * rank changes only for a reason:
+ * Fit = up and rested; who leads already needs no rest. The fit are ordered by priority; equal priorities form one rank and
+ * share the load. The leading rank changes only for a reason:
  *   - it is unfit and somebody else is surely better (an uplink in doubt is not: wait for its burst);
  *   - a more preferred uplink has held for its time (longer with each recent death);
  *   - the operator said so. The override is an input here, not a hand that reaches in.
@@ -13,14 +13,17 @@ import type { Decision, Instant, Override, Policy, Rank, UplinkPolicy, Verdict }
 /** A fresh start waits so long for the first answer of the more preferred uplinks. */
 export const SETTLE_MS = 2000;
 const HOLD_DOUBLINGS_AT_MOST = 4;
-/** One round of questions to suspects, and a little. */
+/** One round of questions to suspects, and a little; for one that is down a round at its own pace, within bounds. */
 const REGROUP_MS = 300;
+const REGROUP_ROUND_AT_MOST_MS = 2000;
 
 export interface Candidate {
   readonly policy: UplinkPolicy;
   readonly verdict: Verdict;
   /** Recent deaths, decayed. */
   readonly downLevel: number;
+  /** When it last came up from the dead; a suspicion since then does not count. */
+  readonly risenAt: Instant;
 }
 
 export interface Question {
@@ -44,13 +47,15 @@ export function decide(question: Question): Answer {
   const choice = override === undefined ? automatic : obey(question, override, automatic);
   if (choice === undefined || choice === previous) return { decision: previous, reviewAt: reviewAt(question) };
   const same = previous !== undefined && sameRank(previous.ranks[0], choice.ranks[0]);
-  const quiet = same && previous.rule === choice.rule;
-  if (quiet && sameRanks(previous.ranks, choice.ranks)) return { decision: previous, reviewAt: reviewAt(question) };
+  const sameRule = same && previous.rule === choice.rule;
+  // Why somebody leads is what made him lead; an order is explained by how it fares.
+  const because = sameRule && choice.rule !== 'override' ? previous.because : choice.because;
+  if (sameRule && because === previous.because && sameRanks(previous.ranks, choice.ranks)) return { decision: previous, reviewAt: reviewAt(question) };
   const decision: Decision = {
     ranks: choice.ranks,
     generation: same ? previous.generation : (previous?.generation ?? 0) + 1,
     since: same ? previous.since : now,
-    because: quiet ? previous.because : choice.because,
+    because,
     rule: choice.rule,
   };
   return { decision, reviewAt: reviewAt(question) };
@@ -66,9 +71,9 @@ type Choice = Pick<Decision, 'ranks' | 'because' | 'rule'>;
 /** The automatic choice; undefined = wait, change nothing yet. */
 function choose(question: Question): Choice | undefined {
   const { candidates, previous, now, startedAt } = question;
-  const fit = candidates.filter((c) => isFit(c, now));
   const led = leaders(question);
-  const leading = led.filter((c) => isFit(c, now) || hasBenefitOfDoubt(c));
+  const fit = candidates.filter((c) => isFit(c, led, now));
+  const leading = led.filter((c) => fit.includes(c) || hasBenefitOfDoubt(c));
   const lost = led.filter((c) => !leading.includes(c));
   const sure = fit.filter((c) => !c.verdict.inDoubt);
 
@@ -76,6 +81,7 @@ function choose(question: Question): Choice | undefined {
     const best = Math.min(...fit.map((c) => c.policy.priority));
     if (fit.length === 0 || candidates.some((c) => c.verdict.state === 'unknown' && c.policy.priority <= best)) return undefined;
   }
+  if (leading.length === 0 && now < regroupedAt(question, led)) return undefined;
   if (fit.length === 0) return leading.length > 0 ? undefined : nothingFit(question, led);
   // Silence is not certain, a cut cable is: leave a silent leader only for somebody who surely lives.
   if (sure.length === 0 && lost.some((c) => !c.verdict.severed)) return undefined;
@@ -93,8 +99,9 @@ function nothingFit(question: Question, led: readonly Candidate[]): Choice | und
   const resting = candidates.filter((c) => c.verdict.state === 'up');
   const kept = led.filter((c) => !c.verdict.severed);
   if (resting.length > 0) {
-    if (kept.length > 0 && question.now < regroupedAt(question)) return undefined;
-    const ranks = inOrder(question, resting, resting, []);
+    const sure = resting.filter((c) => !c.verdict.inDoubt);
+    if (sure.length === 0 && kept.length > 0) return undefined;
+    const ranks = inOrder(question, sure.length > 0 ? sure : resting, resting, []);
     return { ranks, because: `${namesIn(ranks[0])} answers again after a suspicion; nothing better is left`, rule: 'automatic' };
   }
   const silent = candidates.filter((c) => !c.verdict.severed);
@@ -153,14 +160,17 @@ function hasHeld(question: Question, c: Candidate): boolean {
 }
 
 /** After silence everywhere the first answer does not win by a hair: the last choice gets this long to answer too. */
-function regroupedAt(question: Question): Instant {
+function regroupedAt(question: Question, led: readonly Candidate[]): Instant {
   const answers = question.candidates.filter((c) => c.verdict.state === 'up').map((c) => c.verdict.since);
-  return (question.previous?.rule === 'last-resort' ? Math.min(...answers) + REGROUP_MS : 0) as Instant;
+  const silent = led.filter((c) => !c.verdict.severed);
+  if (question.previous?.rule !== 'last-resort' || silent.length === 0 || answers.length === 0) return -Infinity as Instant;
+  const rounds = silent.map((c) => (c.verdict.state === 'down' ? Math.min(REGROUP_ROUND_AT_MOST_MS, c.policy.probe.intervalMs) : 0));
+  return (Math.min(...answers) + REGROUP_MS + Math.max(...rounds)) as Instant;
 }
 
-/** After a mere suspicion its rest is enough; after a death the hold counts from the first moment up. */
+/** After a mere suspicion its rest is enough; after a death the hold counts from the first moment up, whatever was suspected since. */
 function heldAt(question: Question, c: Candidate): Instant {
-  return (c.verdict.holdUntil ?? c.verdict.since + holdMs(question.policy, c.downLevel)) as Instant;
+  return Math.max(c.risenAt + holdMs(question.policy, c.downLevel), c.verdict.holdUntil ?? -Infinity) as Instant;
 }
 
 function reviewAt(question: Question): Instant | undefined {
@@ -173,7 +183,7 @@ function reviewAt(question: Question): Instant | undefined {
   if (override?.until !== undefined) times.push(override.until);
   if (override?.confirmBy !== undefined) times.push(override.confirmBy);
   if (previous === undefined) times.push(startedAt + SETTLE_MS);
-  if (previous?.rule === 'last-resort') times.push(regroupedAt(question));
+  times.push(regroupedAt(question, leaders(question)));
   const next = Math.min(...times.filter((time) => time > now));
   return next === Infinity ? undefined : (next as Instant);
 }
@@ -183,8 +193,8 @@ function leaders(question: Question): readonly Candidate[] {
   return question.candidates.filter((c) => members.some((m) => m.uplink === c.policy.name));
 }
 
-function isFit(c: Candidate, now: Instant): boolean {
-  return c.verdict.state === 'up' && (c.verdict.holdUntil === undefined || c.verdict.holdUntil <= now);
+function isFit(c: Candidate, led: readonly Candidate[], now: Instant): boolean {
+  return c.verdict.state === 'up' && (led.includes(c) || c.verdict.holdUntil === undefined || c.verdict.holdUntil <= now);
 }
 
 /** A leader that is being asked for the first time (a restart, a new address) keeps its place for the moment. */

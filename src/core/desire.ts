@@ -6,9 +6,10 @@
  * per rank. Nothing here depends on what was wished before.
  */
 import type {
-  Address, Decision, Family, HostWish, KernelFacts, Link, Policy, ProbeLine, Route, Rule, UplinkPolicy, Verdict, Wish,
+  Address, Decision, Family, HostWish, KernelFacts, Policy, ProbeLine, Route, Rule, UplinkPolicy, Verdict, Wish,
 } from '../model.js';
 import { ACTIVE_TABLE, FAMILIES, MAIN_TABLE, METRIC_BASES, OUR_PROTOCOL, PREFERENCE, RANKS_AT_MOST, markOf, tableOf } from './layout.js';
+import { gatewayOf, globalAddresses, recall, type Learnt } from './gateway.js';
 import type { Line } from './health.js';
 
 const SCOPE_UNIVERSE = 0;
@@ -29,19 +30,11 @@ export function lineOf(uplink: UplinkPolicy, facts: KernelFacts): Line {
   return { ...line, severed: '', severedDomain: 'none' };
 }
 
-/** '' = none needed (point-to-point); undefined = not known. */
-export function gatewayOf(uplink: UplinkPolicy, link: Link, facts: KernelFacts, family: Family): string | undefined {
-  if (uplink.gateway === 'none') return '';
-  if (uplink.gateway !== 'auto') return uplink.gateway.address;
-  let best: Route | undefined;
-  for (const route of facts.foreignDefaults) {
-    const through = route.family === family && route.hops.some((hop) => hop.ifindex === link.index);
-    if (through && (best === undefined || route.metric < best.metric)) best = route;
-  }
-  return best?.hops.find((hop) => hop.ifindex === link.index)?.via;
-}
-
-export function desire(policy: Policy, facts: KernelFacts, verdicts: ReadonlyMap<string, Verdict>, decision: Decision | undefined): Wish {
+/** @param learnt gateways for `auto` that the kernel does not show any more */
+export function desire(
+  wanted: Policy, facts: KernelFacts, learnt: ReadonlyMap<string, Learnt>, verdicts: ReadonlyMap<string, Verdict>, decision: Decision | undefined,
+): Wish {
+  const policy = { ...wanted, uplinks: wanted.uplinks.map((uplink) => recall(learnt, uplink, facts)) };
   const routes: Route[] = [];
   const rules: Rule[] = [];
   for (const family of FAMILIES) {
@@ -114,10 +107,10 @@ function uplinkRules(rules: Rule[], uplink: UplinkPolicy, policy: Policy, facts:
   rules.push({ ...plainRule(family, PREFERENCE.mark, table), mark: markOf(uplink.slot, policy.markMask), markMask: policy.markMask });
   const link = facts.links.find((l) => l.name === uplink.interface);
   if (link === undefined) return;
-  for (const address of globalAddresses(link, facts, family)) {
+  for (const address of new Set(globalAddresses(link, facts, family).map((a) => a.address))) {
     // An address that two lines share says nothing about the line.
-    if (facts.addresses.some((a) => a.address === address.address && a.ifindex !== link.index)) continue;
-    rules.push({ ...plainRule(family, PREFERENCE.source, table), from: `${address.address}/${family === 4 ? 32 : 128}` });
+    if (facts.addresses.some((a) => a.address === address && a.ifindex !== link.index)) continue;
+    rules.push({ ...plainRule(family, PREFERENCE.source, table), from: `${address}/${family === 4 ? 32 : 128}` });
   }
 }
 
@@ -159,10 +152,6 @@ function defaultRoute(family: Family, table: number, metric: number, hops: Route
 
 function plainRule(family: Family, preference: number, table: number): Rule {
   return { family, preference, protocol: OUR_PROTOCOL, table, from: '', outInterface: '', mark: 0, markMask: 0, suppressPrefixLength: -1 };
-}
-
-function globalAddresses(link: Link, facts: KernelFacts, family: Family): readonly Address[] {
-  return facts.addresses.filter((a) => a.ifindex === link.index && a.family === family && a.scope === 0);
 }
 
 /** The IPv4 prefix an address stands in, '' for a host address or a point-to-point line. */

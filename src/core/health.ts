@@ -34,8 +34,14 @@ export interface Health {
   domain: FaultDomain;
   records: readonly TargetRecord[];
   burst: Burst | undefined;
+  /** Asked then, because another uplink went silent, and not answered yet. */
+  checkedAt: Instant | undefined;
   silentSince: Instant | undefined;
+  /** When silence alone ends this state: time in which we ourselves were starved and did not ask is added. */
+  lapseAt: Instant | undefined;
   holdUntil: Instant | undefined;
+  /** When it last came up from `down` or `unknown`. A suspicion that proved wrong does not count. */
+  risenAt: Instant;
   suspicions: number;
   downs: number;
   /** Decaying counts (half-life), for rest and hold to grow with. */
@@ -57,19 +63,24 @@ export const UNPLUGGED: Line = {
   ifindex: 0, address: '', gateway: '', severed: 'the kernel has not been read yet', severedDomain: 'device',
 };
 
-export function openHealth(policy: UplinkPolicy, now: Instant): Health {
+/** @param former what was remembered of it under an older policy */
+export function openHealth(policy: UplinkPolicy, now: Instant, former?: Health): Health {
   return {
     name: policy.name, policy, line: UNPLUGGED, state: 'unknown', since: now, because: 'not judged yet', domain: 'none',
-    records: openRecords(policy, now),
-    burst: undefined, silentSince: undefined, holdUntil: undefined, suspicions: 0, downs: 0,
-    suspicionLevel: 0, downLevel: 0, levelsAt: now, judgedAt: now, nextPassAt: now,
-    changed: true, toldState: 'unknown', toldBecause: 'not judged yet',
+    records: openRecords(policy, now, former?.records ?? []),
+    burst: undefined, checkedAt: undefined, silentSince: undefined, lapseAt: undefined, holdUntil: undefined, risenAt: now,
+    suspicions: former?.suspicions ?? 0, downs: former?.downs ?? 0,
+    suspicionLevel: former?.suspicionLevel ?? 0, downLevel: former?.downLevel ?? 0, levelsAt: former?.levelsAt ?? now,
+    judgedAt: now, nextPassAt: now, changed: true, toldState: 'unknown', toldBecause: 'not judged yet',
   };
 }
 
 /** The first round goes out at once; then the grids are staggered: three targets at 1/s look at the uplink every 333 ms. */
-export function openRecords(policy: UplinkPolicy, now: Instant): readonly TargetRecord[] {
+export function openRecords(policy: UplinkPolicy, now: Instant, former: readonly TargetRecord[]): readonly TargetRecord[] {
   const { targets, intervalMs } = policy.probe;
-  return targets.map((target, i) => openRecord(target, (now - intervalMs + (i * intervalMs) / targets.length) as Instant));
+  return targets.map((target, i) => {
+    const nextSeq = former.find((record) => record.target.id === target.id)?.nextSeq ?? 1;
+    return openRecord(target, (now - intervalMs + (i * intervalMs) / targets.length) as Instant, nextSeq);
+  });
 }
 

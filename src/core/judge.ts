@@ -12,15 +12,16 @@
  * gateway ends it, and the silent target is excused until it answers again. With no target beyond the gateway, the
  * gateway is the evidence.
  *
- * Time passes only in `pass` (the wake event): replies that lie unread when a timer rings are taken in first.
+ * Time passes only in `pass` (the wake event), and an answer never condemns: replies that lie unread when a timer rings are
+ * taken in first. Time in which we were too starved to ask is no silence.
  */
 import type { FaultDomain, Instant, ProbeOrder, UplinkState, Verdict } from '../model.js';
-import { nextAsk, sendDue } from './ask.js';
+import { awaits, nextAsk, sendDue } from './ask.js';
 import { openRecords, type Burst, type Health, type Line } from './health.js';
-import { answeredSince, answersInRow, grantGrace, isWaiting, misses, noteLost, noteReply, silentSince, type TargetRecord } from './record.js';
+import { answeredSince, answersInRow, grantGrace, misses, noteLost, noteReply, silentSince, timeoutMs, type TargetRecord } from './record.js';
 import { duration } from './words.js';
 
-/** An uplink is judged from evidence within this time of start-up or of a new line. */
+/** An uplink is judged from evidence within this time of start-up or of a new line, unless its answers may take longer. */
 const UNKNOWN_AT_MOST_MS = 2000;
 /** After a suspicion that proved wrong new flows stay away so long, doubling with each repeat. */
 const REST_MS = 5000;
@@ -46,7 +47,7 @@ function look(health: Health, line: Line, now: Instant): void {
   }
   const moved = before.ifindex !== line.ifindex || before.gateway !== line.gateway || before.address !== line.address;
   if (before.severed === '' && !moved) return;
-  health.records = openRecords(health.policy, now);
+  health.records = openRecords(health.policy, now, health.records);
   health.judgedAt = now;
   const wanted = count(health.policy.health.up.successes, 'answer');
   if (health.state === 'unknown') become(health, 'unknown', 'asking for the first time', 'none', now);
@@ -73,11 +74,14 @@ export function takeLost(health: Health, target: string, seq: number, at: Instan
 export function pass(health: Health, now: Instant, lateMs: number, orders: ProbeOrder[]): boolean {
   if (lateMs > LATE_MS) {
     for (const record of health.records) grantGrace(record, health.judgedAt, (now + GRACE_MS) as Instant);
+    if (health.lapseAt !== undefined) health.lapseAt = (health.lapseAt + lateMs) as Instant;
   }
   health.judgedAt = now;
   if (health.line.severed !== '') return false;
   weigh(health, now);
   const began = mayDoubt(health, now);
+  if (health.checkedAt !== undefined && health.burst === undefined && !awaits(health, health.checkedAt, now)) endCheck(health);
+  if (health.lapseAt !== undefined && health.lapseAt <= now) lapse(health, now);
   sendDue(health, now, orders);
   health.nextPassAt = nextPass(health);
   return began;
@@ -86,7 +90,7 @@ export function pass(health: Health, now: Instant, lateMs: number, orders: Probe
 export function verdictOf(health: Health): Verdict {
   return {
     uplink: health.name, state: health.state, since: health.since, because: health.because, domain: health.domain,
-    severed: health.line.severed !== '', inDoubt: health.burst !== undefined, holdUntil: health.holdUntil,
+    severed: health.line.severed !== '', inDoubt: health.burst !== undefined || health.checkedAt !== undefined, holdUntil: health.holdUntil,
   };
 }
 
@@ -96,28 +100,21 @@ export function downLevel(health: Health, now: Instant): number {
 }
 
 function nextPass(health: Health): number {
-  if (health.line.severed !== '') return Infinity;
-  let next: number = nextAsk(health);
-  if (health.state === 'suspect' && health.silentSince !== undefined) next = Math.min(next, health.silentSince + health.policy.health.down.afterMs);
-  if (health.state === 'unknown') next = Math.min(next, health.since + UNKNOWN_AT_MOST_MS);
-  return next;
+  return health.line.severed === '' ? Math.min(nextAsk(health), health.lapseAt ?? Infinity) : Infinity;
 }
 
-/** What the answers so far say, without any deadline passing. */
+/** What the answers so far say, whatever the clock says. */
 function weigh(health: Health, now: Instant): void {
   switch (health.state) {
     case 'unknown':
       if (quorumSince(health, health.since)) become(health, 'up', `${answering(health)} answered`, 'none', now);
-      else if (now - health.since >= UNKNOWN_AT_MOST_MS) die(health, `no answer from ${silent(health)} since it was first asked`, now);
       break;
     case 'up':
       if (health.burst !== undefined && quorumSince(health, health.burst.evidenceFrom)) endBurst(health);
+      if (health.checkedAt !== undefined && quorumSince(health, health.checkedAt)) endCheck(health);
       break;
     case 'suspect':
-      if (health.silentSince !== undefined && quorumSince(health, health.silentSince)) revive(health, now);
-      else if (now - health.silentSince! >= health.policy.health.down.afterMs) {
-        die(health, `no answer from ${silent(health)} for ${duration(now - health.silentSince!)}`, now);
-      }
+      if (quorumSince(health, health.silentSince!)) revive(health, now);
       break;
     case 'down':
       if (steadySince(health, health.since, now)) {
@@ -131,23 +128,31 @@ function weigh(health: Health, now: Instant): void {
   }
 }
 
+/** Nobody answered in the time that this state may last. */
+function lapse(health: Health, now: Instant): void {
+  const forMs = now - (health.silentSince ?? now);
+  die(health, `no answer from ${silent(health)} ${health.state === 'unknown' ? 'since it was first asked' : `for ${duration(forMs)}`}`, now);
+}
+
 /** Starts a burst on a fresh row of misses, and ends one that nobody answered. @returns true when one began. */
 function mayDoubt(health: Health, now: Instant): boolean {
   if (health.state !== 'up') return false;
   const burst = health.burst;
   if (burst !== undefined) {
-    const open = burst.left > 0 || health.records.some((record) => isWaiting(record, burst.askedAt, now));
-    if (!open) suspect(health, burst, now);
+    if (burst.left === 0 && !awaits(health, burst.askedAt, now)) suspect(health, burst, now);
     return false;
   }
+  // Whoever is to take over has to answer now: the first miss counts.
+  const enough = health.checkedAt === undefined ? health.policy.health.suspect.failures : 1;
   for (const record of health.records) {
-    if (record.excused || record.lastReplyAt === undefined || misses(record, now) < health.policy.health.suspect.failures) continue;
+    if (record.excused || record.lastReplyAt === undefined || misses(record, now) < enough) continue;
     health.changed = true;
-    health.burst = {
-      evidenceFrom: silentSince(record, now)!, left: health.policy.health.suspect.burst, nextAt: now, askedAt: now,
-    };
-    if (!quorumSince(health, health.burst.evidenceFrom) || health.policy.health.suspect.burst === 0) return true;
-    endBurst(health);
+    health.burst = { evidenceFrom: silentSince(record, now)!, left: health.policy.health.suspect.burst, nextAt: now, askedAt: now };
+    if (quorumSince(health, health.burst.evidenceFrom)) endBurst(health);
+    else {
+      if (health.burst.left === 0) suspect(health, health.burst, now);
+      return true;
+    }
   }
   return false;
 }
@@ -162,13 +167,19 @@ function endBurst(health: Health): void {
   }
 }
 
+function endCheck(health: Health): void {
+  health.checkedAt = undefined;
+  health.changed = true;
+}
+
 function suspect(health: Health, burst: Burst, now: Instant): void {
   health.silentSince = burst.evidenceFrom;
   health.suspicions++;
   fade(health, now);
   health.suspicionLevel++;
   const domain = domainOf(health, burst.evidenceFrom);
-  become(health, 'suspect', `no answer from ${silent(health)} to a burst of ${health.policy.health.suspect.burst}${inWords(domain)}`, domain, now);
+  const asked = health.policy.health.suspect.burst;
+  become(health, 'suspect', `no answer from ${silent(health)}${asked === 0 ? '' : ` to a burst of ${asked}`}${inWords(domain)}`, domain, now);
 }
 
 /** A suspicion proved wrong: old flows never noticed, new ones rest a while, longer with each repeat. */
@@ -194,14 +205,24 @@ function become(health: Health, state: UplinkState, because: string, domain: Fau
       health.downLevel++;
     }
   }
+  if (state === 'up' && health.state !== 'suspect') health.risenAt = now;
   health.changed = true;
   health.state = state;
   health.since = now;
   health.because = because;
   health.domain = domain;
   health.burst = undefined;
+  health.checkedAt = undefined;
   health.holdUntil = undefined;
   if (state !== 'suspect' && state !== 'down') health.silentSince = undefined;
+  health.lapseAt = lapseAt(health);
+}
+
+function lapseAt(health: Health): Instant | undefined {
+  if (health.state === 'suspect') return (health.silentSince! + health.policy.health.down.afterMs) as Instant;
+  if (health.state !== 'unknown') return undefined;
+  const longest = Math.max(...health.records.map((record) => timeoutMs(record, health.policy.probe)));
+  return (health.since + Math.max(UNKNOWN_AT_MOST_MS, longest)) as Instant;
 }
 
 /** The targets whose answers count: those beyond the gateway, or the gateway where there are none. */

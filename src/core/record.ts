@@ -9,16 +9,19 @@ import type { Instant, ProbePolicy, Target } from '../model.js';
 
 /** Enough for 30 s at four probes a second; older facts are forgotten. */
 const RING_AT_MOST = 128;
-/** RFC 6298: RTTVAR weighs 1/4, SRTT 1/8, and the deadline is SRTT + 4 RTTVAR. */
+/** RFC 6298: RTTVAR weighs 1/4, SRTT 1/8, and the deadline is SRTT + max(G, 4 RTTVAR). */
 const ALPHA = 1 / 8;
 const BETA = 1 / 4;
 const K = 4;
+/** G, the granularity of the clock: how late a timer or a read of ours may be without anybody having to explain it. */
+const GRANULARITY_MS = 10;
 
 export interface Probe {
   readonly seq: number;
   readonly sentAt: Instant;
   deadlineAt: Instant;
   repliedAt: Instant | undefined;
+  graced: boolean;
 }
 
 /** Owned and changed in place by the judge of its uplink. */
@@ -38,9 +41,10 @@ export interface TargetRecord {
   excused: boolean;
 }
 
-export function openRecord(target: Target, dueAt: Instant): TargetRecord {
+/** @param nextSeq goes on where a former record of this target ended: an answer to that one's probes must not fit this one's */
+export function openRecord(target: Target, dueAt: Instant, nextSeq: number): TargetRecord {
   return {
-    target, probes: [], nextSeq: 1, dueAt, srttMs: undefined, rttvarMs: 0,
+    target, probes: [], nextSeq, dueAt, srttMs: undefined, rttvarMs: 0,
     lastReplyAt: undefined, lastError: '', sent: 0, received: 0, excused: false,
   };
 }
@@ -49,12 +53,12 @@ export function openRecord(target: Target, dueAt: Instant): TargetRecord {
 export function timeoutMs(record: TargetRecord, policy: ProbePolicy): number {
   if (policy.timeoutMs !== 'auto') return policy.timeoutMs;
   if (record.srttMs === undefined) return policy.timeoutMaxMs;
-  return Math.min(policy.timeoutMaxMs, Math.max(policy.timeoutMinMs, record.srttMs + K * record.rttvarMs));
+  return Math.min(policy.timeoutMaxMs, Math.max(policy.timeoutMinMs, record.srttMs + Math.max(GRANULARITY_MS, K * record.rttvarMs)));
 }
 
 export function noteSent(record: TargetRecord, policy: ProbePolicy, at: Instant): Probe {
   const probe: Probe = {
-    seq: record.nextSeq++, sentAt: at, deadlineAt: (at + timeoutMs(record, policy)) as Instant, repliedAt: undefined,
+    seq: record.nextSeq++, sentAt: at, deadlineAt: (at + timeoutMs(record, policy)) as Instant, repliedAt: undefined, graced: false,
   };
   record.probes.push(probe);
   if (record.probes.length > RING_AT_MOST) record.probes.shift();
@@ -149,10 +153,15 @@ export function nextDeadline(record: TargetRecord, now: Instant): Instant | unde
   return next;
 }
 
-/** Open probes get until `until` at least: used when we ourselves were late and their answers may lie unread. */
+/**
+ * Open probes get until `until` at least: used when we ourselves were late and their answers may lie unread. Once each: a
+ * machine that is always late must not keep a dead uplink alive.
+ */
 export function grantGrace(record: TargetRecord, openSince: Instant, until: Instant): void {
   for (const probe of record.probes) {
-    if (probe.repliedAt === undefined && probe.deadlineAt > openSince && probe.deadlineAt < until) probe.deadlineAt = until;
+    if (probe.graced || probe.repliedAt !== undefined || probe.deadlineAt <= openSince || probe.deadlineAt >= until) continue;
+    probe.deadlineAt = until;
+    probe.graced = true;
   }
 }
 

@@ -1,6 +1,8 @@
 /** Everything the core remembers. Owned by `step` and changed in place; structuredClone gives a snapshot to try things on. */
-import type { Decision, ForgetOrder, HostReport, Instant, KernelFacts, Override, Policy } from '../model.js';
+import type { Decision, ForgetOrder, HostReport, Instant, KernelFacts, Override, Policy, Route } from '../model.js';
+import type { Learnt } from './gateway.js';
 import { openHealth, type Health } from './health.js';
+import { ACTIVE_TABLE } from './layout.js';
 
 export interface State {
   policy: Policy;
@@ -8,6 +10,8 @@ export interface State {
   /** undefined until the kernel was read for the first time. */
   facts: KernelFacts | undefined;
   readonly health: Map<string, Health>;
+  /** Gateways that nobody wrote into the config. */
+  readonly learnt: Map<string, Learnt>;
   decision: Decision | undefined;
   /** Something that the wish is made of has changed since it was last held against the kernel. */
   dirty: boolean;
@@ -37,12 +41,14 @@ export interface Repair {
   /** The wish that was read back as installed, as text; a plan for the same wish is a repair. */
   installedAs: string;
   inSync: boolean;
+  /** A plan was given out, and its outcome has not been told yet. */
+  inFlight: boolean;
   lastReadAt: Instant | undefined;
   applied: number;
   repairs: number;
   failures: readonly string[];
-  /** The last plan as text, how often in a row it was tried, and when it may be tried again. */
-  planAs: string;
+  /** The last wish that a plan was made for, as text, how often in a row, and when it may be tried again. */
+  triedAs: string;
   tries: number;
   notBefore: Instant;
 }
@@ -58,10 +64,16 @@ export interface Looks {
 export function openState(policy: Policy, now: Instant): State {
   return {
     policy, startedAt: now, facts: undefined, health: new Map(policy.uplinks.map((u) => [u.name, openHealth(u, now)])),
-    decision: undefined, dirty: true, reviewAt: undefined, override: undefined, waiting: [], forgets: new Map(),
-    repair: { installedAs: '', inSync: false, lastReadAt: undefined, applied: 0, repairs: 0, failures: [], planAs: '', tries: 0, notBefore: now },
+    learnt: new Map(), decision: undefined, dirty: true, reviewAt: undefined, override: undefined, waiting: [], forgets: new Map(),
+    repair: { installedAs: '', inSync: false, inFlight: false, lastReadAt: undefined, applied: 0, repairs: 0, failures: [], triedAs: '', tries: 0, notBefore: now },
     looks: { nextLinkAt: now, quickUntil: now, nextReadAt: now },
     boundAs: '', hostAskedAs: '', hostAskedAt: now, hostAskAt: now, hostReport: undefined,
     ready: false, steps: 0, worstLatenessMs: 0, worstLatenessAt: now,
   };
+}
+
+/** Our default routes in ACTIVE by metric, as the kernel has them: the first steers. */
+export function activeRoutes(state: State): readonly Route[] {
+  const routes = (state.facts?.routes ?? []).filter((route) => route.table === ACTIVE_TABLE && route.destination === 'default');
+  return routes.sort((a, b) => a.metric - b.metric);
 }

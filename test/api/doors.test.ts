@@ -124,6 +124,7 @@ test('only loopback is served over TCP, and a taken port is named', async (t) =>
   assert.deepEqual(['127.0.0.1', '127.8.8.8', '::1', '0.0.0.0', '::', '10.0.0.1', 'localhost', '127.evil.example'].map(isLoopback), [true, true, true, false, false, false, false, false]);
   const socketPath = join(runDir(t), 's');
   await assert.rejects(serve(openWorld(), { socketPath, tcp: { host: '0.0.0.0', port: 0 } }).listen(), /only loopback/);
+  assert.equal(existsSync(socketPath), false, 'the unix socket is closed again');
   const { port } = await open(t);
   const second = serve(openWorld(), { socketPath: join(runDir(t), 's'), tcp: { host: '127.0.0.1', port } });
   await assert.rejects(second.listen(), new RegExp(`127\\.0\\.0\\.1 port ${port}: another program listens there`));

@@ -1,13 +1,18 @@
 /** Lines that are cut, vanish, come back as another device, or get another address: what the kernel knows for certain. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { labUnavailable, now, until } from '../lab/lab.js';
-import { carriers, defaultsOf, pings, routeGet, said, settled, uplinkIn, untilState, withStory } from './story.js';
+import { labUnavailable, now, until, waitFor } from '../lab/lab.js';
+import type { Lab } from '../lab/lab.js';
+import { carriers, defaultsOf, pings, routeGet, said, settled, uplinkIn, untilSaid, untilState, withStory } from './story.js';
 
 const skip = (await labUnavailable()) ?? false;
 /** Three times what is promised. */
 const CUT_MS = 45;
 const CUT_BEHIND_ANOTHER_MS = 90;
+const UNMASQUERADED = {
+  fibre: { interface: 'isp0', gateway: '198.51.100.1', priority: 1, masquerade: false },
+  cable: { interface: 'isp1', gateway: '203.0.113.1', priority: 2, masquerade: false },
+};
 
 test('a cut cable moves running flows and new ones at once', { skip }, () =>
   withStory({}, async ({ lab, daemon }) => {
@@ -23,6 +28,18 @@ test('a cut cable moves running flows and new ones at once', { skip }, () =>
     assert.match(String(status['because']), /fibre is down: no carrier on isp0; cable is next \(priority 2\)/);
     assert.deepEqual((await defaultsOf(lab)).map((route) => / dev (\S+)/.exec(route)?.[1]), ['isp1', 'isp2']);
   }));
+
+for (const backend of ['iptables', 'nftables'] as const) {
+  test(`a running flow that others translate to a fixed address is forgotten, and goes on by the next line (${backend})`, { skip }, () =>
+    withStory({ topology: { isps: 2 }, config: { uplinks: UNMASQUERADED, nat: { backend } }, before: snatByOthers }, async ({ lab, daemon }) => {
+      const old = await lab.stream({ kind: 'udp' });
+      const fault = await lab.cutCable('fibre');
+      const running = await old.outageAfter(fault);
+      assert.ok(running.outageMs <= 500, JSON.stringify(running));
+      assert.deepEqual(await carriers(old), ['cable']);
+      await untilSaid(daemon, /^forgot \d+ connections of fibre$/);
+    }));
+}
 
 test('a cut cable moves flows as quickly when another port changed 50 ms before, on ports as real NICs have them', { skip }, () =>
   withStory({ topology: { indexEqual: true } }, async ({ lab, daemon }) => {
@@ -55,6 +72,29 @@ test('an interface that is deleted is left at once, and taken up again under its
     await settled(daemon);
     const sysctls = ['rp_filter', 'ignore_routes_with_linkdown'].map((name) => `/proc/sys/net/ipv4/conf/isp0/${name}`);
     assert.equal((await lab.text('router', ['cat', ...sysctls])).replaceAll('\n', ' '), '2 1 ', 'a device made anew has the sysctls of the old one');
+  }));
+
+test('an interface that is switched off is left at once, and taken up again when it is switched on', { skip }, () =>
+  withStory({}, async ({ lab, daemon }) => {
+    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp' }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+    const fault = await lab.ip('router', 'link set isp0 down');
+    const [running, begun] = [await old.outageAfter(fault), await fresh.outageAfter(fault)];
+    assert.ok(running.outageMs <= 3 * CUT_MS, `running flow: ${JSON.stringify(running)}`);
+    assert.ok(begun.outageMs <= 3 * CUT_MS, `new flows: ${JSON.stringify(begun)}`);
+    assert.match(uplinkIn(await daemon.untilActive('cable'), 'fibre').because, /isp0 is switched off \(ip link set isp0 up\)/);
+    await lab.ip('router', 'link set isp0 up');
+    await daemon.untilActive('fibre');
+    assert.deepEqual([await carriers(fresh), await carriers(old)], [['fibre'], ['cable']]);
+  }));
+
+test('a standby that is switched off and on within a moment has its routes back, although the kernel says nothing of their loss', { skip }, () =>
+  withStory({}, async ({ lab, daemon }) => {
+    const before = (await lab.view('router')).tables;
+    await lab.ip('router', 'link set isp1 down', 'link set isp1 up');
+    await waitFor('all tables are as before', async () => (await lab.view('router')).tables, (tables) => JSON.stringify(sorted(tables)) === JSON.stringify(sorted(before)), { timeoutMs: 4000 });
+    await settled(daemon);
+    await lab.cutCable('fibre');
+    await daemon.untilActive('cable');
   }));
 
 test('another address on a line is taken up, and the line stays active', { skip }, () =>
@@ -109,3 +149,12 @@ test('a line that was pulled and plugged quickly is not trusted before its hold 
     assert.deepEqual(await carriers(fresh), ['fibre']);
     assert.deepEqual(said(daemon, /the kernel refused/), []);
   }));
+
+async function snatByOthers(lab: Lab): Promise<void> {
+  const rules = lab.isps().map((isp) => `oifname "${isp.device}" snat to ${isp.router};`).join(' ');
+  await lab.text('router', ['nft', '-f', '-'], `table ip theirs { chain post { type nat hook postrouting priority srcnat; ${rules} }\n}\n`);
+}
+
+function sorted(tables: Readonly<Record<string, readonly string[]>>): Readonly<Record<string, readonly string[]>> {
+  return Object.fromEntries(Object.entries(tables).sort(([a], [b]) => a.localeCompare(b)).map(([table, routes]) => [table, [...routes].sort()]));
+}

@@ -80,13 +80,15 @@ test('a hiccup of 400 ms, in `balanced`, cuts no old flow', { skip }, () =>
     await until(struck.doneAt + 400);
     const healed = await lab.heal('fibre');
     await untilState(daemon, 'fibre', 'up');
+    const revivedAt = now();
     const outage = await tcp.outageAfter(healed, { calmMs: 1000 });
     assert.ok(outage.outageMs < 2000, JSON.stringify(outage));
     assert.deepEqual([await tcp.broken(), await carriers(tcp), await carriers(old)], [[], ['fibre'], ['fibre']]);
     assert.deepEqual(said(daemon, /fibre is down|forgot \d+ connections/), []);
-    // Where the hiccup was noticed, new flows rest elsewhere and come back, which hurts nobody.
+    // Where the hiccup was noticed, new flows rest elsewhere for 5 s and come back, which hurts nobody.
     const since = now();
     await daemon.untilActive('fibre');
+    assert.ok(now() - revivedAt > 4500 || said(daemon, /fibre is suspect/).length === 0, `back after ${now() - revivedAt} ms`);
     assert.deepEqual(await carriers(fresh), ['fibre']);
     await assertUnhurt({ old, tcp, fresh }, since);
   }));

@@ -129,7 +129,7 @@ inNamespaces(import.meta.url, 'NAT and marks, in namespaces', () => {
       assert.match(out('nft', 'list', 'chain', 'ip', 'foreign', 'seen'), /counter packets 1 [^]*iifname "wan0" meta mark 0x00000000 counter packets 2 /);
     });
 
-    test('a line without masquerade keeps its sources, and its flow is stamped anew when it leaves by another uplink', async (t) => {
+    test('a line without masquerade keeps its sources, and its flow keeps its stamp when it leaves by another uplink, until it is forgotten', async (t) => {
       const plain = wishOf(sort.backend).nat.lines.map((line) => ({ ...line, masquerade: false }));
       await inForce(door, wishOf(sort.backend, { lines: plain }));
       inNetns('inet', 'ip', 'route', 'add', '10.0.0.0/24', 'via', '198.51.100.2');
@@ -139,6 +139,9 @@ inNamespaces(import.meta.url, 'NAT and marks, in namespaces', () => {
       assert.equal(await ground.client.ask(`${sort.name} plain`, SERVER), '10.0.0.2');
       assert.deepEqual(conntrackMarks(), ['80']);
       steer(1);
+      await ground.client.ask(`${sort.name} plain`, SERVER);
+      assert.deepEqual(conntrackMarks(), ['80']);
+      out('conntrack', '-F');
       await ground.client.ask(`${sort.name} plain`, SERVER);
       assert.deepEqual(conntrackMarks(), ['100']);
     });

@@ -96,7 +96,8 @@ export function wishedChains(family: Family, rules: NatRules): WishedChains {
     UPLINKD_OUT: [...discovery, restore],
     UPLINKD_POST: [
       ...discovery,
-      ...rules.lines.map((line) => `-o ${line.interface} -m connmark ! --mark ${hex(line.mark)}/${mask} -j CONNMARK --set-xmark ${hex(line.mark)}/${mask}`),
+      ...rules.lines.map((line) => `-m connmark --mark ${hex(line.mark)}/${mask} -j RETURN`),
+      ...rules.lines.map((line) => `-o ${line.interface} -j CONNMARK --set-xmark ${hex(line.mark)}/${mask}`),
     ],
     UPLINKD_FWD: rules.lanInterfaces.length === 0 ? undefined : rules.lanInterfaces.flatMap((lan) => uplinks.flatMap((uplink) => [
       `-i ${lan} -o ${uplink} -j ACCEPT`,

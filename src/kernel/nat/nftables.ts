@@ -68,6 +68,7 @@ export function tableText(family: TableFamily, rules: NatRules): string {
   const restores = lines.map((line) => `${hex(line.mark)} : goto restore_${hex(line.mark)}`).join(', ');
   const discovery = family === 'ip' ? [] : [`icmpv6 type { ${NEIGHBOUR_DISCOVERY.join(', ')} } return comment "neighbour discovery is never marked"`];
   const restore = `ct mark & ${hex(mask)} vmap { ${restores} } comment "flows stay on their uplink"`;
+  const stamped = `ct mark & ${hex(mask)} vmap { ${lines.map((line) => `${hex(line.mark)} : return`).join(', ')} } comment "stamped once"`;
 
   const chains = [
     chain('leave', 'type nat hook postrouting priority srcnat - 5; policy accept;',
@@ -79,7 +80,7 @@ export function tableText(family: TableFamily, rules: NatRules): string {
       restore,
     ]),
     chain('own', 'type route hook output priority mangle; policy accept;', [...discovery, restore]),
-    chain('stamp', 'type filter hook postrouting priority mangle; policy accept;', [...discovery, `oifname vmap { ${stamps} } comment "the uplink it leaves by"`]),
+    chain('stamp', 'type filter hook postrouting priority mangle; policy accept;', [...discovery, stamped, `oifname vmap { ${stamps} } comment "the uplink it leaves by"`]),
     ...lines.flatMap((line) => [
       chain(`stamp_${hex(line.mark)}`, '', [
         `ct mark & ${hex(mask)} != ${hex(line.mark)} ct mark set ct mark & ${hex(~mask)} | ${hex(line.mark)} comment "uplink ${quotable(line.uplink)}"`,

@@ -5,7 +5,9 @@
  * device being deleted and made again. Their effect, the same in iptables and nftables:
  *
  *   masquerade  whatever leaves an uplink gets the uplink's address (unless its line says otherwise)
- *   stamp       a connection that leaves an uplink, or newly arrives by it, carries that uplink's mark; re-stamped when it moves
+ *   stamp       a connection carries the mark of the uplink that it first left or came in by, until it is forgotten. Were it stamped
+ *               anew as it moves, a running flow would escape those who look for the connections of the uplink that died: with a
+ *               fixed translation it would go on under the dead uplink's address for ever
  *   restore     packets that did not arrive by an uplink, and the router's own, get the mark of their connection, so that
  *               they are routed by the uplink's own table. Never on packets that arrive by an uplink: a reply towards the LAN
  *               would be sent back out

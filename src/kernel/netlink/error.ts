@@ -41,6 +41,6 @@ const NETLINK_TEXTS = new Map<number, string>([
 
 const NAMES = new Map<number, string>(
   Object.entries(constants.errno)
-    .reverse() // of two names with one number (EAGAIN, EWOULDBLOCK) the first is kept
+    .filter(([name]) => name !== 'EWOULDBLOCK' && name !== 'ENOTSUP') // second names of EAGAIN and EOPNOTSUPP
     .map(([name, number]) => [number, name]),
 );

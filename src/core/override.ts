@@ -1,0 +1,53 @@
+/** The operator's order: taken, confirmed, ended. What it does to the choice stands in decide.ts. */
+import type { Effect, Event, Instant } from '../model.js';
+import { news } from './news.js';
+import type { State } from './state.js';
+import { duration } from './words.js';
+
+export function absorbOverride(state: State, event: Extract<Event, { type: 'override' }>, effects: Effect[]): void {
+  const wanted = event.override;
+  const health = wanted === undefined ? undefined : state.health.get(wanted.uplink);
+  if (wanted !== undefined && health === undefined) {
+    effects.push({ type: 'answer', token: event.token, error: `there is no uplink ${wanted.uplink}` });
+    return;
+  }
+  if (wanted !== undefined && wanted.ifDead === 'fall-through' && health?.state === 'down') {
+    effects.push({
+      type: 'answer', token: event.token,
+      error: `${wanted.uplink} is down (${health.because}): switching to it would cut you off; --if-dead obey insists`,
+    });
+    return;
+  }
+  const former = state.override;
+  state.override = wanted;
+  state.waiting.push(event.token);
+  effects.push({ type: 'save', override: wanted });
+  if (wanted !== undefined) {
+    const reason = wanted.reason === '' ? '' : `: ${wanted.reason}`;
+    const until = wanted.until === undefined ? 'until further notice' : `for ${duration(wanted.until - event.at)}`;
+    news(effects, 'info', 'override', wanted.uplink, `${wanted.by} switched to ${wanted.uplink} ${until}${reason}`);
+  } else if (former !== undefined) news(effects, 'info', 'override', former.uplink, `the override on ${former.uplink} was dropped; back to automatic`);
+}
+
+export function absorbConfirm(state: State, event: Extract<Event, { type: 'confirm' }>, effects: Effect[]): void {
+  if (state.override?.confirmBy === undefined) {
+    effects.push({ type: 'answer', token: event.token, error: state.override === undefined ? 'no override is set' : 'the override needs no confirmation' });
+    return;
+  }
+  state.override = { ...state.override, confirmBy: undefined };
+  state.waiting.push(event.token);
+  effects.push({ type: 'save', override: state.override });
+  news(effects, 'info', 'override', state.override.uplink, `the override on ${state.override.uplink} was confirmed`);
+}
+
+export function expireOverride(state: State, now: Instant, effects: Effect[]): void {
+  const override = state.override;
+  if (override === undefined) return;
+  const expired = override.until !== undefined && override.until <= now;
+  const unconfirmed = override.confirmBy !== undefined && override.confirmBy <= now;
+  if (!expired && !unconfirmed) return;
+  state.override = undefined;
+  effects.push({ type: 'save', override: undefined });
+  const why = expired ? 'its time is over' : 'it was not confirmed in time';
+  news(effects, 'info', 'override', override.uplink, `the override on ${override.uplink} ended: ${why}; back to automatic`);
+}

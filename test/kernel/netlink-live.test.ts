@@ -1,0 +1,231 @@
+/** The verbs on a real kernel: what we install is what `ip` shows, and what is read is whole while others write. */
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { createSocket } from 'node:dgram';
+import { release } from 'node:os';
+import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Route, Rule } from '../../src/model.js';
+import { KernelError } from '../../src/kernel/netlink/error.js';
+import { openRtnetlink, type Rtnetlink } from '../../src/kernel/netlink/rtnetlink.js';
+import { NETLINK_ROUTE, NetlinkSocket } from '../../src/kernel/netlink/socket.js';
+import { inNamespaces, out } from './nat-ground.js';
+
+inNamespaces(import.meta.url, 'netlink on Linux', () => {
+  let netlink: Rtnetlink;
+  before(() => {
+    for (const i of ['1', '2']) {
+      out('ip', 'link', 'add', `wan${i}`, 'index', `${i}1`, 'type', 'veth', 'peer', 'name', `isp${i}`);
+      out('ip', 'link', 'set', `isp${i}`, 'up');
+      out('ip', 'link', 'set', `wan${i}`, 'up');
+      out('ip', 'addr', 'add', `10.0.${i}.2/24`, 'dev', `wan${i}`);
+      out('ip', 'addr', 'add', `fd00:${i}::2/64`, 'dev', `wan${i}`, 'nodad');
+    }
+    netlink = openRtnetlink();
+  });
+  after(() => netlink.close());
+  whatIpShows(() => netlink);
+  ownership(() => netlink);
+  wholeness(() => netlink);
+  carrier(() => netlink);
+});
+
+const plain: Route = {
+  family: 4, table: 9400, destination: 'default', metric: 30, protocol: 147, scope: 0, source: '',
+  hops: [{ ifindex: 11, via: '10.0.1.1', weight: 1, onlink: true }],
+};
+const noRule: Rule = { family: 4, preference: 9600, protocol: 147, table: 9400, from: '', outInterface: '', mark: 0, markMask: 0, suppressPrefixLength: -1 };
+
+function whatIpShows(netlink: () => Rtnetlink): void {
+  test('ip shows the routes that we add, and no longer those that we delete', () => {
+    const routes: Route[] = [
+      plain,
+      { ...plain, metric: 31, hops: [{ ifindex: 11, via: '10.0.1.1', weight: 3, onlink: true }, { ifindex: 21, via: '10.0.2.1', weight: 256, onlink: true }] },
+      { ...plain, metric: 32, destination: '192.0.2.0/24', scope: 253, source: '10.0.2.2', hops: [{ ifindex: 21, via: '', weight: 1, onlink: false }] },
+      { ...plain, metric: 33, hops: [{ ifindex: 11, via: 'fd00:1::1', weight: 1, onlink: true }] },
+    ];
+    for (const route of routes) assert.equal(netlink().addRoute(route), '');
+    assert.deepEqual(out('ip', '-d', 'route', 'show', 'table', '9400').split(/\s*\n/), [
+      'unicast default via 10.0.1.1 dev wan1 proto 147 scope global metric 30 onlink',
+      'unicast default proto 147 scope global metric 31',
+      '\tnexthop via 10.0.1.1 dev wan1 weight 3 onlink',
+      '\tnexthop via 10.0.2.1 dev wan2 weight 256 onlink',
+      'unicast default via inet6 fd00:1::1 dev wan1 proto 147 scope global metric 33 onlink',
+      'unicast 192.0.2.0/24 dev wan2 proto 147 scope link src 10.0.2.2 metric 32',
+      '',
+    ]);
+    assert.equal(out('ip', '-j', 'route', 'get', '8.8.8.8', 'oif', 'wan1').includes('"dev":"wan1"'), true);
+    for (const route of routes) assert.equal(netlink().deleteRoute(route), '');
+    assert.equal(out('ip', 'route', 'show', 'table', '9400'), '');
+  });
+
+  test('ip shows the IPv6 routes that we add', () => {
+    const routes: Route[] = [
+      { ...plain, family: 6, hops: [{ ifindex: 11, via: 'fe80::1', weight: 1, onlink: true }] },
+      { ...plain, family: 6, destination: '2001:db8::/32', source: 'fd00:1::2', hops: [{ ifindex: 11, via: 'fd00:1::1', weight: 3, onlink: false }, { ifindex: 21, via: 'fd00:2::1', weight: 1, onlink: false }] },
+    ];
+    for (const route of routes) assert.equal(netlink().addRoute(route), '');
+    const shown = JSON.parse(out('ip', '-6', '-d', '-j', 'route', 'show', 'table', '9400')) as Record<string, unknown>[];
+    assert.deepEqual(
+      shown.map(({ dst, gateway, dev, protocol, metric, prefsrc, flags, nexthops }) => ({ dst, gateway, dev, protocol, metric, prefsrc, flags, nexthops })),
+      [
+        {
+          dst: '2001:db8::/32', gateway: undefined, dev: undefined, protocol: '147', metric: 30, prefsrc: 'fd00:1::2', flags: [],
+          nexthops: [{ gateway: 'fd00:1::1', dev: 'wan1', weight: 3, flags: [] }, { gateway: 'fd00:2::1', dev: 'wan2', weight: 1, flags: [] }],
+        },
+        { dst: 'default', gateway: 'fe80::1', dev: 'wan1', protocol: '147', metric: 30, prefsrc: undefined, flags: ['onlink'], nexthops: undefined },
+      ],
+    );
+    for (const route of routes) assert.equal(netlink().deleteRoute(route), '');
+  });
+
+  test('ip shows the rules that we add, and no longer those that we delete', () => {
+    const rules: Rule[] = [
+      { ...noRule, preference: 9410, outInterface: 'wan1', table: 9401 },
+      { ...noRule, preference: 9450, table: 254, suppressPrefixLength: 0 },
+      { ...noRule, preference: 9500, mark: 0x80, markMask: 0x3f80, table: 9401 },
+      { ...noRule, preference: 9550, from: '10.0.1.2/32', table: 9401 },
+      noRule,
+    ];
+    for (const rule of rules) assert.equal(netlink().addRule(rule), '');
+    assert.deepEqual(
+      out('ip', 'rule', 'show').split('\n').filter((line) => line.startsWith('9')),
+      [
+        '9410:\tfrom all oif wan1 lookup 9401 proto 147',
+        '9450:\tfrom all lookup main suppress_prefixlength 0 proto 147',
+        '9500:\tfrom all fwmark 0x80/0x3f80 lookup 9401 proto 147',
+        '9550:\tfrom 10.0.1.2 lookup 9401 proto 147',
+        '9600:\tfrom all lookup 9400 proto 147',
+      ],
+    );
+    for (const rule of rules) assert.equal(netlink().deleteRule(rule), '');
+    assert.equal(out('ip', 'rule', 'show').includes('proto 147'), false);
+  });
+
+  test('neighbours are listed', () => {
+    out('ip', 'neigh', 'add', '10.0.1.1', 'lladdr', '02:00:00:00:00:77', 'dev', 'wan1', 'nud', 'permanent');
+    const found = netlink().listNeighbours().find((neighbour) => neighbour.address === '10.0.1.1');
+    assert.deepEqual(found, { family: 4, ifindex: 11, address: '10.0.1.1', mac: '02:00:00:00:00:77', state: 'permanent' });
+  });
+}
+
+function ownership(netlink: () => Rtnetlink): void {
+  test('a table that does not exist holds no routes', () => {
+    assert.deepEqual(netlink().listRoutes({ protocol: 147, table: 31337 }), []);
+  });
+
+  test('only what is asked for is listed: protocol, table, defaults', () => {
+    assert.equal(netlink().addRoute(plain), '');
+    assert.equal(netlink().addRoute({ ...plain, table: 9401, protocol: 4 }), '');
+    out('ip', 'route', 'add', 'default', 'via', '10.0.2.1', 'metric', '5');
+    out('ip', 'route', 'add', 'unreachable', 'default', 'metric', '6');
+    assert.deepEqual(netlink().listRoutes({ protocol: 147, table: 0 }), [plain]);
+    assert.deepEqual(netlink().listRoutes({ protocol: 0, table: 9401 }).map((route) => route.protocol), [4]);
+    assert.deepEqual(netlink().listForeignDefaults().map((route) => [route.metric, route.hops[0]?.via]), [[5, '10.0.2.1']]);
+    for (const table of ['9400', '9401']) out('ip', 'route', 'flush', 'table', table);
+    for (const metric of ['5', '6']) out('ip', 'route', 'del', 'default', 'metric', metric);
+  });
+
+  test('deleting our rule leaves the rule of somebody else that says the same and more', () => {
+    const ours: Rule = { ...noRule, preference: 9550, from: '10.0.1.2/32' };
+    out('ip', 'rule', 'add', 'pref', '9550', 'from', '10.0.1.2', 'iif', 'lo', 'lookup', '9400', 'protocol', '5');
+    assert.equal(netlink().addRule(ours), '');
+    assert.equal(netlink().deleteRule(ours), '');
+    assert.match(netlink().deleteRule(ours), /^ENOENT: /);
+    assert.match(out('ip', 'rule', 'show', 'pref', '9550'), /iif lo lookup 9400 proto 5/);
+    out('ip', 'rule', 'del', 'pref', '9550');
+  });
+
+  test('a request that the kernel does not know is refused in words, and the socket goes on working', () => {
+    const socket = new NetlinkSocket(NETLINK_ROUTE);
+    assert.match(socket.change(4000, 0, (request) => request.u32(0)), /^EOPNOTSUPP/);
+    assert.throws(() => socket.dump(26, (request) => request.u8(2).u8(33).u16(0).u32(0).u32(0), () => undefined), (error: unknown) => error instanceof KernelError && /^EINVAL: Invalid values in header/.test(error.message));
+    assert.throws(() => socket.dump(18, (request) => request.u32(0).u32(0).u32(0).u32(0), () => { throw new KernelError('EBADMSG', 'as if it could not be read'); }), /EBADMSG/);
+    assert.ok(socket.dump(18, (request) => request.u32(0).u32(0).u32(0).u32(0), () => true).length >= 5);
+    socket.close();
+  });
+}
+
+function wholeness(netlink: () => Rtnetlink): void {
+  test('a list that takes many parts is whole although addresses come and go meanwhile', async () => {
+    const wanted = Array.from({ length: 2000 }, (_, i) => `10.200.${i >> 8}.${i & 255}`);
+    const batch = spawnSync('ip', ['-batch', '-'], { input: wanted.map((address) => `addr add ${address}/32 dev lo\n`).join('') });
+    assert.equal(batch.status, 0);
+    const child = spawn(process.execPath, ['--input-type=module', '--eval', DISTURBER], { stdio: ['ignore', 'pipe', 'inherit'] });
+    await new Promise((resolve) => child.stdout.once('data', resolve));
+    let whole = 0;
+    let givenUp = 0;
+    try {
+      for (let i = 0; i < 100; i++) {
+        try {
+          const found = netlink().listAddresses().map(({ address }) => address).filter((address) => address.startsWith('10.200.'));
+          assert.deepEqual(found, wanted);
+          whole++;
+        } catch (error) {
+          if (!(error instanceof KernelError) || error.code !== 'EINTR') throw error;
+          givenUp++;
+        }
+      }
+    } finally {
+      child.kill();
+    }
+    await new Promise((resolve) => child.once('close', resolve));
+    assert.ok(whole > givenUp, `${whole} whole, ${givenUp} given up`);
+    out('ip', 'addr', 'flush', 'dev', 'lo', 'to', '10.200.0.0/16');
+  });
+
+  test('20000 routes of others cost nothing to pass over', () => {
+    const routes = Array.from({ length: 20_000 }, (_, i): Route => ({ ...plain, table: 254, protocol: 186, destination: `100.64.${i >> 8}.${i & 255}/32`, metric: 0 }));
+    for (const route of routes) assert.equal(netlink().addRoute(route), '');
+    assert.equal(netlink().addRoute(plain), '');
+    assert.deepEqual(netlink().listRoutes({ protocol: 147, table: 0 }), [plain]);
+    assert.deepEqual(netlink().listForeignDefaults(), []);
+    assert.equal(netlink().listRoutes({ protocol: 186, table: 254 }).length, 20_000);
+    netlink().deleteRoute(plain);
+    out('ip', 'route', 'flush', 'proto', '186');
+  });
+}
+
+/** Adds and removes an address in front of all others of lo, some 150 times a second. */
+const DISTURBER = `
+import { NetlinkSocket } from ${JSON.stringify(new URL('../../src/kernel/netlink/socket.js', import.meta.url).href)};
+const socket = new NetlinkSocket(0);
+const address = (out) => out.u8(2).u8(32).u8(0).u8(254).u32(1).attribute(2, Buffer.from([10, 201, 0, 1]));
+console.log('ready');
+setInterval(() => { socket.change(20, 0x600, address); socket.change(21, 0, address); }, 6);
+`;
+
+function carrier(netlink: () => Rtnetlink): void {
+  const [major = 0, minor = 0] = release().split('.').map(Number);
+  const looks = major > 6 || (major === 6 && minor >= 8);
+
+  test('asking for one device makes the kernel see a lost carrier that it would have seen up to a second later', { skip: !looks && 'kernels before 6.8 do not look' }, async () => {
+    // Link events are held back only where ifindex = iflink, as on real ports: the other end stands in another namespace.
+    out('ip', 'netns', 'add', 'far');
+    for (const i of ['3', '4', '5']) {
+      out('ip', 'link', 'add', `wan${i}`, 'index', `${i}1`, 'type', 'veth', 'peer', 'name', `isp${i}`, 'index', `${i}1`, 'netns', 'far');
+      out('ip', '-n', 'far', 'link', 'set', `isp${i}`, 'up');
+      out('ip', 'link', 'set', `wan${i}`, 'up');
+      out('ip', 'addr', 'add', `10.0.${i}.2/24`, 'dev', `wan${i}`);
+      out('sysctl', '-qw', `net.ipv4.conf.wan${i}.ignore_routes_with_linkdown=1`);
+    }
+    for (const i of ['3', '4']) out('ip', 'route', 'add', 'default', 'via', `10.0.${i}.1`, 'metric', i);
+    await sleep(1200);
+    out('ip', '-n', 'far', 'link', 'set', 'isp5', 'down');
+    await sleep(50);
+    out('ip', '-n', 'far', 'link', 'set', 'isp3', 'down');
+    assert.equal(await sourceTowards('192.0.2.1'), '10.0.3.2', 'the kernel saw it by itself: this test proves nothing here');
+    assert.equal(netlink().getLink(31)?.carrier, false);
+    assert.equal(await sourceTowards('192.0.2.1'), '10.0.4.2');
+    out('ip', 'netns', 'del', 'far');
+  });
+}
+
+/** The kernel's choice for a new flow. (`ip route get` would itself ask for the device, and so make the kernel look.) */
+async function sourceTowards(address: string): Promise<string> {
+  const socket = createSocket('udp4');
+  await new Promise<void>((resolve) => socket.connect(9, address, resolve));
+  const source = socket.address().address;
+  socket.close();
+  return source;
+}

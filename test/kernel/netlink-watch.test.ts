@@ -1,0 +1,136 @@
+/** Notifications: soon, coalesced, never lost without a word, and no reason for a process to stay. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Route } from '../../src/model.js';
+import { openRtnetlink } from '../../src/kernel/netlink/rtnetlink.js';
+import { watch } from '../../src/kernel/netlink/watch.js';
+import { inNamespaces, out } from './nat-ground.js';
+
+const SETTLE_MS = 60;
+const MODULES = { watch: new URL('../../src/kernel/netlink/watch.js', import.meta.url).href };
+
+const theirs: Route = {
+  family: 4, table: 9400, destination: 'default', metric: 30, protocol: 147, scope: 0, source: '',
+  hops: [{ ifindex: 11, via: '10.0.1.1', weight: 1, onlink: true }],
+};
+
+inNamespaces(import.meta.url, 'notifications on Linux', () => {
+  before(() => {
+    out('ip', 'link', 'add', 'wan1', 'index', '11', 'type', 'veth', 'peer', 'name', 'isp1');
+    out('ip', 'link', 'set', 'isp1', 'up');
+    out('ip', 'link', 'set', 'wan1', 'up');
+    out('ip', 'addr', 'add', '10.0.1.2/24', 'dev', 'wan1');
+  });
+
+  test('a notice comes within a millisecond', async () => {
+    const hand = openRtnetlink();
+    let resolve: () => void = () => undefined;
+    const end = watch({ links: () => undefined, again: () => resolve(), ruleset: () => undefined }, () => 0);
+    const tookMs: number[] = [];
+    for (let i = 0; i < 100; i++) {
+      await sleep(1);
+      const heard = new Promise<void>((done) => (resolve = done));
+      const at = performance.now();
+      assert.equal(hand.replaceRoute(other(i)), '');
+      await Promise.race([heard, sleep(1000)]); // a watch alone keeps no process alive
+      tookMs.push(performance.now() - at);
+    }
+    end();
+    hand.close();
+    tookMs.sort((a, b) => a - b);
+    assert.ok((tookMs[50] ?? Infinity) < 1, `p50 ${tookMs[50]} ms`);
+  });
+
+  test('many changes at once are one notice', async () => {
+    const { told, end, hand } = open(0);
+    for (let i = 0; i < 200; i++) hand.replaceRoute(other(i));
+    await sleep(SETTLE_MS);
+    assert.deepEqual(told, ['ours']);
+    end();
+  });
+
+  test('what was overrun is told as: look again at everything', async () => {
+    const { told, end, hand } = open(0);
+    // Of no interest by themselves; more than the socket holds, while this process does not read.
+    for (let i = 0; i < 20_000; i++) hand.replaceRoute({ ...other(i), protocol: 186, destination: '198.51.100.0/24' });
+    await sleep(SETTLE_MS);
+    assert.deepEqual([...new Set(told)], ['all']);
+    told.length = 0;
+    hand.replaceRoute(theirs);
+    await sleep(SETTLE_MS);
+    assert.deepEqual(told, ['ours'], 'deaf after an overrun');
+    end();
+  });
+
+  test('changes of the nft ruleset are told', async () => {
+    const { told, end } = open(0);
+    out('nft', 'add', 'table', 'ip', 'somebody');
+    await sleep(SETTLE_MS);
+    assert.deepEqual(told, ['ruleset']);
+    end();
+  });
+
+  test('a port that joins and leaves a bridge is not told as gone', async () => {
+    out('ip', 'link', 'add', 'br0', 'type', 'bridge');
+    const { told, end } = open(0);
+    out('ip', 'link', 'set', 'isp1', 'master', 'br0');
+    out('ip', 'link', 'set', 'isp1', 'nomaster');
+    await sleep(SETTLE_MS);
+    assert.ok(told.some((text) => text.includes('isp1')), String(told));
+    assert.equal(told.some((text) => text.startsWith('gone')), false, String(told));
+    end();
+  });
+
+  test('after the end nothing is told', async () => {
+    const { told, end, hand } = open(0);
+    hand.replaceRoute(theirs);
+    end();
+    end();
+    await sleep(SETTLE_MS);
+    assert.deepEqual(told, []);
+  });
+
+  test('a watch keeps no process alive', () => {
+    const script = `import { watch } from ${JSON.stringify(MODULES.watch)}; watch({ links() {}, again() {}, ruleset() {} }, () => 0); console.log('open');`;
+    const ran = spawnSync(process.execPath, ['--input-type=module', '--eval', script], { encoding: 'utf8', timeout: 5000 });
+    assert.deepEqual([ran.stdout, ran.status, ran.signal], ['open\n', 0, null]);
+  });
+
+  test('what the watcher throws is not swallowed', () => {
+    const script = `import { watch } from ${JSON.stringify(MODULES.watch)}; import { execFileSync } from 'node:child_process';
+      watch({ links() {}, again() { throw new Error('from the watcher'); }, ruleset() {} }, () => 0);
+      execFileSync('ip', ['rule', 'add', 'pref', '77', 'lookup', '77']); setTimeout(() => {}, 1000);`;
+    const ran = spawnSync(process.execPath, ['--input-type=module', '--eval', script], { encoding: 'utf8', timeout: 5000 });
+    assert.equal(ran.status, 1);
+    assert.match(ran.stderr, /from the watcher/);
+  });
+});
+
+/** Replacing a route by the very same is no change and not told. */
+function other(i: number): Route {
+  return { ...theirs, hops: [{ ifindex: 11, via: `10.0.1.${3 + (i % 2)}`, weight: 1, onlink: true }] };
+}
+
+/** A watch, what it told, and a hand that is not the watcher's own. */
+function open(ownPort: number): { told: string[]; end: () => void; hand: ReturnType<typeof openRtnetlink> } {
+  const told: string[] = [];
+  const hand = openRtnetlink();
+  const end = watch(
+    {
+      links: (links, gone) => told.push(...links.map((link) => `link ${link.name}`), ...gone.map((index) => `gone ${index}`)),
+      again: (what) => told.push(what),
+      ruleset: () => told.push('ruleset'),
+    },
+    () => ownPort,
+  );
+  return {
+    told,
+    hand,
+    end: () => {
+      end();
+      hand.close();
+    },
+  };
+}

@@ -1,0 +1,87 @@
+/**
+ * One seed, from the first read to the quiet end, with every law watching.
+ *
+ *   node dist/test/sim/main.js 4711          play one seed and tell what happened
+ */
+import { createHash } from 'node:crypto';
+import { openDice } from './dice.js';
+import { turnOf, type Law, type Watch } from './laws/law.js';
+import * as decisions from './laws/decisions.js';
+import * as routes from './laws/routes.js';
+import * as opinions from './laws/verdicts.js';
+import { drawPolicy, QUIET_MS, TROUBLE_MS, WEATHERS } from './weather.js';
+import { openWorld } from './world.js';
+
+export const LAWS: readonly Law[] = [...Object.values(routes), ...Object.values(opinions), ...Object.values(decisions)];
+
+const TICK_MS = 50;
+
+export interface Breach {
+  readonly law: string;
+  readonly atMs: number;
+  readonly what: string;
+}
+
+export interface Played {
+  readonly seed: number;
+  readonly weather: string;
+  /** The first of each law. */
+  readonly breaches: readonly Breach[];
+  /** Hash of all that came out of the core; '' unless asked for. */
+  readonly transcript: string;
+  readonly steps: number;
+  readonly simulatedMs: number;
+}
+
+export interface Wish {
+  readonly weather?: string;
+  readonly transcript?: boolean;
+  readonly tell?: (line: string) => void;
+}
+
+export function play(seed: number, wish: Wish = {}): Played {
+  const weather = WEATHERS.find((other) => other.name === wish.weather) ?? WEATHERS[seed % WEATHERS.length]!;
+  const world = openWorld(seed, drawPolicy(openDice(seed), weather));
+  const begunAt = world.agenda.now;
+  const endsAt = begunAt + 6000 + TROUBLE_MS + QUIET_MS;
+  const breaches = new Map<string, Breach>();
+  const watches = LAWS.map((law) => ({ law, watch: law.watch(world, weather) }));
+  const hash = wish.transcript === true ? createHash('sha256') : undefined;
+  let steps = 0;
+
+  const breach = (law: string, what: string): void => {
+    if (what === '' || breaches.has(law)) return;
+    breaches.set(law, { law, atMs: Math.round(world.agenda.now - begunAt), what });
+    wish.tell?.(`${stamp()} LAW BROKEN ${law}: ${what}`);
+  };
+  const all = (look: (watch: Watch) => string | undefined): void => {
+    for (const { law, watch } of watches) breach(law.name, look(watch) ?? '');
+  };
+  const stamp = (): string => ((world.agenda.now - begunAt) / 1000).toFixed(3).padStart(8);
+
+  world.kernel.onChange = (change, before, after) => all((watch) => watch.change?.(change, before, after));
+  world.onTurn = (event, effects, wakeAt) => {
+    steps++;
+    hash?.update(JSON.stringify([event.at, event.type, effects, wakeAt]));
+    const turn = turnOf(world, event, effects, wakeAt);
+    all((watch) => watch.turn?.(turn));
+    if (wish.tell !== undefined) for (const effect of effects) if (effect.type === 'tell') wish.tell(`${stamp()} ${effect.news.text}`);
+  };
+  const tick = (): void => {
+    all((watch) => watch.tick?.());
+    world.agenda.at(world.agenda.now + TICK_MS, tick);
+  };
+
+  weather.begin(world);
+  try {
+    world.loop.start();
+    tick();
+    world.agenda.runUntil(endsAt);
+    all((watch) => watch.end?.());
+  } catch (error) {
+    // A core that throws or runs hot has broken a law, too: which one, the message says.
+    const text = error instanceof Error ? error.message : String(error);
+    breach(text.startsWith('wake-is-sane') ? 'wake-is-sane' : 'does-not-throw', text);
+  }
+  return { seed, weather: weather.name, breaches: [...breaches.values()], transcript: hash?.digest('hex') ?? '', steps, simulatedMs: endsAt - begunAt };
+}
