@@ -124,7 +124,7 @@ export function openDaemon(state: State, world: World): Daemon {
       case 'probe': return prober.send(effect.order);
       case 'apply': {
         const failures = kernel.apply(effect.plan);
-        submit({ type: 'applied', at: world.now(), failures, facts: kernel.readOurs() });
+        submit({ type: 'applied', at: world.now(), failures, facts: facts('ours') });
         return world.publish();
       }
       case 'read': return read(effect.what);
@@ -147,7 +147,18 @@ export function openDaemon(state: State, world: World): Daemon {
 
   function read(what: 'ours' | 'all'): void {
     lastReadAt = world.now();
-    submit({ type: 'kernel', at: lastReadAt as Instant, facts: what === 'all' ? kernel.readAll() : kernel.readOurs() });
+    submit({ type: 'kernel', at: lastReadAt as Instant, facts: facts(what) });
+  }
+
+  /** Where others change the tables all the time, every dump may be interrupted: nothing was learnt, and it is read again soon. */
+  function facts(what: 'ours' | 'all'): Partial<KernelFacts> {
+    try {
+      return what === 'all' ? kernel.readAll() : kernel.readOurs();
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'EINTR')) throw error;
+      again(what);
+      return {};
+    }
   }
 
   /** One at a time; only the newest wish counts. */

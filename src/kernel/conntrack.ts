@@ -51,14 +51,17 @@ export async function forget(order: ForgetOrder): Promise<number> {
 }
 
 /** How many entries bear the mark. @throws KernelError */
-export async function countMarked(which: Pick<ForgetOrder, 'mark' | 'markMask' | 'which'>): Promise<number> {
+export async function countMarked(which: Marked): Promise<number> {
   let count = 0;
   for await (const entries of entriesMarked(which)) count += entries.length;
   return count;
 }
 
+/** Which entries are meant. */
+export type Marked = Pick<ForgetOrder, 'mark' | 'markMask' | 'which'>;
+
 /** What names one entry and no other. */
-interface Entry {
+export interface Entry {
   /** AF_INET or AF_INET6. */
   readonly family: number;
   /** CTA_TUPLE_ORIG as the kernel gave it. */
@@ -68,7 +71,7 @@ interface Entry {
   readonly zone: Buffer | undefined;
 }
 
-async function* entriesMarked(which: Pick<ForgetOrder, 'mark' | 'markMask' | 'which'>): AsyncGenerator<readonly Entry[], void> {
+async function* entriesMarked(which: Marked): AsyncGenerator<readonly Entry[], void> {
   if ((which.mark & which.markMask) === 0) throw new RangeError('connections without a mark are nobody\'s: they cannot be forgotten by mark');
   const socket = new AsideSocket(NETLINK_NETFILTER);
   try {
@@ -83,7 +86,7 @@ async function* entriesMarked(which: Pick<ForgetOrder, 'mark' | 'markMask' | 'wh
 }
 
 /** Checks again what the kernel should have filtered: older ones ignore what they do not know, and then everything would go. */
-function wanted(message: Message, which: Pick<ForgetOrder, 'mark' | 'markMask' | 'which'>): Entry | undefined {
+export function wanted(message: Message, which: Marked): Entry | undefined {
   if (message.type !== IPCTNL_MSG_CT_NEW) return undefined;
   const attributes = new Attributes(message.body, NFGENMSG_BYTES);
   const mark = attributes.u32be(CTA_MARK) ?? 0;

@@ -3,7 +3,7 @@
  * refusals are the kernel's.
  */
 import { MAIN_TABLE } from '../core/layout.js';
-import type { Address, Family, Hop, Link, Route, Rule } from '../model.js';
+import type { Address, Hop, Link, Route, Rule } from '../model.js';
 import { parseAddress } from './netlink/inet.js';
 
 export interface Table {
@@ -52,19 +52,16 @@ export function deleteRule(table: Table, rule: Rule): string {
   return '';
 }
 
-/** A device went down: silently its IPv4 routes go; its IPv6 addresses and routes go too. @returns how many of the latter */
-export function linkDown(table: Table, ifindex: number): number {
-  dropDeadRoutes(table, 4);
-  const before = table.addresses.length;
+/** A device went down: its routes and its IPv6 addresses go. */
+export function linkDown(table: Table, ifindex: number): void {
   table.addresses = table.addresses.filter((address) => address.family === 4 || address.ifindex !== ifindex);
-  return before - table.addresses.length + dropDeadRoutes(table, 6);
+  dropDeadRoutes(table);
 }
 
 export function deleteLink(table: Table, ifindex: number): boolean {
   if (!table.links.delete(ifindex)) return false;
   table.addresses = table.addresses.filter((address) => address.ifindex !== ifindex);
-  dropDeadRoutes(table, 4);
-  dropDeadRoutes(table, 6);
+  dropDeadRoutes(table);
   return true;
 }
 
@@ -105,11 +102,9 @@ function reachable(table: Table, route: Route, hop: Hop): boolean {
   });
 }
 
-/** A route with several hops stays while one of them is alive. @returns how many went */
-function dropDeadRoutes(table: Table, family: Family): number {
-  const before = table.routes.length;
-  table.routes = table.routes.filter((route) => route.family !== family || route.hops.some((hop) => table.links.get(hop.ifindex)?.adminUp === true));
-  return before - table.routes.length;
+/** A route with several hops stays while one of them is alive. */
+function dropDeadRoutes(table: Table): void {
+  table.routes = table.routes.filter((route) => route.hops.some((hop) => table.links.get(hop.ifindex)?.adminUp === true));
 }
 
 /** The kernel's own key of a route. */

@@ -4,7 +4,7 @@
  *
  *   - one route per table, destination and metric; add refuses (EEXIST), replace takes the place of whatever is there
  *   - a hop's device must exist (ENODEV) and be up (ENETDOWN), its gateway be reachable through it unless `onlink` (ENETUNREACH)
- *   - a device that goes down or away takes its IPv4 routes with it WITHOUT a word; going down also takes its IPv6 addresses
+ *   - a device that goes down or away takes its IPv4 routes with it (no notice of each); going down also takes its IPv6 addresses
  *   - an address that goes takes the IPv4 routes in main (in no other table) that prefer it as source, the last one all IPv4 routes
  *     of its device
  *   - rules name devices by name, so they survive them
@@ -98,9 +98,9 @@ function openOutside(table: Table, watcher: () => Watcher | undefined): Outside 
   return {
     setLink(link) {
       table.links.set(link.index, link);
-      const lost = link.adminUp ? 0 : linkDown(table, link.index);
+      if (!link.adminUp) linkDown(table, link.index);
       watcher()?.links([link], []);
-      if (lost > 0) watcher()?.again('all');
+      if (!link.adminUp) watcher()?.again('all');
     },
     deleteLink(ifindex) {
       if (!deleteLink(table, ifindex)) return;

@@ -29,6 +29,12 @@ async function open(t: TestContext, more: Partial<ServerOptions> = {}): Promise<
   return { server, socketPath, port: port ?? 0, world };
 }
 
+async function refusesToListen(t: TestContext, options: Partial<ServerOptions>, why: RegExp): Promise<void> {
+  const server = serve(openWorld(), options);
+  t.after(() => server.close());
+  await assert.rejects(server.listen(), why);
+}
+
 function ask(to: { socketPath: string } | { port: number }, method: string, path: string, body?: string): Promise<{ status: number; headers: IncomingHttpHeaders; text: string }> {
   return new Promise((resolve, reject) => {
     const request = httpRequest({ ...to, host: '127.0.0.1', method, path, headers: body === undefined ? {} : { 'content-type': 'application/json' }, agent: false }, (answer) => {
@@ -97,21 +103,21 @@ test('the socket file of a killed run is taken over', async (t) => {
 
 test('beside a running uplinkd a second one is refused, and the first goes on', async (t) => {
   const { socketPath } = await open(t);
-  await assert.rejects(serve(openWorld(), { socketPath }).listen(), /another uplinkd is running: it answers on .*uplinkd\.sock/);
+  await refusesToListen(t, { socketPath }, /another uplinkd is running: it answers on .*uplinkd\.sock/);
   assert.equal((await ask({ socketPath }, 'GET', '/healthz')).status, 200);
 });
 
 test('a file that is no socket is not removed', async (t) => {
   const socketPath = join(runDir(t), 'uplinkd.sock');
   writeFileSync(socketPath, 'precious');
-  await assert.rejects(serve(openWorld(), { socketPath }).listen(), /is not a socket/);
+  await refusesToListen(t, { socketPath }, /is not a socket/);
   assert.ok(existsSync(socketPath));
 });
 
 test('a path that unix(7) cannot take is refused in words', async (t) => {
   const dir = join(runDir(t), 'x'.repeat(100));
   mkdirSync(dir);
-  await assert.rejects(serve(openWorld(), { socketPath: join(dir, 'uplinkd.sock') }).listen(), /longer than 107 bytes/);
+  await refusesToListen(t, { socketPath: join(dir, 'uplinkd.sock') }, /longer than 107 bytes/);
 });
 
 test('a run directory that is not there is made', async (t) => {
@@ -123,19 +129,17 @@ test('a run directory that is not there is made', async (t) => {
 test('only loopback is served over TCP, and a taken port is named', async (t) => {
   assert.deepEqual(['127.0.0.1', '127.8.8.8', '::1', '0.0.0.0', '::', '10.0.0.1', 'localhost', '127.evil.example'].map(isLoopback), [true, true, true, false, false, false, false, false]);
   const socketPath = join(runDir(t), 's');
-  await assert.rejects(serve(openWorld(), { socketPath, tcp: { host: '0.0.0.0', port: 0 } }).listen(), /only loopback/);
+  await refusesToListen(t, { socketPath, tcp: { host: '0.0.0.0', port: 0 } }, /only loopback/);
   assert.equal(existsSync(socketPath), false, 'the unix socket is closed again');
   const { port } = await open(t);
-  const second = serve(openWorld(), { socketPath: join(runDir(t), 's'), tcp: { host: '127.0.0.1', port } });
-  await assert.rejects(second.listen(), new RegExp(`127\\.0\\.0\\.1 port ${port}: another program listens there`));
-  await second.close();
+  await refusesToListen(t, { socketPath: join(runDir(t), 's'), tcp: { host: '127.0.0.1', port } }, new RegExp(`127\\.0\\.0\\.1 port ${port}: another program listens there`));
 });
 
 test('closing removes the socket file, ends idle connections and answers who waits', async (t) => {
   const { server, socketPath } = await open(t);
   const idle = connect({ path: socketPath });
   await once(idle, 'connect');
-  const poll = ask({ socketPath }, 'GET', '/v1/active?wait=5m&generation=7');
+  const poll = ask({ socketPath }, 'GET', '/v1/active?wait=5s&generation=7');
   await sleep(50);
   const begun = Date.now();
   await server.close();
@@ -148,7 +152,7 @@ test('closing removes the socket file, ends idle connections and answers who wai
 test('a client that hangs up gives its room among the waiters back', async (t) => {
   const { socketPath } = await open(t, { limits: { waiters: 1 } });
   const first = connect({ path: socketPath });
-  first.write('GET /v1/active?wait=5m&generation=7 HTTP/1.1\r\nHost: x\r\n\r\n');
+  first.write('GET /v1/active?wait=5s&generation=7 HTTP/1.1\r\nHost: x\r\n\r\n');
   await sleep(50);
   assert.equal((await ask({ socketPath }, 'GET', '/v1/active?wait=10ms&generation=7')).status, 503);
   first.destroy();
@@ -181,7 +185,8 @@ for (const [what, sent, status] of [
 
 test('a request that does not come is not waited for', async (t) => {
   const { socketPath } = await open(t, { limits: { headersTimeoutMs: 150, requestTimeoutMs: 300, timeoutCheckMs: 50 } });
-  assert.match(await talk(connect({ path: socketPath }), 'GET /healthz HTTP/1.1\r\nHost:'), /^HTTP\/1\.1 408 .*too-slow/s);
+  const patient = await open(t, { limits: { headersTimeoutMs: 150, requestTimeoutMs: 60_000, timeoutCheckMs: 50 } });
+  assert.match(await talk(connect({ path: patient.socketPath }), 'GET /healthz HTTP/1.1\r\nHost:'), /^HTTP\/1\.1 408 .*too-slow/s);
   assert.match(await talk(connect({ path: socketPath }), 'PUT /v1/override HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n{'), /^HTTP\/1\.1 408 /);
   const begun = Date.now();
   await talk(connect({ path: socketPath }), '');

@@ -63,6 +63,12 @@ export async function settled(daemon: Daemon): Promise<DaemonStatus> {
   return daemon.until('every uplink is up and the kernel is as wished', (status) => status.uplinks.every((uplink) => uplink.state === 'up') && isInSync(status), { timeoutMs: 10_000 });
 }
 
+/** Waits until the round trips are known so well that a missed reply shows soon: the first answers of a busy machine are slow, and timeouts adapt to them. */
+export async function measured(daemon: Daemon): Promise<DaemonStatus> {
+  const isPrompt = (uplink: DaemonStatus['uplinks'][number]): boolean => (uplink['targets'] as readonly { readonly timeoutMs: number }[]).every((target) => target.timeoutMs < 100);
+  return daemon.until('every timeout is below 100 ms', ({ uplinks }) => uplinks.every(isPrompt), { timeoutMs: 15_000 });
+}
+
 export async function untilState(daemon: Daemon, uplink: string, state: string, options: WaitOptions = {}): Promise<DaemonStatus> {
   return daemon.until(`${uplink} is ${state}`, (status) => stateOf(status, uplink) === state, { timeoutMs: 10_000, ...options });
 }

@@ -7,7 +7,7 @@ import { contract, type Ground } from './contract.js';
 import { inNamespaces, out } from './nat-ground.js';
 
 /** Longer than the kernel takes to tell; a lost carrier may wait for the kernel's own second. */
-const SETTLE_MS = 60;
+const SETTLE_MS = 80;
 
 contract('dry', () => Promise.resolve(openDryGround()));
 inNamespaces(import.meta.url, 'the contract on Linux', () => contract('Linux', openRealGround));

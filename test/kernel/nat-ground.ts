@@ -55,7 +55,7 @@ export function nft(script: string, where: 'router' | 'client' | 'inet' = 'route
 }
 
 export interface Agent {
-  /** Sends one datagram from the socket called `flow` and gives the answer, '' = none came within 300 ms. `from` = its address. */
+  /** Sends one datagram from the socket called `flow` and gives the answer, '' = none came within 1 s. `from` = its address. */
   ask(flow: string, to: string, port?: number, from?: string): Promise<string>;
   /** Answers on that address from now on. */
   answer(address: string, port?: number): Promise<void>;
@@ -119,7 +119,7 @@ export async function routerSocket(t: TestContext, bind: string, peer?: string):
   if (peer === undefined) socket.on('message', (_, from) => socket.send(from.address, from.port, from.address));
   else await new Promise<void>((resolve) => socket.connect(PORT, peer, resolve));
   const ask = (): Promise<string> => new Promise((resolve) => {
-    const timer = setTimeout(() => resolve(''), 300);
+    const timer = setTimeout(() => resolve(''), 1000);
     socket.once('message', (message) => {
       clearTimeout(timer);
       resolve(message.toString());
@@ -173,7 +173,7 @@ const orders = {
     }
     const socket = sockets.get(flow);
     return await new Promise((resolve) => {
-      const timer = setTimeout(() => resolve(''), 300);
+      const timer = setTimeout(() => resolve(''), 1000);
       socket.removeAllListeners('message');
       socket.once('message', (text) => { clearTimeout(timer); resolve(text.toString()); });
       socket.send('?', port, to);

@@ -172,6 +172,13 @@ test('truncated or scrambled bytes are a KernelError and nothing else', () => {
   assert.ok(refused > 1000);
 });
 
+test('a length that leads out of the message is refused', () => {
+  const attribute = Buffer.from('0c000100aabbccdd', 'hex');
+  assert.throws(() => new Attributes(attribute, 0), /EBADMSG: an attribute that says it has 12 bytes, of 8/);
+  assert.throws(() => [...messagesIn(told.routes.bytes.subarray(0, 40))], /EBADMSG: a message that says it has 60 bytes, of 40/);
+  assert.throws(() => new Attributes(Buffer.from('06000100aabb0000', 'hex'), 0).u32(1), /EBADMSG: attribute 1 has 2 bytes where 4 were due/);
+});
+
 test('a route without hops or with text that is no address is refused before it is sent', () => {
   assert.throws(() => written((out) => writeRoute(out, { ...onlink, hops: [] })), /has no hops/);
   assert.throws(() => written((out) => writeRoute(out, { ...onlink, source: '10.0.0' })), /"10.0.0" is not an IP address/);

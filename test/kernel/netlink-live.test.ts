@@ -140,7 +140,6 @@ function ownership(netlink: () => Rtnetlink): void {
     const socket = new NetlinkSocket(NETLINK_ROUTE);
     assert.match(socket.change(4000, 0, (request) => request.u32(0)), /^EOPNOTSUPP/);
     assert.throws(() => socket.dump(26, (request) => request.u8(2).u8(33).u16(0).u32(0).u32(0), () => undefined), (error: unknown) => error instanceof KernelError && /^EINVAL: Invalid values in header/.test(error.message));
-    assert.throws(() => socket.dump(18, (request) => request.u32(0).u32(0).u32(0).u32(0), () => { throw new KernelError('EBADMSG', 'as if it could not be read'); }), /EBADMSG/);
     assert.ok(socket.dump(18, (request) => request.u32(0).u32(0).u32(0).u32(0), () => true).length >= 5);
     socket.close();
   });
@@ -171,6 +170,12 @@ function wholeness(netlink: () => Rtnetlink): void {
     }
     await new Promise((resolve) => child.once('close', resolve));
     assert.ok(whole > givenUp, `${whole} whole, ${givenUp} given up`);
+    // What follows in the socket after an error half-way must not get into the way of the next request.
+    const socket = new NetlinkSocket(NETLINK_ROUTE);
+    const addresses = (decode: () => true): true[] => socket.dump(22, (request) => request.u32(0).u32(0), decode);
+    assert.throws(() => addresses(() => { throw new KernelError('EBADMSG', 'as if it could not be read'); }), /EBADMSG/);
+    assert.ok(addresses(() => true).length > 2000);
+    socket.close();
     out('ip', 'addr', 'flush', 'dev', 'lo', 'to', '10.200.0.0/16');
   });
 
@@ -199,7 +204,7 @@ function carrier(netlink: () => Rtnetlink): void {
   const [major = 0, minor = 0] = release().split('.').map(Number);
   const looks = major > 6 || (major === 6 && minor >= 8);
 
-  test('asking for one device makes the kernel see a lost carrier that it would have seen up to a second later', { skip: !looks && 'kernels before 6.8 do not look' }, async () => {
+  test('asking for one device makes the kernel see a lost carrier that it would have seen up to a second later', { skip: !looks && 'kernels before 6.8 do not look' }, async (story) => {
     // Link events are held back only where ifindex = iflink, as on real ports: the other end stands in another namespace.
     out('ip', 'netns', 'add', 'far');
     for (const i of ['3', '4', '5']) {
@@ -210,11 +215,16 @@ function carrier(netlink: () => Rtnetlink): void {
       out('sysctl', '-qw', `net.ipv4.conf.wan${i}.ignore_routes_with_linkdown=1`);
     }
     for (const i of ['3', '4']) out('ip', 'route', 'add', 'default', 'via', `10.0.${i}.1`, 'metric', i);
-    await sleep(1200);
-    out('ip', '-n', 'far', 'link', 'set', 'isp5', 'down');
-    await sleep(50);
-    out('ip', '-n', 'far', 'link', 'set', 'isp3', 'down');
-    assert.equal(await sourceTowards('192.0.2.1'), '10.0.3.2', 'the kernel saw it by itself: this test proves nothing here');
+    let heldBack = false;
+    for (let attempt = 0; attempt < 4 && !heldBack; attempt++) {
+      for (const port of ['isp3', 'isp5']) out('ip', '-n', 'far', 'link', 'set', port, 'up');
+      await sleep(1200);
+      out('ip', '-n', 'far', 'link', 'set', 'isp5', 'down');
+      await sleep(50);
+      out('ip', '-n', 'far', 'link', 'set', 'isp3', 'down');
+      heldBack = (await sourceTowards('192.0.2.1')) === '10.0.3.2';
+    }
+    if (!heldBack) return story.skip('link events of other namespaces made the kernel look each time');
     assert.equal(netlink().getLink(31)?.carrier, false);
     assert.equal(await sourceTowards('192.0.2.1'), '10.0.4.2');
     out('ip', 'netns', 'del', 'far');

@@ -111,19 +111,23 @@ export function closeDescriptor(fd: number): number {
 /**
  * Calls `readable` whenever there is something to read, until the returned function is called (before the descriptor is closed).
  * Does not keep the process alive. `readable` runs in setImmediate of the same turn of the loop, because koffi's own callback
- * swallows exceptions and drains no microtasks.
+ * swallows exceptions and drains no microtasks. Polling is begun anew each time: libuv ends it at POLLERR, which is how an
+ * overrun (ENOBUFS) shows, and would then be deaf.
  */
 export function whenReadable(fd: number, readable: () => void): () => void {
   let open = true;
   let scheduled = false;
-  const handle = koffi.node.poll(fd, { readable: true }, () => {
+  const schedule = (): void => {
     if (scheduled) return;
     scheduled = true;
     setImmediate(() => {
       scheduled = false;
-      if (open) readable();
+      if (!open) return;
+      readable();
+      if (open) handle.start({ readable: true }, schedule);
     });
-  });
+  };
+  const handle = koffi.node.poll(fd, { readable: true }, schedule);
   handle.unref();
   return () => {
     if (!open) return;

@@ -26,7 +26,7 @@ export interface Rtnetlink {
   listRoutes(filter: { readonly protocol: number; readonly table: number }): Route[];
   /** Default routes in main that are not ours. */
   listForeignDefaults(): Route[];
-  /** Rules that carry our protocol number. */
+  /** Rules that carry our protocol number. (The kernel never marks a dump of rules as interrupted; up to some 500 rules come in one part, and are whole.) */
   listOurRules(): Rule[];
   /** Refuses (EEXIST) where table, destination and metric are taken, by whomever. */
   addRoute(route: Route): string;

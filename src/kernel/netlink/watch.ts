@@ -2,7 +2,8 @@
  * The kernel's notifications. They only mean "look again", with one exception: a link is told as it is, because a lost carrier
  * must be acted upon at once.
  *
- *   link                          told, the last state of each in a batch
+ *   link                          told, the last state of each in a batch; one that is off or gone also means again('all'): its
+ *                                 routes went without a word, and it may be on again by now
  *   address, foreign default      again('all')
  *   route of ours, any rule       again('ours'), unless our own request caused it (its port is in the message)
  *   other routes                  passed over by their header: a routing daemon may change thousands a second
@@ -35,6 +36,7 @@ export interface Watchers {
 /** RTNLGRP_* (include/uapi/linux/rtnetlink.h). */
 const ROUTE_GROUPS = [1 /* LINK */, 5 /* IPV4_IFADDR */, 7 /* IPV4_ROUTE */, 8 /* IPV4_RULE */, 9 /* IPV6_IFADDR */, 11 /* IPV6_ROUTE */, 19 /* IPV6_RULE */];
 const NFNLGRP_NFTABLES = 7;
+const NO_NETFILTER: readonly string[] = ['EPROTONOSUPPORT', 'ENOENT', 'EINVAL'];
 
 const SOCKET_BUFFER_BYTES = 8 * 1024 * 1024;
 const RECEIVE_BYTES = 64 * 1024;
@@ -49,16 +51,19 @@ const DATAGRAMS_PER_TURN = 1000;
 export function watch(tell: Watchers, ownPort: () => number): () => void {
   const answer = Buffer.alloc(RECEIVE_BYTES);
   const endRoutes = listen(NETLINK_ROUTE, ROUTE_GROUPS, answer, (batch) => report(batch, tell, ownPort()));
-  let endRuleset: () => void;
+  let endRuleset: (() => void) | undefined;
   try {
     endRuleset = listen(NETLINK_NETFILTER, [NFNLGRP_NFTABLES], answer, () => tell.ruleset());
   } catch (error) {
-    endRoutes();
-    throw error;
+    // A kernel without nftables has no ruleset to tell of.
+    if (!(error instanceof KernelError) || !NO_NETFILTER.includes(error.code)) {
+      endRoutes();
+      throw error;
+    }
   }
   return () => {
     endRoutes();
-    endRuleset();
+    endRuleset?.();
   };
 }
 
@@ -141,12 +146,16 @@ function take(message: Message, digest: Digest, ownPort: number): void {
   switch (message.type) {
     case RTM_NEWLINK: {
       const link = decodeLink(message.body);
-      if (link !== undefined) digest.links.set(link.index, link);
+      if (link === undefined) return;
+      digest.links.set(link.index, link);
+      if (!link.adminUp) digest.again = 'all';
       return;
     }
     case RTM_DELLINK: {
       const link = decodeLink(message.body);
-      if (link !== undefined) digest.links.set(link.index, 'gone');
+      if (link === undefined) return;
+      digest.links.set(link.index, 'gone');
+      digest.again = 'all';
       return;
     }
     case RTM_NEWADDR:
