@@ -23,6 +23,11 @@ export interface Burst {
   askedAt: Instant;
 }
 
+export interface Starvation {
+  readonly until: Instant;
+  readonly forMs: number;
+}
+
 /** Owned by `step` and changed in place. */
 export interface Health {
   readonly name: string;
@@ -37,8 +42,8 @@ export interface Health {
   /** Asked then, because another uplink went silent, and not answered yet. */
   checkedAt: Instant | undefined;
   silentSince: Instant | undefined;
-  /** When silence alone ends this state: time in which we ourselves were starved and did not ask is added. */
-  lapseAt: Instant | undefined;
+  /** When we ourselves were starved, lately: what was not asked then is no silence. */
+  starved: readonly Starvation[];
   holdUntil: Instant | undefined;
   /** When it last came up from `down` or `unknown`. A suspicion that proved wrong does not count. */
   risenAt: Instant;
@@ -68,7 +73,7 @@ export function openHealth(policy: UplinkPolicy, now: Instant, former?: Health):
   return {
     name: policy.name, policy, line: UNPLUGGED, state: 'unknown', since: now, because: 'not judged yet', domain: 'none',
     records: openRecords(policy, now, former?.records ?? []),
-    burst: undefined, checkedAt: undefined, silentSince: undefined, lapseAt: undefined, holdUntil: undefined, risenAt: now,
+    burst: undefined, checkedAt: undefined, silentSince: undefined, starved: [], holdUntil: undefined, risenAt: now,
     suspicions: former?.suspicions ?? 0, downs: former?.downs ?? 0,
     suspicionLevel: former?.suspicionLevel ?? 0, downLevel: former?.downLevel ?? 0, levelsAt: former?.levelsAt ?? now,
     judgedAt: now, nextPassAt: now, changed: true, toldState: 'unknown', toldBecause: 'not judged yet',

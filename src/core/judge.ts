@@ -31,6 +31,7 @@ const HALF_LIFE_MS = 300_000;
 /** A timer this late says that we were starved: open probes get some grace, because their answers may lie unread. */
 const LATE_MS = 10;
 const GRACE_MS = 15;
+const STARVATIONS_AT_MOST = 16;
 
 /** The line was looked at: a severed one is down at once, a whole one is asked anew. */
 export function noteLine(health: Health, line: Line, now: Instant): void {
@@ -74,14 +75,14 @@ export function takeLost(health: Health, target: string, seq: number, at: Instan
 export function pass(health: Health, now: Instant, lateMs: number, orders: ProbeOrder[]): boolean {
   if (lateMs > LATE_MS) {
     for (const record of health.records) grantGrace(record, health.judgedAt, (now + GRACE_MS) as Instant);
-    if (health.lapseAt !== undefined) health.lapseAt = (health.lapseAt + lateMs) as Instant;
+    health.starved = [...health.starved.slice(1 - STARVATIONS_AT_MOST), { until: now, forMs: lateMs }];
   }
   health.judgedAt = now;
   if (health.line.severed !== '') return false;
   weigh(health, now);
   const began = mayDoubt(health, now);
   if (health.checkedAt !== undefined && health.burst === undefined && !awaits(health, health.checkedAt, now)) endCheck(health);
-  if (health.lapseAt !== undefined && health.lapseAt <= now) lapse(health, now);
+  if (lapseAt(health) <= now) lapse(health, now);
   sendDue(health, now, orders);
   health.nextPassAt = nextPass(health);
   return began;
@@ -100,7 +101,7 @@ export function downLevel(health: Health, now: Instant): number {
 }
 
 function nextPass(health: Health): number {
-  return health.line.severed === '' ? Math.min(nextAsk(health), health.lapseAt ?? Infinity) : Infinity;
+  return health.line.severed === '' ? Math.min(nextAsk(health), lapseAt(health)) : Infinity;
 }
 
 /** What the answers so far say, whatever the clock says. */
@@ -126,6 +127,19 @@ function weigh(health: Health, now: Instant): void {
     case 'disabled':
       break;
   }
+}
+
+/** When silence alone ends this state; Infinity when it does not. */
+function lapseAt(health: Health): number {
+  const { state, policy, records, since } = health;
+  if (state === 'suspect') return health.silentSince! + policy.health.down.afterMs + starvedMs(health, health.silentSince!);
+  if (state !== 'unknown') return Infinity;
+  const longest = Math.max(...records.map((record) => timeoutMs(record, policy.probe)));
+  return since + Math.max(UNKNOWN_AT_MOST_MS, longest) + starvedMs(health, since);
+}
+
+function starvedMs(health: Health, since: Instant): number {
+  return health.starved.reduce((sum, { until, forMs }) => sum + Math.max(0, Math.min(forMs, until - since)), 0);
 }
 
 /** Nobody answered in the time that this state may last. */
@@ -215,14 +229,6 @@ function become(health: Health, state: UplinkState, because: string, domain: Fau
   health.checkedAt = undefined;
   health.holdUntil = undefined;
   if (state !== 'suspect' && state !== 'down') health.silentSince = undefined;
-  health.lapseAt = lapseAt(health);
-}
-
-function lapseAt(health: Health): Instant | undefined {
-  if (health.state === 'suspect') return (health.silentSince! + health.policy.health.down.afterMs) as Instant;
-  if (health.state !== 'unknown') return undefined;
-  const longest = Math.max(...health.records.map((record) => timeoutMs(record, health.policy.probe)));
-  return (health.since + Math.max(UNKNOWN_AT_MOST_MS, longest)) as Instant;
 }
 
 /** The targets whose answers count: those beyond the gateway, or the gateway where there are none. */

@@ -59,9 +59,8 @@ function decideAndReconcile(state: State, event: Event, effects: Effect[]): void
   expireOverride(state, now, effects);
   choose(state, now, effects);
   if (event.type === 'applied') noteOutcome(state, event.failures, effects);
-  // What is about to be read again is not acted on: the answer comes within this turn, and a plan made before it would be stale.
-  const reading = effects.some((effect) => effect.type === 'read');
-  if (!reading && !reconcile(state, verdicts(state), now, effects)) settle(state, effects);
+  const applying = reconcile(state, verdicts(state), now, effects);
+  if (!applying) settle(state, effects);
   bindAndHost(state, now, effects);
 }
 

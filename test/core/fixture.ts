@@ -29,6 +29,7 @@ export interface UplinkChoice {
   readonly intervalMs?: number;
   readonly timeoutMs?: number | 'auto';
   readonly timeoutMaxMs?: number;
+  readonly burst?: number;
 }
 
 export const at = (ms: number): Instant => ms as Instant;
@@ -49,7 +50,7 @@ export function uplinkPolicy(name: LineName, choice: UplinkChoice = {}): UplinkP
       timeoutMaxMs: choice.timeoutMaxMs ?? 2000, targets: targetsOf(choice.hosts ?? ['gateway', '1.1.1.1', '9.9.9.9']), quorum: choice.quorum ?? 1,
     },
     health: {
-      suspect: { failures: preset.failures, burst: preset.burst }, down: { afterMs: preset.afterMs }, up: { successes: preset.successes },
+      suspect: { failures: preset.failures, burst: choice.burst ?? preset.burst }, down: { afterMs: preset.afterMs }, up: { successes: preset.successes },
     },
   };
 }

@@ -102,7 +102,7 @@ test('equal priorities share new flows by weight as one multipath route, and los
 
 test('two uplinks whose gateways have the same address are kept apart', { skip }, () =>
   withStory({ topology: { isps: TWIN_CGNAT }, config: { health: { ...STEADY.health, down: { after: '600ms' } } } }, async ({ lab, daemon }) => {
-    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 500 }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
     assert.deepEqual(await carriers(fresh), ['star1']);
     const fault = await lab.gatewayDead('star1');
     const status = await untilState(daemon, 'star1', 'down');
@@ -122,7 +122,7 @@ test('two uplinks whose gateways have the same address are kept apart', { skip }
 
 test('two uplinks that have the same address, too, are kept apart, and no rule takes that address for one of them', { skip }, () =>
   withStory({ topology: { isps: TWIN_CGNAT.map((isp) => ({ ...isp, router: '100.64.0.11' })) } }, async ({ lab, daemon }) => {
-    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 500 }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
     assert.deepEqual(await carriers(fresh), ['star1']);
     assert.deepEqual((await lab.view('router')).rules.filter((rule) => rule.startsWith('9550')), []);
     const since = now();
@@ -149,7 +149,7 @@ test('who comes in by a line is answered by that line, whichever is active: by t
   }));
 
 async function openTraffic(lab: Lab): Promise<Traffic> {
-  const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 500 }), lab.stream({ kind: 'tcp', connections: 10 }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+  const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'tcp', connections: 10 }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
   return { old, tcp, fresh };
 }
 

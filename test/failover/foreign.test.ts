@@ -14,7 +14,7 @@ const FROM_LAN = ['from', '192.168.1.10', 'iif', 'lan0'];
 for (const when of ['before the daemon starts', 'while it runs'] as const) {
   test(`a foreign default of metric 0 that is added ${when} neither takes new flows nor is touched`, { skip }, () =>
     withStory({ before: async (lab) => (when === 'while it runs' ? undefined : lab.addForeignDefault('cable')) }, async ({ lab, daemon }) => {
-      const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 500 }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+      const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
       const since = now();
       if (when === 'while it runs') await lab.addForeignDefault('cable');
       const foreign = 'default via 203.0.113.1 dev isp1 proto dhcp';
@@ -67,7 +67,7 @@ test('LAN, VPN and internet reach each other while flows are marked, and a marke
 
 test('defaults that a foreign hand emptied are put back at once', { skip }, () =>
   withStory({}, async ({ lab, daemon }) => {
-    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 500 }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
     const before = (await lab.view('router')).tables;
     const emptied = await lab.flushRoutes('defaults');
     const [running, begun] = [await old.outageAfter(emptied), await fresh.outageAfter(emptied)];
@@ -101,7 +101,7 @@ test('rules of ours that a foreign hand deleted are put back', { skip }, () =>
 for (const [backend, hand] of [['iptables', 'iptablesNatFlush'], ['iptables', 'nftFlush'], ['nftables', 'iptablesNatFlush'], ['nftables', 'nftFlush']] as const) {
   test(`${hand} by a foreign hand, with the backend ${backend}: masquerade and marks come back, and running flows go on`, { skip }, () =>
     withStory({ config: { nat: { backend } } }, async ({ lab, daemon }) => {
-      const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 500 }), lab.stream({ kind: 'tcp' }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+      const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'tcp' }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
       const before = await filters(lab);
       const flushed = await lab[hand]();
       const begun = await fresh.outageAfter(flushed, { timeoutMs: 10_000 });

@@ -154,7 +154,7 @@ test('a restart with other words in the config changes what they say, and no mor
   }));
 
 async function traffic(lab: Lab): Promise<Record<'old' | 'tcp' | 'fresh', Awaited<ReturnType<Lab['stream']>>>> {
-  const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 500 }), lab.stream({ kind: 'tcp' }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+  const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'tcp' }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
   return { old, tcp, fresh };
 }
 

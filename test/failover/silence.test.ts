@@ -83,7 +83,7 @@ test('suspicion forgets what was never answered, so that a connect begun 200 ms 
 
 test('a hiccup of 400 ms, in `balanced`, cuts no old flow', { skip }, () =>
   withStory({ config: { probe: FAST.probe, health: { sensitivity: 'balanced' } } }, async ({ lab, daemon }) => {
-    const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 500 }), lab.stream({ kind: 'tcp' }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+    const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'tcp' }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
     const struck = await lab.upstreamDead('fibre');
     await until(struck.doneAt + 400);
     const healed = await lab.heal('fibre');
@@ -103,7 +103,7 @@ test('a hiccup of 400 ms, in `balanced`, cuts no old flow', { skip }, () =>
 
 test('a target that dies alone costs no switch and no packet', { skip }, () =>
   withStory({}, async ({ lab, daemon }) => {
-    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 500 }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
     const before = await daemon.status();
     const since = now();
     await swallow(lab, 'fibre', 'ip daddr 9.9.9.9');
@@ -118,7 +118,7 @@ test('a target that dies alone costs no switch and no packet', { skip }, () =>
 
 test('all uplinks silent at once: the choice stays, the daemon says so, and flows survive', { skip }, () =>
   withStory({ config: FAST }, async ({ lab, daemon }) => {
-    const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 500 }), lab.stream({ kind: 'tcp' }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+    const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'tcp' }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
     const struck = await lab.allDead();
     const status = await daemon.until('all uplinks are down', ({ uplinks }) => uplinks.every((uplink) => uplink.state === 'down'));
     assert.deepEqual(status.active.map((one) => one.name), ['fibre']);

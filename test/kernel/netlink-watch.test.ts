@@ -63,7 +63,7 @@ inNamespaces(import.meta.url, 'notifications on Linux', () => {
     told.length = 0;
     hand.replaceRoute(theirs);
     await sleep(SETTLE_MS);
-    assert.deepEqual(told, ['ours'], 'deaf after an overrun');
+    assert.ok(told.includes('ours'), `deaf after an overrun: ${String(told)}`);
     end();
   });
 

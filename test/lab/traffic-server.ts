@@ -20,7 +20,8 @@ process.stdin.once('end', () => process.exit(0));
 
 function listenUdp(address: string): Promise<void> {
   return new Promise((resolve, reject) => {
-    const socket = createSocket('udp4');
+    // All streams ask one socket: on a busy machine its questions must wait here, and not get lost.
+    const socket = createSocket({ type: 'udp4', recvBufferSize: 1 << 20 });
     socket.once('error', reject);
     socket.on('message', (question, from) => socket.send(`${question.toString('latin1')} ${from.address}`, from.port, from.address, ignoreSendError));
     socket.bind(port, address, resolve);

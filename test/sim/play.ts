@@ -1,8 +1,4 @@
-/**
- * One seed, from the first read to the quiet end, with every law watching.
- *
- *   node dist/test/sim/main.js 4711          play one seed and tell what happened
- */
+/** One seed, from the first read to the quiet end, with every law watching. */
 import { createHash } from 'node:crypto';
 import { openDice } from './dice.js';
 import { turnOf, type Law, type Watch } from './laws/law.js';
@@ -37,6 +33,19 @@ export interface Wish {
   readonly weather?: string;
   readonly transcript?: boolean;
   readonly tell?: (line: string) => void;
+}
+
+export const DETERMINISTIC = 'deterministic';
+
+/**
+ * deterministic: the same seed gives the same transcript, also when every clock of the machine jumps about.
+ * The core has no way to look at them, and time comes in with the events alone.
+ */
+export function playTwice(seed: number, wish: Wish = {}): Played {
+  const first = play(seed, { ...wish, transcript: true });
+  const second = withJumpingClocks(() => play(seed, { ...wish, transcript: true }));
+  if (first.transcript === second.transcript) return first;
+  return { ...first, breaches: [...first.breaches, { law: DETERMINISTIC, atMs: 0, what: `${first.steps} steps, then ${second.steps}, and not the same` }] };
 }
 
 export function play(seed: number, wish: Wish = {}): Played {
@@ -84,4 +93,18 @@ export function play(seed: number, wish: Wish = {}): Played {
     breach(text.startsWith('wake-is-sane') ? 'wake-is-sane' : 'does-not-throw', text);
   }
   return { seed, weather: weather.name, breaches: [...breaches.values()], transcript: hash?.digest('hex') ?? '', steps, simulatedMs: endsAt - begunAt };
+}
+
+function withJumpingClocks<T>(run: () => T): T {
+  const { now } = Date;
+  const performanceNow = performance.now.bind(performance);
+  let jumps = 0;
+  Date.now = () => now() + (jumps++ % 3) * 3_600_000 - 86_400_000;
+  performance.now = () => performanceNow() * -1;
+  try {
+    return run();
+  } finally {
+    Date.now = now;
+    performance.now = performanceNow;
+  }
 }

@@ -23,6 +23,8 @@ export interface Weather {
   /** Silences are too short for old flows to be cut. */
   readonly brief?: boolean;
   readonly sensitivities?: readonly Sensitivity[];
+  /** 0: a missed reply is believed. */
+  readonly burst?: number;
   readonly gateways?: 'given';
   readonly begin: (world: World) => void;
 }
@@ -30,18 +32,23 @@ export interface Weather {
 export const WEATHERS: readonly Weather[] = [
   { name: 'fair', fair: true, begin: () => undefined },
   { name: 'drizzle', fair: true, begin: (world) => world.isps.all.forEach((isp) => repeat(world, 4000, 9000, () => isp.swallow++)) },
-  { name: 'starved', fair: true, begin: (world) => repeat(world, 800, 4000, () => world.starve(world.dice.pick([15, 80, 400, 2500]))) },
+  {
+    name: 'starved', fair: true, burst: 0,
+    begin: (world) => { world.isps.all.forEach((isp) => { isp.jitterMs = 0; }); repeat(world, 800, 4000, () => world.starve(world.dice.pick([15, 80, 400, 2500]))); },
+  },
   {
     name: 'hiccups', brief: true, sensitivities: ['balanced', 'calm'],
-    begin: (world) => repeat(world, 3000, 8000, () => brief(world, world.dice.pick(world.isps.all), world.dice.between(10, 400))),
+    begin: (world) => repeat(world, 3500, 8000, () => brief(world, world.dice.pick(world.isps.all), world.dice.between(10, 400))),
   },
-  { name: 'one target dead', fair: true, begin: (world) => later(world, 0, () => world.isps.all.forEach((isp) => isp.policy.probe.targets.length > 2 && isp.policy.probe.quorum < 2 && isp.deadHosts.add('9.9.9.9'))) },
+  { name: 'one target dead', fair: true, begin: (world) => later(world, BEGIN_MS, () => world.isps.all.forEach((isp) => mute(world, isp))) },
+  { name: 'leaders', begin: (world) => repeat(world, 12_000, 15_000, () => leader(world)) },
+  { name: 'relapses', begin: (world) => repeat(world, 9000, 12_000, () => relapse(world, world.isps.all[0]!)) },
   { name: 'faults', begin: (world) => trouble(world, FAULTS) },
   { name: 'mute targets', begin: (world) => { world.isps.all.forEach((isp) => mute(world, isp)); trouble(world, [silence, gatewayDies, cable]); } },
   { name: 'cables', begin: (world) => trouble(world, [cable, cable, flap]) },
   { name: 'eclipse', begin: (world) => repeat(world, 9000, 16_000, () => eclipse(world, world.dice.pick([300, 900, 3000, 8000]))) },
   { name: 'devices', begin: (world) => trouble(world, [switchOff, remake, readdress, cable, silence]) },
-  { name: 'lost notices', begin: (world) => mood(world, { loseChance: 0.5, lateMs: 900 }, () => trouble(world, [...FAULTS, switchOff, remake, readdress])) },
+  { name: 'lost notices', begin: (world) => mood(world, { loseChance: 0.8, lateMs: 900 }, () => trouble(world, [...FAULTS, switchOff, remake, readdress])) },
   { name: 'foreign hands', begin: (world) => { repeat(world, 500, 4000, () => world.foreignHand((kernel) => meddle(world, kernel))); trouble(world, [silence, cable]); } },
   { name: 'quarrel', fair: true, begin: (world) => repeat(world, 20, 60, () => world.foreignHand((kernel) => deleteLeading(kernel))) },
   { name: 'liar', begin: (world) => { lieNowAndThen(world); trouble(world, [...FAULTS, switchOff, remake]); } },
@@ -60,6 +67,7 @@ export function drawPolicy(dice: Dice, weather: Weather): Policy {
   const share = dice.chance(0.2);
   const uplinks = names.map((name: LineName, i) => uplinkPolicy(name, {
     sensitivity, hosts, quorum, priority: share ? 1 + (i >> 1) : 1 + i, weight: dice.whole(1, 3), timeoutMaxMs: dice.pick([1000, 2000]),
+    ...(weather.burst !== undefined && dice.chance(0.4) ? { burst: weather.burst } : {}),
     ...(weather.gateways !== 'given' && dice.chance(0.3) ? { gateway: 'auto' as const } : {}),
   }));
   return policyOf(uplinks, { holdMs: dice.pick([0, 3000, 10_000]), mode: dice.chance(0.1) ? 'manual' : 'automatic' });
@@ -106,9 +114,26 @@ function mute(world: World, isp: Isp): void {
   if (targets.length > quorum + 1) world.isps.touch(isp, () => isp.deadHosts.add(world.dice.pick(['gateway', '9.9.9.9'])));
 }
 
+/** At times we are starved just when it is noticed. */
 function brief(world: World, isp: Isp, forMs: number): void {
   if (isp.deadSince !== undefined) return;
   world.dice.pick([silence, gatewayDies])(world, isp, forMs);
+  if (world.dice.chance(0.5)) later(world, forMs * world.dice.next(), () => world.starve(world.dice.pick([200, 2400])));
+}
+
+/** It dies, comes back, and stutters before it has proved itself. */
+function relapse(world: World, isp: Isp): void {
+  const { probe, health } = isp.policy;
+  cable(world, isp, 1000);
+  const upMs = 1400 + health.up.successes * probe.intervalMs;
+  later(world, upMs + world.dice.between(0, 2000), () => silence(world, isp, 600 + health.suspect.failures * probe.intervalMs));
+}
+
+/** Whoever leads falls silent, while the others are well. */
+function leader(world: World): void {
+  const leading = defaultsIn(world.kernel.truth(), ACTIVE_TABLE)[0];
+  const isp = world.isps.all.find((other) => other.ifindex === leading?.hops[0]?.ifindex);
+  if (isp !== undefined) world.dice.pick([silence, gatewayDies, cable])(world, isp, world.dice.between(300, 10_000));
 }
 
 /** A fault of all, or of the targets: the same to us. */

@@ -15,7 +15,8 @@ export const keepLast: Law = {
         before = now;
         if (was === undefined || now === undefined || was.generation === now.generation || now.rule === 'override' || was.rule === 'override') return '';
         const led = was.ranks[0]?.members.map((member) => verdicts.get(member.uplink)!) ?? [];
-        const silent = led.length > 0 && led.every((verdict) => !verdict.severed && (verdict.state === 'suspect' || verdict.state === 'down'));
+        const fellSilent = (verdict: Verdict): boolean => verdict.since >= (world.isps.get(verdict.uplink).deadSince ?? Infinity);
+        const silent = led.length > 0 && led.every((verdict) => !verdict.severed && ['suspect', 'down'].includes(verdict.state) && fellSilent(verdict));
         // Whoever died no later than the leader cannot have answered after the leader fell silent.
         const diedAt = (rank: Decision['ranks'][number] | undefined): number[] => (rank?.members ?? []).map((member) => world.isps.get(member.uplink).deadSince ?? Infinity);
         const winnerDiedAt = Math.max(...diedAt(now.ranks[0]));
@@ -89,16 +90,21 @@ export const overrideObeyed: Law = {
 export const overrideEnds: Law = {
   name: 'override-ends',
   says: 'An order ends at its time, or when nobody confirms it; then the rules rule again.',
-  watch: (world) => ({
-    tick() {
-      const { override, decision } = world.loop.state;
-      const { now } = world.agenda;
-      if (world.starvedAt > now - 100) return '';
-      const end = Math.min(override?.until ?? Infinity, override?.confirmBy ?? Infinity);
-      if (end < now - 50 && now - world.startedAt > 50) return `the order on ${override?.uplink} should have ended ${Math.round(now - end)} ms ago`;
-      return override === undefined && decision?.rule === 'override' ? 'no order stands, but the decision says so' : '';
-    },
-  }),
+  watch(world) {
+    let orderedAt = -Infinity;
+    return {
+      tick() {
+        const { override, decision } = world.loop.state;
+        const { now } = world.agenda;
+        if (override !== undefined || decision?.rule !== 'override') orderedAt = now;
+        if (world.starvedAt > now - 100) return '';
+        const end = Math.min(override?.until ?? Infinity, override?.confirmBy ?? Infinity);
+        if (end < now - 50 && now - world.startedAt > 50) return `the order on ${override?.uplink} should have ended ${Math.round(now - end)} ms ago`;
+        // Who is to follow may have to be asked first.
+        return now - orderedAt > 3000 ? 'no order stands, but the decision still says so' : '';
+      },
+    };
+  },
 };
 
 export const everyOrderAnswered: Law = {
@@ -116,6 +122,7 @@ export const everyOrderAnswered: Law = {
           if (effect.type !== 'answer') continue;
           if (!open.delete(effect.token)) return `order ${effect.token} was answered twice, or never given`;
           const { override, decision } = world.loop.state;
+          if (effect.error.includes('kernel') && isOrdinary(world, 6000)) return `an order was answered: ${effect.error}`;
           if (effect.error !== '' || override === undefined || decision?.rule !== 'override' || !isOrdinary(world, 6000)) continue;
           const leading = leadingIsps(world).map((isp) => isp.policy.name).join('+');
           if (leading !== override.uplink && couldLead(world, override.uplink)) return `"done" was answered, but the kernel leads through ${leading}`;

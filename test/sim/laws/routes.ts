@@ -96,18 +96,23 @@ export const converges: Law = {
   says: 'When nothing changes any more the kernel comes to be as wished and is left alone; a quarrel does not run hot.',
   watch(world, weather) {
     const applies: number[] = [];
+    const switches: number[] = [];
+    let generation: number | undefined;
     const begunAt = world.agenda.now;
     return {
       turn({ effects }) {
         for (const effect of effects) if (effect.type === 'apply') applies.push(world.agenda.now);
+        if (generation !== world.loop.state.decision?.generation) switches.push(world.agenda.now);
+        generation = world.loop.state.decision?.generation;
         if (weather.name !== 'quarrel') return '';
         const lately = applies.filter((when) => when > world.agenda.now - 20_000 && when > begunAt + 5000).length;
         return lately > 16 ? `${lately} plans in 20 s of quarrel` : '';
       },
       end() {
         const { state } = world.loop;
-        const late = applies.filter((when) => when > world.agenda.now - QUIET_MS / 4);
-        if (late.length > 2) return `${late.length} plans in the last seconds, with nothing going on`;
+        // A hold may still end, and somebody return.
+        const late = (times: readonly number[]): number => times.filter((when) => when > world.agenda.now - QUIET_MS / 4).length;
+        if (late(applies) > 1 + 2 * late(switches)) return `${late(applies)} plans in the last seconds, with nothing going on`;
         const wish = desire(state.policy, state.facts!, state.learnt, verdicts(state), state.decision);
         const rest = plan(wish, ours(world.kernel.truth())).changes;
         return rest.length === 0 && state.repair.inSync ? '' : `still to be done at the end: ${JSON.stringify(rest[0] ?? 'in sync, but not believed')}`;

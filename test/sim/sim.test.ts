@@ -1,0 +1,37 @@
+/**
+ * The seeded simulation: the whole core against a world that lies, breaks and interferes, with named laws that must hold throughout.
+ *
+ * UPLINKD_SIM_SEED=4711 plays that one seed; UPLINKD_SIM_SEEDS=100 so many per weather (default 14). A failure names its seed first;
+ * `node dist/test/sim/main.js SEED` tells its story.
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { LAWS, play, playTwice } from './play.js';
+import { WEATHERS } from './weather.js';
+
+const one = process.env['UPLINKD_SIM_SEED'];
+const perWeather = Number(process.env['UPLINKD_SIM_SEEDS'] ?? 14);
+
+WEATHERS.forEach((weather, index) => {
+  const seeds = one !== undefined ? [Number(one)] : Array.from({ length: perWeather }, (_, i) => i * WEATHERS.length + index);
+  if (one !== undefined && seeds[0]! % WEATHERS.length !== index) return;
+  test(`${weather.name}: ${LAWS.length} laws hold, ${seeds.length} seeds`, () => {
+    for (const seed of seeds) {
+      const { breaches } = play(seed);
+      const told = breaches.map(({ law, atMs, what }) => `${law} at ${atMs} ms: ${what}`);
+      assert.deepEqual(told, [], `seed ${seed} (${weather.name})\n${told.join('\n')}\nnode dist/test/sim/main.js ${seed}`);
+    }
+  });
+});
+
+test('deterministic: the same seed gives the same transcript, whatever the clocks of the machine do', () => {
+  for (let seed = 1; seed <= WEATHERS.length; seed++) {
+    const { breaches } = playTwice(seed);
+    assert.deepEqual(breaches, [], `seed ${seed}`);
+  }
+});
+
+test('each law has a name of its own and says in one sentence what must hold', () => {
+  assert.equal(new Set(LAWS.map((law) => law.name)).size, LAWS.length);
+  for (const { name, says } of LAWS) assert.match(says, /^[A-Z"].{20,}\.$/, name);
+});
