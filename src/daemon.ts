@@ -76,8 +76,8 @@ export interface Daemon {
   reload(policy: Policy): void;
   /** Each resolves when the kernel was read back; `error` '' = in force, else why not. */
   override(wish: OverrideWish): Promise<{ readonly error: string }>;
-  clear(): Promise<{ readonly error: string }>;
-  confirm(): Promise<{ readonly error: string }>;
+  clear(by: string): Promise<{ readonly error: string }>;
+  confirm(by: string): Promise<{ readonly error: string }>;
   /** Takes no further event and ends the timer; the kernel stays as it is. */
   stop(): Promise<void>;
 }
@@ -224,9 +224,9 @@ export function openDaemon(state: State, world: World): Daemon {
     },
     report: submit,
     reload: (policy) => submit({ type: 'policy', at: world.now(), policy }),
-    override: (wish) => ask((token) => ({ type: 'override', at: world.now(), token, override: overrideOf(wish, world.now()) })),
-    clear: () => ask((token) => ({ type: 'override', at: world.now(), token, override: undefined })),
-    confirm: () => ask((token) => ({ type: 'confirm', at: world.now(), token })),
+    override: (wish) => ask((token) => ({ type: 'override', at: world.now(), token, by: wish.by, override: overrideOf(wish, world.now()) })),
+    clear: (by) => ask((token) => ({ type: 'override', at: world.now(), token, by, override: undefined })),
+    confirm: (by) => ask((token) => ({ type: 'confirm', at: world.now(), token, by })),
     async stop() {
       stopped = true;
       clearTimeout(timer);

@@ -104,7 +104,7 @@ async function run(wish: Arguments): Promise<void> {
 
 async function live(wish: Arguments, config: Config, memory: Memory, log: Log): Promise<void> {
   const kernel = openDoor(wish, log);
-  const state = openState(config.policy, clock.now());
+  const state = openState(config.policy, clock.now(), memory.generationBefore);
   state.override = memory.override();
   memory.save({ slots: slotsOf(config) });
 

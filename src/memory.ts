@@ -15,25 +15,34 @@ export interface Clock {
 
 export interface Memory {
   readonly slots: ReadonlyMap<string, number>;
+  /** Above every generation that former runs told. */
+  readonly generationBefore: number;
   /** As it stands now: undefined when its time is over. */
   override(): Override | undefined;
   save(kept: { readonly slots?: ReadonlyMap<string, number>; readonly override?: Override | undefined }): void;
 }
 
 interface Kept {
+  /** Grows by one with each start. */
+  readonly starts: number;
   readonly slots: Readonly<Record<string, number>>;
   readonly override: (Omit<Override, 'until' | 'confirmBy' | 'since'> & { readonly since: number; readonly until?: number; readonly confirmBy?: number }) | null;
 }
+
+/** More decisions than any run takes. */
+const GENERATIONS_A_RUN = 1_000_000;
 
 /** @throws Error when the directory cannot be made or written */
 export function openMemory(stateDir: string, clock: Clock): Memory {
   mkdirSync(stateDir, { recursive: true });
   const file = join(stateDir, 'state.json');
-  let kept = readKept(file);
+  const former = readKept(file);
+  let kept: Kept = { ...former, starts: former.starts + 1 };
   const toWall = (at: Instant): number => clock.wall() + (at - clock.now());
   const toInstant = (wall: number): Instant => (clock.now() + (wall - clock.wall())) as Instant;
   return {
     slots: new Map(Object.entries(kept.slots)),
+    generationBefore: former.starts * GENERATIONS_A_RUN,
     override() {
       const { override } = kept;
       if (override === null) return undefined;
@@ -47,7 +56,7 @@ export function openMemory(stateDir: string, clock: Clock): Memory {
     save(next) {
       const slots = next.slots === undefined ? kept.slots : Object.fromEntries(next.slots);
       const override = 'override' in next ? keptOverride(next.override, toWall) : kept.override;
-      kept = { slots, override };
+      kept = { ...kept, slots, override };
       writeFileSync(`${file}.new`, `${JSON.stringify(kept, null, 2)}\n`, { mode: 0o600 });
       renameSync(`${file}.new`, file);
     },
@@ -63,7 +72,7 @@ function keptOverride(override: Override | undefined, toWall: (at: Instant) => n
 }
 
 function readKept(file: string): Kept {
-  const nothing: Kept = { slots: {}, override: null };
+  const nothing: Kept = { starts: 0, slots: {}, override: null };
   let text: string;
   try {
     text = readFileSync(file, 'utf8');
@@ -74,7 +83,8 @@ function readKept(file: string): Kept {
     const found = JSON.parse(text) as Partial<Kept>;
     const slots = Object.entries(found.slots ?? {}).filter(([, slot]) => Number.isInteger(slot));
     const override = typeof found.override?.uplink === 'string' && typeof found.override.since === 'number' ? found.override : null;
-    return { slots: Object.fromEntries(slots), override };
+    const starts = Number.isSafeInteger(found.starts) ? found.starts! : 0;
+    return { starts, slots: Object.fromEntries(slots), override };
   } catch {
     return nothing; // half-written by a power cut
   }

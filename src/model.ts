@@ -199,7 +199,7 @@ export interface Override {
 export interface Decision {
   /** In order of preference. The first rank is the active one; empty = nothing to route by. */
   readonly ranks: readonly Rank[];
-  /** Grows with each change of `ranks[0]`. */
+  /** Grows with each change of `ranks[0]`, over restarts too. */
   readonly generation: number;
   readonly since: Instant;
   readonly because: string;
@@ -298,8 +298,8 @@ export type Event =
   | { readonly type: 'reply'; readonly at: Instant; readonly uplink: UplinkName; readonly target: string; readonly seq: number; readonly rttMs: number }
   /** A probe could not be sent, or an error came back for it: a lost probe, with a reason for people. */
   | { readonly type: 'lost'; readonly at: Instant; readonly uplink: UplinkName; readonly target: string; readonly seq: number; readonly error: string }
-  | { readonly type: 'override'; readonly at: Instant; readonly override: Override | undefined; readonly token: number }
-  | { readonly type: 'confirm'; readonly at: Instant; readonly token: number }
+  | { readonly type: 'override'; readonly at: Instant; readonly override: Override | undefined; readonly by: string; readonly token: number }
+  | { readonly type: 'confirm'; readonly at: Instant; readonly by: string; readonly token: number }
   | { readonly type: 'forgotten'; readonly at: Instant; readonly order: ForgetOrder; readonly count: number; readonly error: string }
   /** The timer rang, or time passed: `at` is now. `lateMs`: how much later than asked for. */
   | { readonly type: 'wake'; readonly at: Instant; readonly lateMs: number };

@@ -33,6 +33,8 @@ export interface Question {
   readonly candidates: readonly Candidate[];
   readonly override: Override | undefined;
   readonly previous: Decision | undefined;
+  /** The first decision counts on from here; default 0. */
+  readonly generationBefore?: number;
 }
 
 /** The decision, and when time alone may change it. `decision` is undefined only while a fresh start settles. */
@@ -53,7 +55,7 @@ export function decide(question: Question): Answer {
   if (sameRule && because === previous.because && sameRanks(previous.ranks, choice.ranks)) return { decision: previous, reviewAt: reviewAt(question) };
   const decision: Decision = {
     ranks: choice.ranks,
-    generation: same ? previous.generation : (previous?.generation ?? 0) + 1,
+    generation: same ? previous.generation : (previous?.generation ?? question.generationBefore ?? 0) + 1,
     since: same ? previous.since : now,
     because,
     rule: choice.rule,

@@ -26,7 +26,7 @@ export function absorbOverride(state: State, event: Extract<Event, { type: 'over
     const reason = wanted.reason === '' ? '' : `: ${wanted.reason}`;
     const until = wanted.until === undefined ? 'until further notice' : `for ${duration(wanted.until - event.at)}`;
     news(effects, 'info', 'override', wanted.uplink, `${wanted.by} switched to ${wanted.uplink} ${until}${reason}`);
-  } else if (former !== undefined) news(effects, 'info', 'override', former.uplink, `the override on ${former.uplink} was dropped; back to automatic`);
+  } else if (former !== undefined) news(effects, 'info', 'override', former.uplink, `${event.by} dropped the override on ${former.uplink}; back to automatic`);
 }
 
 export function absorbConfirm(state: State, event: Extract<Event, { type: 'confirm' }>, effects: Effect[]): void {
@@ -37,7 +37,7 @@ export function absorbConfirm(state: State, event: Extract<Event, { type: 'confi
   state.override = { ...state.override, confirmBy: undefined };
   state.waiting.push(event.token);
   effects.push({ type: 'save', override: state.override });
-  news(effects, 'info', 'override', state.override.uplink, `the override on ${state.override.uplink} was confirmed`);
+  news(effects, 'info', 'override', state.override.uplink, `${event.by} confirmed the override on ${state.override.uplink}`);
 }
 
 export function expireOverride(state: State, now: Instant, effects: Effect[]): void {

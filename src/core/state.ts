@@ -7,6 +7,8 @@ import { ACTIVE_TABLE } from './layout.js';
 export interface State {
   policy: Policy;
   readonly startedAt: Instant;
+  /** Decisions of this run count on from here. */
+  readonly generationBefore: number;
   /** undefined until the kernel was read for the first time. */
   facts: KernelFacts | undefined;
   readonly health: Map<string, Health>;
@@ -61,9 +63,10 @@ export interface Looks {
   nextReadAt: Instant;
 }
 
-export function openState(policy: Policy, now: Instant): State {
+/** @param generationBefore above every generation of former runs, so that nobody who polls takes a new decision for an old one */
+export function openState(policy: Policy, now: Instant, generationBefore = 0): State {
   return {
-    policy, startedAt: now, facts: undefined, health: new Map(policy.uplinks.map((u) => [u.name, openHealth(u, now)])),
+    policy, startedAt: now, generationBefore, facts: undefined, health: new Map(policy.uplinks.map((u) => [u.name, openHealth(u, now)])),
     learnt: new Map(), decision: undefined, dirty: true, reviewAt: undefined, override: undefined, waiting: [], forgets: new Map(),
     repair: { installedAs: '', inSync: false, inFlight: false, lastReadAt: undefined, applied: 0, repairs: 0, failures: [], triedAs: '', tries: 0, notBefore: now },
     looks: { nextLinkAt: now, quickUntil: now, nextReadAt: now },

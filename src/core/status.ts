@@ -11,7 +11,7 @@ const LOSS_WINDOW_MS = 30_000;
 const NOTHING_YET: Decision = { ranks: [], generation: 0, since: 0 as Instant, because: 'waiting for the first answers', rule: 'automatic' };
 
 export function status(state: State, now: Instant): Status {
-  const decision = state.decision ?? { ...NOTHING_YET, since: state.startedAt };
+  const decision = state.decision ?? { ...NOTHING_YET, generation: state.generationBefore, since: state.startedAt };
   return {
     at: now, decision, active: activeUplinks(state, decision), override: state.override,
     uplinks: [...state.health.values()].map((health) => uplinkStatus(state, decision, health, now)),
@@ -42,7 +42,7 @@ function uplinkStatus(state: State, decision: Decision, health: Health, now: Ins
     interface: policy.interface, ifindex: line.ifindex === 0 ? undefined : line.ifindex,
     addresses: (state.facts?.addresses ?? []).filter((a) => a.ifindex === line.ifindex && a.scope === 0).map((a) => `${a.address}/${a.prefixLength}`),
     gateway: line.gateway, priority: policy.priority, weight: policy.weight, metered: policy.metered, carrier: link?.carrier ?? false,
-    active: rank === 0, rank: rank < 0 ? undefined : rank,
+    active: rank === 0 && line.severed === '', rank: rank < 0 ? undefined : rank,
     mark: markOf(policy.slot, state.policy.markMask), table: tableOf(policy.slot),
     targets: health.records.map((record) => targetStatus(health, record, now)),
     suspicions: health.suspicions, downs: health.downs,

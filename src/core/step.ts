@@ -31,6 +31,8 @@ export interface Output {
 const HOST_EVERY_MS = 15_000;
 const HOST_GATHER_MS = 20;
 const HOST_APART_MS = 500;
+/** Starting a program holds the loop up for some ms: not while an uplink is in doubt. */
+const HOST_NOT_NOW_MS = 500;
 
 export function step(state: State, event: Event): Output {
   const effects: Effect[] = [];
@@ -136,6 +138,7 @@ function choose(state: State, now: Instant, effects: Effect[]): void {
   }));
   const { decision, reviewAt } = decide({
     now, startedAt: state.startedAt, policy: state.policy, candidates, override: state.override, previous: state.decision,
+    generationBefore: state.generationBefore,
   });
   state.reviewAt = reviewAt;
   if (decision === undefined || decision === state.decision) return;
@@ -155,7 +158,13 @@ function bindAndHost(state: State, now: Instant, effects: Effect[]): void {
   }
   const wish = desireHost(state.policy);
   const askedAs = JSON.stringify([wish, lines.map((line) => line.ifindex)]);
-  if (askedAs === state.hostAskedAs && now < state.hostAskAt) return;
+  if (askedAs === state.hostAskedAs) {
+    if (now < state.hostAskAt) return;
+    if ([...state.health.values()].some((health) => health.burst !== undefined || health.state === 'suspect')) {
+      state.hostAskAt = (now + HOST_NOT_NOW_MS) as Instant;
+      return;
+    }
+  }
   state.hostAskedAs = askedAs;
   state.hostAskedAt = now;
   state.hostAskAt = (now + HOST_EVERY_MS) as Instant;

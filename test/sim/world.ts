@@ -103,11 +103,11 @@ export function openWorld(seed: number, firstPolicy: Policy): World {
       loop.ask((at, token) => {
         const after = (ms: number | undefined): Instant | undefined => (ms === undefined ? undefined : ((at + ms) as Instant));
         const override = { uplink, ifDead, until: after(forMs), confirmBy: after(confirmMs), reason: 'a test', by: 'noc', since: at };
-        return { type: 'override', at, token, override };
+        return { type: 'override', at, by: 'sim', token, override };
       });
     },
-    clear: () => loop.ask((at, token) => ({ type: 'override', at, token, override: undefined })),
-    confirm: () => loop.ask((at, token) => ({ type: 'confirm', at, token })),
+    clear: () => loop.ask((at, token) => ({ type: 'override', at, by: 'sim', token, override: undefined })),
+    confirm: () => loop.ask((at, token) => ({ type: 'confirm', at, by: 'sim', token })),
     switchOff(isp, forMs) {
       const { link } = lineParts(isp);
       isps.touch(isp, () => kernel.outside.setLink({ ...link, adminUp: false, carrier: false }));
