@@ -1,0 +1,79 @@
+/** What survives a restart: overrides in wall time, slots, and generations that count on. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { openMemory } from '../src/memory.js';
+import type { Instant, Override } from '../src/model.js';
+
+const at = (ms: number): Instant => ms as Instant;
+const override = (more: Partial<Override> = {}): Override => ({
+  uplink: 'lte', until: at(61_000), confirmBy: undefined, reason: 'splicing', by: 'root@unix', since: at(1000), ifDead: 'fall-through', ...more,
+});
+
+test('an override survives a restart with the time that is left of it', (t) => {
+  const dir = directory(t);
+  openMemory(dir, { now: () => at(1000), wall: () => 1_000_000 }).save({ override: override() });
+  // Another process: its monotonic clock began anew; ten seconds have passed.
+  const kept = openMemory(dir, { now: () => at(50), wall: () => 1_010_000 }).override();
+  assert.deepEqual(kept, override({ since: at(50 - 10_000), until: at(50 + 50_000) }));
+});
+
+test('an override whose time ran out meanwhile is gone', (t) => {
+  const dir = directory(t);
+  openMemory(dir, { now: () => at(1000), wall: () => 1_000_000 }).save({ override: override() });
+  assert.equal(openMemory(dir, { now: () => at(0), wall: () => 1_060_001 }).override(), undefined);
+});
+
+test('an override without an end, and one that was dropped', (t) => {
+  const dir = directory(t);
+  const clock = { now: () => at(0), wall: () => 5_000_000 };
+  const memory = openMemory(dir, clock);
+  memory.save({ override: override({ until: undefined, since: at(0) }) });
+  assert.equal(openMemory(dir, clock).override()?.until, undefined);
+  assert.equal(openMemory(dir, clock).override()?.uplink, 'lte');
+  memory.save({ override: undefined });
+  assert.equal(openMemory(dir, clock).override(), undefined);
+});
+
+test('saving slots keeps the override, and the other way round', (t) => {
+  const dir = directory(t);
+  const clock = { now: () => at(0), wall: () => 5_000_000 };
+  const memory = openMemory(dir, clock);
+  memory.save({ override: override({ until: undefined }) });
+  memory.save({ slots: new Map([['lte', 66]]) });
+  const next = openMemory(dir, clock);
+  assert.deepEqual([...next.slots], [['lte', 66]]);
+  assert.equal(next.override()?.uplink, 'lte');
+});
+
+test('no two runs tell the same generation', (t) => {
+  const dir = directory(t);
+  const clock = { now: () => at(0), wall: () => 0 };
+  const seen = [0, 1, 2].map(() => {
+    const memory = openMemory(dir, clock);
+    memory.save({});
+    return memory.generationBefore;
+  });
+  assert.equal(new Set(seen).size, 3);
+  assert.deepEqual([...seen].sort((a, b) => a - b), seen);
+});
+
+test('a file that is broken, foreign or half-written counts as empty', (t) => {
+  const dir = directory(t);
+  for (const text of ['', '{', '[]', 'null', '{"slots":{"a":"x"},"override":{"uplink":7}}']) {
+    writeFileSync(join(dir, 'state.json'), text);
+    const memory = openMemory(dir, { now: () => at(0), wall: () => 0 });
+    assert.equal(memory.override(), undefined, text);
+    assert.deepEqual([...memory.slots], [], text);
+    memory.save({ slots: new Map([['a', 1]]) });
+    assert.match(readFileSync(join(dir, 'state.json'), 'utf8'), /"a": 1/);
+  }
+});
+
+function directory(t: TestContext): string {
+  const dir = mkdtempSync(join(tmpdir(), 'uplinkd-memory-'));
+  t.after(() => rmSync(dir, { recursive: true }));
+  return dir;
+}
