@@ -28,13 +28,15 @@ export function absorbLinks(state: State, event: Extract<Event, { type: 'links' 
   const facts = state.facts;
   if (facts === undefined) return;
   if (told) quicken(state, now);
+  // Asked for many times a second, and mostly as it was: the whole list is touched only when something changed.
+  const known = (index: number): Link | undefined => facts.links.find((link) => link.index === index);
+  if (links.every((link) => sameLink(known(link.index), link)) && gone.every((index) => known(index) === undefined)) return;
   const kept = facts.links.filter((link) => !gone.includes(link.index) && !links.some((newer) => newer.index === link.index));
   const next = [...kept, ...links];
-  if (!linksDiffer(facts.links, next)) return;
   quicken(state, now);
   // Switching a device off or on, deleting or making it changes addresses and routes, mostly without a word.
   const remade = next.length !== facts.links.length
-    || next.some((link) => facts.links.find((l) => l.index === link.index)?.adminUp !== link.adminUp);
+    || links.some((link) => known(link.index)?.adminUp !== link.adminUp);
   if (remade) effects.push({ type: 'read', what: 'all' });
   state.facts = { ...facts, links: next };
   state.dirty = true;
@@ -80,8 +82,11 @@ function adopt(state: State, now: Instant): void {
 }
 
 function linksDiffer(a: readonly Link[], b: readonly Link[]): boolean {
-  return a.length !== b.length || a.some((link) => {
-    const other = b.find((l) => l.index === link.index);
-    return other === undefined || other.carrier !== link.carrier || other.adminUp !== link.adminUp || other.name !== link.name;
-  });
+  const before = new Map(a.map((link) => [link.index, link]));
+  return a.length !== b.length || b.some((link) => !sameLink(before.get(link.index), link));
+}
+
+/** The same in all that matters here. */
+function sameLink(a: Link | undefined, b: Link): boolean {
+  return a !== undefined && a.carrier === b.carrier && a.adminUp === b.adminUp && a.name === b.name;
 }

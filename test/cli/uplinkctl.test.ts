@@ -199,6 +199,7 @@ test('a socket that may not be used is exit 3 and says who may', { skip: process
   const { socket, dir } = await daemon(t);
   chmodSync(dir, 0o755);
   const args = [process.execPath, PROGRAM, 'status', '--socket', socket];
+  if (process.getuid?.() !== 0) chmodSync(socket, 0o000);
   const [program, ...rest] = process.getuid?.() === 0 ? ['/usr/bin/setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', ...args] : args;
   const { code, err } = await new Promise<Run>((resolve) => {
     execFile(program ?? '', rest, (error, out, stderr) => resolve({ code: error === null ? 0 : Number(error.code), out, err: stderr }));

@@ -73,7 +73,7 @@ test('a named pipe does not hold us', { timeout: 5000 }, () => {
   assert.deepEqual(problemsOf(join(dir, 'pipe')), ['pipe: this is a device or a pipe: name an ordinary file']);
 });
 
-test('a file that this user may not read says so', () => {
+test('a file that this user may not read says so', (t) => {
   const file = write('secret.yaml', 'uplinks: { a: { interface: eth0 } }\n');
   chmodSync(dir, 0o755);
   chmodSync(file, 0o000);
@@ -81,8 +81,12 @@ test('a file that this user may not read says so', () => {
   try {
     if (root) process.seteuid?.(65_534);
     assert.deepEqual(problemsOf(file), ['secret.yaml: this user may not read the file: start as root, or change its owner or mode']);
+  } catch (error) {
+    // Debian's Node refuses every seteuid as long as libuv may use io_uring (CVE-2024-22017).
+    if (!(error instanceof Error && 'code' in error && error.code === 'ERR_INVALID_STATE')) throw error;
+    t.skip('this Node does not put root aside');
   } finally {
-    if (root) process.seteuid?.(0);
+    if (process.geteuid?.() !== 0 && root) process.seteuid?.(0);
   }
 });
 

@@ -32,7 +32,8 @@ export function inNamespaces(fileUrl: string, title: string, define: () => void)
     define();
     return;
   }
-  const unshare = ['--user', '--map-root-user', '--net', '--mount', '--pid', '--mount-proc', '--fork', '--kill-child'];
+  // In two steps: a network namespace made before root is mapped gives its files in /proc/net to nobody, and iptables-legacy-save reads one.
+  const unshare = ['--user', '--map-root-user', 'unshare', '--net', '--mount', '--pid', '--mount-proc', '--fork', '--kill-child'];
   const usable = spawnSync('unshare', [...unshare, 'true']);
   test(title, { skip: usable.status === 0 ? false : `no namespaces here: ${String(usable.stderr ?? usable.error)}` }, () => {
     const env: NodeJS.ProcessEnv = { ...process.env, [INSIDE]: 'yes' };
