@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { labUnavailable, now, until, waitFor } from '../lab/lab.js';
 import type { Lab } from '../lab/lab.js';
-import { assertUnhurt, carriers, defaultsOf, isInSync, routeGet, said, untilSaid, withStory } from './story.js';
+import { assertUnhurt, assertWithin, carriers, defaultsOf, isInSync, routeGet, said, untilSaid, withStory } from './story.js';
 
 const skip = (await labUnavailable()) ?? false;
 /** Rules that somebody flushed are back long before the periodic look, which is every 5 s. */
@@ -71,7 +71,7 @@ test('defaults that a foreign hand emptied are put back at once', { skip }, () =
     const before = (await lab.view('router')).tables;
     const emptied = await lab.flushRoutes('defaults');
     const [running, begun] = [await old.outageAfter(emptied), await fresh.outageAfter(emptied)];
-    assert.ok(running.outageMs <= ROUTES_BACK_MS && begun.outageMs <= ROUTES_BACK_MS, `${running.outageMs} and ${begun.outageMs} ms`);
+    assertWithin(ROUTES_BACK_MS, { running, begun });
     await untilSaid(daemon, /putting back what somebody else changed/);
     await daemon.until('the kernel is as wished', isInSync);
     assert.deepEqual((await lab.view('router')).tables, before);
@@ -105,12 +105,12 @@ for (const [backend, hand] of [['iptables', 'iptablesNatFlush'], ['iptables', 'n
       const before = await filters(lab);
       const flushed = await lab[hand]();
       const begun = await fresh.outageAfter(flushed, { timeoutMs: 10_000 });
-      assert.ok(begun.outageMs <= RULES_BACK_MS, JSON.stringify(begun));
+      assertWithin(RULES_BACK_MS, { begun });
       await waitFor('the rules are as before', async () => filters(lab), (rules) => rules === before, { timeoutMs: 10_000 });
       const running = await old.outageAfter(flushed);
       // Running flows need no rule while a chain stands. With the last chain the kernel's whole translation goes, and strangers' TCP gets a RST.
       if (hand === 'iptablesNatFlush') await assertUnhurt({ old, tcp }, flushed.beganAt);
-      else assert.ok(running.outageMs <= RULES_BACK_MS, JSON.stringify(running));
+      else assertWithin(RULES_BACK_MS, { running });
       assert.deepEqual([await carriers(old), await carriers(fresh)], [['fibre'], ['fibre']]);
       assert.deepEqual(said(daemon, /failed|refused/), []);
     }));

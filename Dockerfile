@@ -1,0 +1,38 @@
+# uplinkd in a container that routes for the machine it runs on:
+#
+#   docker build -t uplinkd .
+#   docker run -d --name uplinkd --restart always --network host \
+#     --cap-drop ALL --cap-add NET_ADMIN --cap-add NET_RAW --security-opt systempaths=unconfined \
+#     -v /etc/uplinkd:/etc/uplinkd:ro -v /var/lib/uplinkd:/var/lib/uplinkd -v /run/uplinkd:/run/uplinkd uplinkd
+#
+# systempaths=unconfined (podman: unmask=/proc/sys) makes /proc/sys writable: uplinkd sets ip_forward and rp_filter itself.
+# Without it status names each sysctl to be set on the host. Any image with Debian and Node 20 or newer is a BASE.
+ARG BASE=docker.io/library/node:20-bookworm-slim
+
+FROM ${BASE} AS build
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends python3 make g++ \
+ && rm -rf /var/lib/apt/lists/*
+WORKDIR /usr/lib/uplinkd
+COPY package.json package-lock.json ./
+# raw-socket is compiled against the headers of the base image, so that none are downloaded.
+RUN export npm_config_nodedir="$(node -p 'path.resolve(process.execPath, "../..")')" \
+ && npm ci --no-audit --no-fund
+COPY . .
+RUN npx tsc -p tsconfig.json \
+ && chmod +x dist/src/main.js dist/src/cli/uplinkctl.js \
+ && npm prune --omit=dev --no-audit --no-fund \
+ && rm -rf src tsconfig.json dist/.tsbuildinfo
+
+FROM ${BASE}
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends iptables nftables \
+ && rm -rf /var/lib/apt/lists/*
+COPY --from=build /usr/lib/uplinkd /usr/lib/uplinkd
+RUN ln -s ../lib/uplinkd/dist/src/main.js /usr/bin/uplinkd \
+ && ln -s ../lib/uplinkd/dist/src/cli/uplinkctl.js /usr/bin/uplinkctl
+VOLUME ["/etc/uplinkd", "/var/lib/uplinkd"]
+# Alive, not "the internet works": a restart would not mend a line.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["uplinkctl", "active"]
+ENTRYPOINT ["uplinkd"]
+CMD ["run"]
