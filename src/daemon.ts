@@ -209,7 +209,8 @@ export function openDaemon(state: State, world: World): Daemon {
     const token = ++lastToken;
     return new Promise((resolve) => {
       answers.set(token, resolve);
-      submit(event(token));
+      // In a turn of its own: a bug in the core ends the process, as anywhere else, and not this one request.
+      queueMicrotask(() => submit(event(token)));
     });
   }
 

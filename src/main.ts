@@ -39,7 +39,8 @@ const USAGE = `uplinkd: keeps a router on the internet through several uplinks
   --config FILE     default /etc/uplinkd/uplinkd.yaml
   --run-dir DIR     the unix socket stands here; default /run/uplinkd
   --state-dir DIR   what survives a restart; default /var/lib/uplinkd
-  --dry-run         probe and decide, but change nothing in the kernel
+  --dry-run         probe and decide, but change nothing in the kernel; an uplink that has no default route there
+                    yet gets no answers, and is told as down
   --help, --version
 
 Signals: TERM and INT stop it (what that leaves in the kernel: config key stop), HUP reads the config again.
@@ -74,7 +75,7 @@ async function main(argv: readonly string[]): Promise<void> {
   if (wish.verb === 'check') {
     const config = readConfig(wish.config, new Map());
     if (config === undefined) process.exitCode = EXIT.config;
-    else process.stdout.write(`${config.files.join(' with ')}: valid, ${config.policy.uplinks.length} uplinks\n`);
+    else process.stdout.write(`${config.files.join(' with ')}: valid, ${config.policy.uplinks.length} ${config.policy.uplinks.length === 1 ? 'uplink' : 'uplinks'}\n`);
     return;
   }
   await run(wish);
@@ -88,7 +89,7 @@ async function run(wish: Arguments): Promise<void> {
   }
   const log = openLog();
   try {
-    const memory = openMemory(wish.stateDir, clock);
+    const memory = memoryFor(wish, log);
     const config = readConfig(wish.config, memory.slots);
     if (config === undefined) {
       process.exitCode = EXIT.config;
@@ -124,6 +125,12 @@ async function live(wish: Arguments, config: Config, memory: Memory, log: Log): 
   log.info(`uplinkd ${version()} runs on ${config.files.join(' with ')}${wish.dryRun ? '; dry run: nothing is changed in the kernel' : ''}`);
   daemon.start();
   onSignals({ wish, config, memory, log, daemon, server, kernel, prober, state });
+}
+
+/** A dry run may lie beside a real one: it reads the memory of that one and leaves it alone. */
+function memoryFor(wish: Arguments, log: Log): Memory {
+  const memory = openMemory(wish.stateDir, clock, (text) => log.error(text));
+  return wish.dryRun ? { ...memory, save: () => undefined } : memory;
 }
 
 /** The real kernel, or one in memory that begins with what the real one has. */

@@ -1,6 +1,7 @@
 /**
  * What survives a restart: `<state-dir>/state.json`, with each uplink's slot (marks and tables are made of it) and the
  * operator's override in wall time. A file that cannot be read counts as empty: slots are derived from names anyway.
+ * Traffic matters more than memory: what cannot be written (a full or read-only disk) is told, and routing goes on.
  */
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,6 +15,7 @@ export interface Clock {
 }
 
 export interface Memory {
+  /** With what was saved since. */
   readonly slots: ReadonlyMap<string, number>;
   /** Above every generation that former runs told. */
   readonly generationBefore: number;
@@ -32,16 +34,15 @@ interface Kept {
 /** More decisions than any run takes. */
 const GENERATIONS_A_RUN = 1_000_000;
 
-/** @throws Error when the directory cannot be made or written */
-export function openMemory(stateDir: string, clock: Clock): Memory {
-  mkdirSync(stateDir, { recursive: true });
+/** @param complain told what could not be written, in words for people */
+export function openMemory(stateDir: string, clock: Clock, complain: (text: string) => void): Memory {
   const file = join(stateDir, 'state.json');
   const former = readKept(file);
   let kept: Kept = { ...former, starts: former.starts + 1 };
   const toWall = (at: Instant): number => clock.wall() + (at - clock.now());
   const toInstant = (wall: number): Instant => (clock.now() + (wall - clock.wall())) as Instant;
   return {
-    slots: new Map(Object.entries(kept.slots)),
+    get slots() { return new Map(Object.entries(kept.slots)); },
     generationBefore: former.starts * GENERATIONS_A_RUN,
     override() {
       const { override } = kept;
@@ -57,8 +58,14 @@ export function openMemory(stateDir: string, clock: Clock): Memory {
       const slots = next.slots === undefined ? kept.slots : Object.fromEntries(next.slots);
       const override = 'override' in next ? keptOverride(next.override, toWall) : kept.override;
       kept = { ...kept, slots, override };
-      writeFileSync(`${file}.new`, `${JSON.stringify(kept, null, 2)}\n`, { mode: 0o600 });
-      renameSync(`${file}.new`, file);
+      try {
+        mkdirSync(stateDir, { recursive: true });
+        writeFileSync(`${file}.new`, `${JSON.stringify(kept, null, 2)}\n`, { mode: 0o600 });
+        renameSync(`${file}.new`, file);
+      } catch (failure) {
+        const why = failure instanceof Error ? failure.message : String(failure);
+        complain(`${file} cannot be written (${why}): routing goes on, but the next start finds the override as it was written last; make room there or choose another --state-dir`);
+      }
     },
   };
 }

@@ -4,8 +4,7 @@
  *   If-None-Match   304 while nothing changed
  *   ?wait=30s       held back until something changed: another generation than `generation`, or another ETag than If-None-Match
  *
- * The ETag is `"<boot>-<generation>-<digest>"`. The boot: generations begin anew with each start of the daemon, so a number from a former
- * one may fit by chance. The digest: the override and the reason change without a new generation.
+ * The ETag is `"<boot>-<generation>-<digest>"`. The boot: whoever remembers the ETag hears of a restart at once. The digest: the override and the reason change without a new generation.
  */
 import type { Status } from '../model.js';
 import { document, problem, type Answer } from './answer.js';

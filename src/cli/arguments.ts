@@ -86,7 +86,7 @@ export const VERBS: Readonly<Record<VerbName, Verb>> = {
     summary: 'one line and an exit code for Nagios, Icinga and their kin',
     help: 'Follows the convention of the monitoring plugins:\n\n'
       + '  0 OK        an uplink of the best priority is active\n'
-      + '  1 WARNING   running on a backup, or an override is set\n'
+      + '  1 WARNING   running on a backup, an override is set, or routes, NAT or sysctls could not be set\n'
       + '  2 CRITICAL  no uplink is left\n'
       + '  3 UNKNOWN   uplinkd cannot be reached, or is not ready\n\n'
       + 'Performance data: round trip time and loss per uplink, and how many uplinks are active and up.',

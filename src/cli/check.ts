@@ -2,7 +2,8 @@
  * `uplinkctl check`: one line, performance data and an exit code as monitoring-plugins.org wants them.
  *
  *   CRITICAL  no uplink is active, or one is kept as a last resort although it is unfit
- *   WARNING   the active uplink is not of the best priority of the config (running on a backup), or an operator chose it
+ *   WARNING   the active uplink is not of the best priority of the config (running on a backup), an operator chose it,
+ *             or routes, NAT or sysctls are not what they should be: an uplink that is not masqueraded serves nobody
  *   UNKNOWN   uplinkd cannot be reached, or has not applied its first decision
  */
 import type { StatusView, UplinkView } from './answers.js';
@@ -21,7 +22,7 @@ export function checkStatus(status: StatusView): CheckResult {
   if (!status.controller.ready) return result(3, `not ready: the first decision has not been applied yet`, data);
   if (names === '') return result(2, `no uplink is active: ${status.because}`, data);
   if (status.rule === 'last-resort') return result(2, `no uplink is fit, ${names} is kept as a last resort: ${status.because}`, data);
-  const warnings = [...backupWarning(status), ...overrideWarning(status)];
+  const warnings = [...backupWarning(status), ...overrideWarning(status), ...hostWarnings(status)];
   if (warnings.length > 0) return result(1, warnings.join('; '), data);
   return result(0, `${names} ${status.active.length === 1 ? 'is' : 'are'} active: ${status.because}`, data);
 }
@@ -43,6 +44,15 @@ function overrideWarning(status: StatusView): string[] {
   const { override } = status;
   if (override === undefined) return [];
   return [`override is set: ${override.uplink} by ${override.by}${override.reason === '' ? '' : `, ${override.reason}`}`];
+}
+
+/** A kernel that is out of sync and refuses nothing is being repaired at this moment: no reason to wake anybody. */
+function hostWarnings({ kernel, host }: StatusView): string[] {
+  const undone = host === undefined ? [] : [...(host.natInSync ? [] : ['NAT']), ...(host.sysctlsInSync ? [] : ['sysctls'])];
+  return [
+    ...kernel.failures.map((failure) => `the kernel refused: ${failure}`),
+    ...(undone.length === 0 ? [] : [`${undone.join(' and ')} not in sync: ${host?.problems.join('; ') ?? ''}`]),
+  ];
 }
 
 /** 'label'=value[unit];warn;crit;min;max, after the first "|". */

@@ -94,9 +94,9 @@ function notSection(section: SectionField, node: ScalarNode | ListNode): string 
   const keys = listed(Object.keys(section.keys), 'and');
   const names = Object.keys(section.keys);
   const first = Object.entries(section.keys).find(([, field]) => isRequired(field))?.[0] ?? (names.length === 1 ? names[0] : undefined);
-  return node.kind !== 'scalar'
-    ? `a list stands here, but keys are wanted (${keys}): take the \`- \` away`
-    : first !== undefined ? `${shown(node.text)} stands here, but keys are wanted: write ${shown(`${first}: ${node.text}`)} on a line below`
+  if (node.kind !== 'scalar') return `a list stands here, but keys are wanted (${keys}): take the \`- \` away`;
+  const value = first !== undefined && section.keys[first]?.type === 'list' ? `[${node.text}]` : node.text;
+  return first !== undefined ? `${shown(node.text)} stands here, but keys are wanted: write ${shown(`${first}: ${value}`)} on a line below`
     : `${shown(node.text)} stands here, but keys of its own are wanted, each on a line below: ${keys}`;
 }
 

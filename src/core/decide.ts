@@ -104,13 +104,13 @@ function nothingFit(question: Question, led: readonly Candidate[]): Choice | und
     const sure = resting.filter((c) => !c.verdict.inDoubt);
     if (sure.length === 0 && kept.length > 0) return undefined;
     const ranks = inOrder(question, sure.length > 0 ? sure : resting, resting, []);
-    return { ranks, because: `${namesIn(ranks[0])} answers again after a suspicion; nothing better is left`, rule: 'automatic' };
+    return { ranks, because: `${namesIn(ranks[0], 'answers', 'answer')} again after a suspicion; nothing better is left`, rule: 'automatic' };
   }
   const silent = candidates.filter((c) => !c.verdict.severed);
   if (previous !== undefined && kept.length > 0) {
     const others = previous.ranks.slice(1).filter((rank) => rank.members.every((m) => silent.some((c) => c.policy.name === m.uplink)));
     const all = silent.length > 1 ? 'all uplinks are silent, which may be us or the targets' : `${names(kept)} is silent`;
-    return { ranks: [rankOf(kept), ...others], because: `${all}; ${names(kept)} stays, because nothing better is left`, rule: 'last-resort' };
+    return { ranks: [rankOf(kept), ...others], because: `${all}; ${names(kept)} ${kept.length === 1 ? 'stays' : 'stay'}, because nothing better is left`, rule: 'last-resort' };
   }
   if (silent.length > 0) {
     const ranks = inOrder(question, silent, silent, []);
@@ -205,14 +205,14 @@ function hasBenefitOfDoubt(c: Candidate): boolean {
 }
 
 function lostBecause(question: Question, lost: readonly Candidate[], ranks: readonly Rank[]): string {
-  const next = `${namesIn(ranks[0])} ${lost.length === 0 ? 'is up and preferred' : 'is next'}${priorityIn(question, ranks[0])}`;
+  const next = `${namesIn(ranks[0], 'is', 'are')} ${lost.length === 0 ? 'up and preferred' : 'next'}${priorityIn(question, ranks[0])}`;
   return lost.length === 0 ? next : `${reasons(lost)}; ${next}`;
 }
 
 function wonBecause(question: Question, lost: readonly Candidate[], ranks: readonly Rank[]): string {
-  if (lost.length > 0) return `${reasons(lost)}; ${namesIn(ranks[0])} carries on`;
-  if (sameRank(ranks[0], question.previous?.ranks[0])) return `${namesIn(ranks[0])} is up${priorityIn(question, ranks[0])}`;
-  return `${namesIn(ranks[0])} is preferred${priorityIn(question, ranks[0])} and has proved itself`;
+  if (lost.length > 0) return `${reasons(lost)}; ${namesIn(ranks[0], 'carries', 'carry')} on`;
+  if (sameRank(ranks[0], question.previous?.ranks[0])) return `${namesIn(ranks[0], 'is', 'are')} up${priorityIn(question, ranks[0])}`;
+  return `${namesIn(ranks[0], 'is', 'are')} preferred${priorityIn(question, ranks[0])} and ${ranks[0]?.members.length === 1 ? 'has proved itself' : 'have proved themselves'}`;
 }
 
 function reasons(candidates: readonly Candidate[]): string {
@@ -228,8 +228,10 @@ function names(candidates: readonly Candidate[]): string {
   return candidates.map((c) => c.policy.name).join(', ');
 }
 
-function namesIn(rank: Rank | undefined): string {
-  return rank === undefined ? 'none' : rank.members.map((m) => m.uplink).join(', ');
+/** With the verb that fits their number, if one is given. */
+function namesIn(rank: Rank | undefined, one = '', many = ''): string {
+  if (rank === undefined) return 'none';
+  return `${rank.members.map((m) => m.uplink).join(', ')} ${rank.members.length === 1 ? one : many}`.trimEnd();
 }
 
 function rankOf(candidates: readonly Candidate[]): Rank {

@@ -20,7 +20,7 @@ export function tellDecision(decision: Decision, effects: Effect[]): void {
 export function tellHost(state: State, event: Extract<Event, { type: 'host' }>, effects: Effect[]): void {
   const known = state.hostReport?.problems ?? [];
   for (const problem of event.report.problems) if (!known.includes(problem)) news(effects, 'warn', 'host', '', problem);
-  if (event.report.natInSync && state.hostReport?.natInSync !== true) {
+  if (event.report.natInSync && event.report.natBackend !== 'none' && state.hostReport?.natInSync !== true) {
     news(effects, 'info', 'host', '', `masquerade and marks stand (${event.report.natBackend})`);
   }
 }

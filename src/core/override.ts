@@ -1,5 +1,5 @@
 /** The operator's order: taken, confirmed, ended. What it does to the choice stands in decide.ts. */
-import type { Effect, Event, Instant } from '../model.js';
+import type { Effect, Event, Instant, Override } from '../model.js';
 import { news } from './news.js';
 import type { State } from './state.js';
 import { duration } from './words.js';
@@ -43,11 +43,15 @@ export function absorbConfirm(state: State, event: Extract<Event, { type: 'confi
 export function expireOverride(state: State, now: Instant, effects: Effect[]): void {
   const override = state.override;
   if (override === undefined) return;
+  if (!state.health.has(override.uplink)) return end(state, override, 'the config has no such uplink any more', effects);
   const expired = override.until !== undefined && override.until <= now;
   const unconfirmed = override.confirmBy !== undefined && override.confirmBy <= now;
   if (!expired && !unconfirmed) return;
+  end(state, override, expired ? 'its time is over' : 'it was not confirmed in time', effects);
+}
+
+function end(state: State, override: Override, why: string, effects: Effect[]): void {
   state.override = undefined;
   effects.push({ type: 'save', override: undefined });
-  const why = expired ? 'its time is over' : 'it was not confirmed in time';
   news(effects, 'info', 'override', override.uplink, `the override on ${override.uplink} ended: ${why}; back to automatic`);
 }

@@ -42,7 +42,7 @@ export function reconcile(state: State, verdicts: ReadonlyMap<string, Verdict>, 
   repair.tries++;
   const backoffMs = repair.tries <= FREE_TRIES ? 0 : Math.min(BACKOFF_MS.most, BACKOFF_MS.first * 2 ** (repair.tries - FREE_TRIES - 1));
   repair.notBefore = (now + backoffMs) as Instant;
-  repair.applied++;
+  repair.applied += changes.length;
   if (repair.installedAs === wishAs) {
     repair.repairs++;
     const shown = changes.map((change) => showChange(change, facts.links)).join('; ');

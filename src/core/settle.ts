@@ -27,7 +27,8 @@ export function noteVerdicts(state: State, effects: Effect[]): void {
 
 export function settle(state: State, effects: Effect[]): void {
   const wanted = state.decision?.ranks[0];
-  const installed = wanted === undefined || leads(state, wanted);
+  // An uplink that the kernel takes no route for, ordered all the same, is in force when there is nothing left to change.
+  const installed = wanted === undefined || state.repair.inSync || leads(state, wanted);
   const better = installed && (wanted?.members.some((m) => state.health.get(m.uplink)?.state === 'up') ?? false);
   for (const [uplink, order] of state.forgets) {
     const verdict = state.health.get(uplink)?.state;
@@ -38,7 +39,8 @@ export function settle(state: State, effects: Effect[]): void {
     }
   }
   const refusals = state.repair.failures.join('; ');
-  const error = refusals === '' ? 'the kernel does not show the routes that it was given' : `the kernel refused: ${refusals}`;
+  const why = refusals === '' ? 'the kernel does not show the routes that it was given' : `the kernel refused: ${refusals}`;
+  const error = `your order is noted and tried again, but ${why}`;
   for (const token of state.waiting.splice(0)) effects.push({ type: 'answer', token, error: installed ? '' : error });
   if (state.ready || state.decision === undefined || !installed) return;
   state.ready = true;

@@ -165,6 +165,18 @@ test('check warns of an override, on the best uplink too', () => {
   assert.equal(line.split('|').length, 2, 'the bar separates the data and nothing else');
 });
 
+test('check warns of an uplink that is chosen well and of no use: nothing is masqueraded, or the kernel refuses its routes', () => {
+  const host = { natBackend: 'none', natInSync: false, sysctlsInSync: true, problems: ['nat: neither iptables nor nft is installed'] };
+  const unmasked = checkStatus(status({ host }));
+  assert.equal(unmasked.code, 1);
+  assert.match(unmasked.line, /^UPLINKD WARNING - NAT not in sync: nat: neither iptables nor nft is installed \|/);
+  assert.equal(checkStatus(status({ host: { ...host, natInSync: true, problems: ['forwarding.firewall: auto is off here'] } })).code, 0);
+  const refused = checkStatus(status({ kernel: { ...healthy.kernel, inSync: false, failures: ['ip route add default: EEXIST'] } }));
+  assert.equal(refused.code, 1);
+  assert.match(refused.line, /the kernel refused: ip route add default: EEXIST/);
+  assert.equal(checkStatus(status({ kernel: { ...healthy.kernel, inSync: false } })).code, 0);
+});
+
 test('check is critical when nothing is left, and when the last choice is unfit', () => {
   assert.equal(checkStatus(status({ active: [], override: { uplink: 'x' } })).code, 2);
   const { code, line } = checkStatus(status({ rule: 'last-resort' }));

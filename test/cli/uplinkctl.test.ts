@@ -230,6 +230,8 @@ test('what answers and is not uplinkd is exit 3', async (t) => {
 test('check has the codes of the monitoring plugins, for wrong usage and an absent daemon too', async (t) => {
   const { socket, world } = await daemon(t);
   const check = async () => run('check', '--socket', socket);
+  assert.match((await check()).out, /^UPLINKD WARNING - sysctls not in sync: net\/ipv4\/ip_forward is read only \|/);
+  world.status = { ...healthy, host: undefined };
   assert.match((await check()).out, /^UPLINKD OK - fibre is active: .* \| 'active'=1/);
   await run('switch-uplink', 'cable', '--socket', socket);
   assert.deepEqual([(await check()).code, (await check()).out.slice(0, 15)], [1, 'UPLINKD WARNING']);

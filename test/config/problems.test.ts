@@ -147,6 +147,7 @@ test('numbers, switches and words say what they may be', () => {
     ['probe: { quorum: 17 }', 'probe.quorum: `17` is too large: write a whole number from 1 to 16'],
     ['health: { suspect: { failures: 0 } }', 'health.suspect.failures: `0` is too small: write a whole number from 1 to 100'],
     ['health: { suspect: 3 }', 'health.suspect: `3` stands here, but keys of its own are wanted, each on a line below: `failures` and `burst`'],
+    ['lan: eth2', 'lan: `eth2` stands here, but keys are wanted: write `interfaces: [eth2]` on a line below'],
     ['health: { down: 5s }', 'health.down: `5s` stands here, but keys are wanted: write `after: 5s` on a line below'],
     ['health: [ fast ]', 'health: a list stands here, but keys are wanted (`sensitivity`, `suspect`, `down` and `up`): take the `- ` away'],
     ['health: { sensitivity: Fast }', 'health.sensitivity: `Fast` is none of `fast`, `balanced` and `calm`: did you mean `fast`?'],

@@ -1,0 +1,105 @@
+/**
+ * One uplink's health in virtual time: it is asked as the judge orders, answers as the test says, and writes down what became of it.
+ *
+ *   const life = openLife(uplinkPolicy('fibre'), () => 8);     // every target answers after 8 ms
+ *   life.until(5000);
+ *   life.answer = () => undefined;                             // silence from now on
+ */
+import { check } from '../../src/core/ask.js';
+import { openHealth, type Health, type Line } from '../../src/core/health.js';
+import { noteLine, pass, takeLost, takeReply, verdictOf } from '../../src/core/judge.js';
+import type { Instant, ProbeOrder, UplinkPolicy, Verdict } from '../../src/model.js';
+import { at } from './fixture.js';
+
+export interface Life {
+  readonly health: Health;
+  readonly now: number;
+  /** The round trip in ms, undefined for no answer, or an error that comes back at once. */
+  answer: (order: ProbeOrder, now: number) => number | undefined | string;
+  /** `1020 suspect: no answer from ...`, one line for each change. */
+  readonly history: readonly string[];
+  readonly sent: readonly { readonly at: number; readonly target: string; readonly seq: number }[];
+  until(ms: number): Life;
+  line(changes: Partial<Line>): Life;
+  /** The process does not run until then; what was answered meanwhile is read before its timer rings, unless it lies `unread`. */
+  starveUntil(ms: number, unread?: 'unread'): Life;
+  /** Asked because another uplink is in doubt. */
+  check(): Life;
+  verdict(): Verdict;
+}
+
+export const WHOLE: Line = { ifindex: 2, address: '198.51.100.2', gateway: '198.51.100.1', severed: '', severedDomain: 'none' };
+
+export function openLife(policy: UplinkPolicy, answer: Life['answer']): Life {
+  const health = openHealth(policy, at(0));
+  const history: string[] = [];
+  const sent: { at: number; target: string; seq: number }[] = [];
+  let pending: { at: number; take: (now: Instant) => void }[] = [];
+  let now = 0;
+  let said = '';
+
+  const note = (): void => {
+    const text = `${health.state}: ${health.because}`;
+    if (text !== said) history.push(`${Math.round(now)} ${text}`);
+    said = text;
+  };
+  const order = (orders: readonly ProbeOrder[]): void => {
+    for (const one of orders) {
+      sent.push({ at: now, target: one.target, seq: one.seq });
+      const outcome = life.answer(one, now);
+      const sentAt = now;
+      if (typeof outcome === 'string') pending.push({ at: now + 0.1, take: (t) => takeLost(health, one.target, one.seq, t, outcome) });
+      else if (outcome !== undefined) pending.push({ at: now + outcome, take: (t) => takeReply(health, one.target, one.seq, t, t - sentAt) });
+    }
+  };
+  const wake = (lateMs: number): void => {
+    const orders: ProbeOrder[] = [];
+    if (health.nextPassAt <= now) pass(health, at(now), lateMs, orders);
+    note();
+    order(orders);
+  };
+  const readAll = (): void => {
+    const due = pending.filter((reply) => reply.at <= now);
+    pending = pending.filter((reply) => reply.at > now);
+    for (const reply of due.sort((a, b) => a.at - b.at)) reply.take(at(now));
+    note();
+  };
+
+  const life: Life = {
+    health, answer, history, sent,
+    get now() { return now; },
+    until(ms) {
+      for (;;) {
+        const next = Math.min(health.nextPassAt, ...pending.map((reply) => reply.at));
+        if (next > ms) break;
+        now = Math.max(now, next);
+        readAll();
+        wake(0);
+      }
+      now = ms;
+      return life;
+    },
+    line(changes) {
+      noteLine(health, { ...health.line, ...changes }, at(now));
+      note();
+      return life;
+    },
+    starveUntil(ms, unread) {
+      const lateMs = ms - Math.min(ms, health.nextPassAt);
+      now = ms;
+      if (unread === undefined) readAll();
+      wake(lateMs);
+      return life;
+    },
+    check() {
+      const orders: ProbeOrder[] = [];
+      check(health, at(now), orders);
+      order(orders);
+      return life;
+    },
+    verdict: () => verdictOf(health),
+  };
+  noteLine(health, WHOLE, at(0));
+  note();
+  return life;
+}
