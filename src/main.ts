@@ -11,7 +11,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { buildServer, type Server } from './api/server.js';
+import { buildServer, descriptorOf, type Server } from './api/server.js';
 import { openBoard } from './board.js';
 import { loadConfig, showProblem, type Config } from './config/load.js';
 import { showChange } from './core/plan.js';
@@ -22,6 +22,7 @@ import { openDryKernel } from './kernel/dry.js';
 import { openHost } from './kernel/host.js';
 import { openKernel } from './kernel/kernel.js';
 import { addressOf, peerUid } from './kernel/netlink/libc.js';
+import { claimNamespace } from './lock.js';
 import { openLog, type Log } from './log.js';
 import { openMemory, type Memory } from './memory.js';
 import type { Instant } from './model.js';
@@ -97,13 +98,17 @@ async function run(wish: Arguments): Promise<void> {
     }
     await live(wish, config, memory, log);
   } catch (error) {
-    log.error(`uplinkd cannot start: ${error instanceof Error ? error.message : String(error)}`);
+    const text = error instanceof Error ? error.message : String(error);
+    const advice = /\bE(PERM|ACCES)\b/.test(text) ? '; run it as root, or give it CAP_NET_ADMIN and CAP_NET_RAW' : '';
+    log.error(`uplinkd cannot start: ${text}${advice}`);
     process.exitCode = EXIT.failed;
     process.exit();
   }
 }
 
 async function live(wish: Arguments, config: Config, memory: Memory, log: Log): Promise<void> {
+  const warning = wish.dryRun ? '' : await claimNamespace((socket) => peerUid(descriptorOf(socket) ?? -1));
+  if (warning !== '') log.warn(warning);
   const kernel = openDoor(wish, log);
   const state = openState(config.policy, clock.now(), memory.generationBefore);
   state.override = memory.override();

@@ -205,6 +205,8 @@ export interface Decision {
   readonly because: string;
   /** What made it: the daemon found it in the kernel; the rules of priority and health; the operator; nothing better was left. */
   readonly rule: 'adopted' | 'automatic' | 'override' | 'last-resort';
+  /** The uplink that an override asked for when it was made, followed or not; '' = there was none. */
+  readonly order: UplinkName;
 }
 
 // ------------------------------------------------------------------------------------------------ wish and plan

@@ -28,10 +28,11 @@ const MAP: Readonly<Record<string, readonly string[]>> = {
   'api': ['board', 'core/layout'],
   'cli': [],
   'board': [],
+  'lock': [],
   'log': [],
   'memory': [],
   'daemon': ['core'],
-  'main': ['core', 'config', 'probes', 'kernel', 'api', 'board', 'log', 'memory', 'daemon'],
+  'main': ['core', 'config', 'probes', 'kernel', 'api', 'board', 'lock', 'log', 'memory', 'daemon'],
 };
 
 test('modules import along the map, and nobody else', () => {

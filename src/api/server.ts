@@ -222,7 +222,7 @@ function unixCaller(socket: Socket, peerUid: ServerOptions['peerUid']): string {
 }
 
 /** Node keeps it in the handle of libuv, without a public name. */
-function descriptorOf(socket: Socket): number | undefined {
+export function descriptorOf(socket: Socket): number | undefined {
   const handle: unknown = Reflect.get(socket, '_handle');
   if (typeof handle !== 'object' || handle === null) return undefined;
   const descriptor: unknown = Reflect.get(handle, 'fd');

@@ -47,9 +47,9 @@ export function decide(question: Question): Answer {
   const { previous, override, now } = question;
   const automatic = choose(question) ?? previous;
   const choice = override === undefined ? automatic : obey(question, override, automatic);
-  if (choice === undefined || choice === previous) return { decision: previous, reviewAt: reviewAt(question) };
+  if (choice === undefined || (choice === previous && previous.order === (override?.uplink ?? ''))) return { decision: previous, reviewAt: reviewAt(question) };
   const same = previous !== undefined && sameRank(previous.ranks[0], choice.ranks[0]);
-  const sameRule = same && previous.rule === choice.rule;
+  const sameRule = same && previous.rule === choice.rule && previous.order === (override?.uplink ?? '');
   // Why somebody leads is what made him lead; an order is explained by how it fares.
   const because = sameRule && choice.rule !== 'override' ? previous.because : choice.because;
   if (sameRule && because === previous.because && sameRanks(previous.ranks, choice.ranks)) return { decision: previous, reviewAt: reviewAt(question) };
@@ -59,6 +59,7 @@ export function decide(question: Question): Answer {
     since: same ? previous.since : now,
     because,
     rule: choice.rule,
+    order: override?.uplink ?? '',
   };
   return { decision, reviewAt: reviewAt(question) };
 }

@@ -8,7 +8,7 @@ import { lossPercent, misses, timeoutMs, type TargetRecord } from './record.js';
 import type { State } from './state.js';
 
 const LOSS_WINDOW_MS = 30_000;
-const NOTHING_YET: Decision = { ranks: [], generation: 0, since: 0 as Instant, because: 'waiting for the first answers', rule: 'automatic' };
+const NOTHING_YET: Decision = { ranks: [], generation: 0, since: 0 as Instant, because: 'waiting for the first answers', rule: 'automatic', order: '' };
 
 export function status(state: State, now: Instant): Status {
   const decision = state.decision ?? { ...NOTHING_YET, generation: state.generationBefore, since: state.startedAt };

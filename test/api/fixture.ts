@@ -30,7 +30,7 @@ export const cable: UplinkStatus = {
 
 export const healthy: Status = {
   at: instant(60_000),
-  decision: { ranks: [{ members: [{ uplink: 'fibre', weight: 1 }] }], generation: 7, since: instant(1_000), because: 'fibre has the best priority', rule: 'automatic' },
+  decision: { ranks: [{ members: [{ uplink: 'fibre', weight: 1 }] }], generation: 7, since: instant(1_000), because: 'fibre has the best priority', rule: 'automatic', order: '' },
   active: [{ name: 'fibre', interface: 'eth0', gateway: '198.51.100.1', family: 4, weight: 1 }],
   override: undefined,
   uplinks: [fibre, cable],

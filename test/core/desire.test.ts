@@ -16,7 +16,7 @@ const [FIBRE_MARK, CABLE_MARK] = TWO.uplinks.map((uplink) => `0x${markOf(uplink.
 /** `fibre>cable`, `fibre+cable`. */
 function decided(ranks: string): Decision {
   const rankOf = (names: string): Decision['ranks'][number] => ({ members: names.split('+').map((uplink) => ({ uplink, weight: uplink === 'fibre' ? 3 : 1 })) });
-  return { ranks: ranks === '' ? [] : ranks.split('>').map(rankOf), generation: 1, since: at(0), because: 'a test', rule: 'automatic' };
+  return { ranks: ranks === '' ? [] : ranks.split('>').map(rankOf), generation: 1, since: at(0), because: 'a test', rule: 'automatic', order: '' };
 }
 
 function verdicts(states: Readonly<Record<string, UplinkState>>): ReadonlyMap<string, Verdict> {
