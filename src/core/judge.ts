@@ -193,7 +193,7 @@ function suspect(health: Health, burst: Burst, now: Instant): void {
   health.suspicionLevel++;
   const domain = domainOf(health, burst.evidenceFrom);
   const asked = health.policy.health.suspect.burst;
-  become(health, 'suspect', `no answer from ${silent(health)}${asked === 0 ? '' : ` to a burst of ${asked}`}${inWords(domain)}`, domain, now);
+  become(health, 'suspect', `no answer from ${silent(health)}${asked === 0 ? '' : ` to a burst of ${asked}`}${inWords(health, domain)}`, domain, now);
 }
 
 /** A suspicion proved wrong: old flows never noticed, new ones rest a while, longer with each repeat. */
@@ -207,7 +207,7 @@ function revive(health: Health, now: Instant): void {
 
 function die(health: Health, silence: string, now: Instant): void {
   const domain = domainOf(health, health.silentSince ?? health.since);
-  become(health, 'down', silence + inWords(domain), domain, now);
+  become(health, 'down', silence + inWords(health, domain), domain, now);
 }
 
 function become(health: Health, state: UplinkState, because: string, domain: FaultDomain, now: Instant): void {
@@ -260,8 +260,9 @@ function domainOf(health: Health, since: Instant): FaultDomain {
   return answeredSince(gateway, since) ? 'upstream' : 'gateway';
 }
 
-function inWords(domain: FaultDomain): string {
-  return domain === 'gateway' ? '; the gateway is silent too' : '';
+function inWords(health: Health, domain: FaultDomain): string {
+  const asWell = witnesses(health).every((record) => record.target.host !== 'gateway');
+  return domain === 'gateway' && asWell ? '; the gateway is silent too' : '';
 }
 
 function silent(health: Health): string {

@@ -42,9 +42,10 @@ export function settle(state: State, effects: Effect[]): void {
   const why = refusals === '' ? 'the kernel does not show the routes that it was given' : `the kernel refused: ${refusals}`;
   const error = `your order is noted and tried again, but ${why}`;
   for (const token of state.waiting.splice(0)) effects.push({ type: 'answer', token, error: installed ? '' : error });
-  if (state.ready || state.decision === undefined || !installed) return;
+  // Ready to carry a LAN, that is: its packets would leave untranslated before.
+  if (state.ready || state.decision === undefined || state.hostReport === undefined || !installed) return;
   state.ready = true;
-  news(effects, 'info', 'controller', '', 'ready: the first decision stands in the kernel');
+  news(effects, 'info', 'controller', '', 'ready: the first decision and NAT stand in the kernel');
 }
 
 /** Does the kernel's first ACTIVE route lead through exactly these uplinks? */

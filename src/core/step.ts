@@ -89,6 +89,7 @@ function absorb(state: State, event: Event, effects: Effect[]): void {
     case 'host':
       tellHost(state, event, effects);
       state.hostReport = event.report;
+      state.dirty ||= !state.ready;
       break;
     case 'ruleset':
       // Gathered, and seldom enough that somebody who changes rules all the time costs us little.

@@ -195,7 +195,7 @@ test('gateway only: where nothing is asked beyond it, the gateway is the evidenc
   life.answer = NOBODY;
   life.until(6000);
   assert.deepEqual(life.history.map((line) => line.replace(/^\d+ /, '').slice(0, 40)), [
-    'unknown: asking for the first time', 'up: gateway answered', 'suspect: no answer from gateway to a bur', 'down: no answer from gateway for 2 s; th',
+    'unknown: asking for the first time', 'up: gateway answered', 'suspect: no answer from gateway to a bur', 'down: no answer from gateway for 2 s',
   ]);
 });
 

@@ -89,3 +89,17 @@ function begin(policy: Policy, facts: KernelFacts, refuse?: () => string): (even
   give({ type: 'kernel', at: at(0), facts: kernel.readAll() });
   return give;
 }
+
+test('a reason does not outlive the order that it speaks of', () => {
+  const dead = TWO.uplinks.map((policy) => ({
+    policy, downLevel: 1, risenAt: at(0),
+    verdict: { uplink: policy.name, state: 'down', since: at(10), because: 'silence', domain: 'upstream', severed: false, inDoubt: false, holdUntil: undefined } as const,
+  }));
+  const previous = { ranks: [{ members: [{ uplink: 'cable', weight: 1 }] }], generation: 3, since: at(5), because: 'noc switched to cable', rule: 'override', order: 'cable' } as const;
+  const question = { startedAt: at(0), policy: TWO, candidates: dead };
+  const held = decide({ ...question, now: at(20), override: { ...ORDER, ifDead: 'fall-through' }, previous }).decision;
+  assert.match(held?.because ?? '', /^noc switched to cable, but it is down; all uplinks are silent/);
+  const dropped = decide({ ...question, now: at(30), override: undefined, previous: held }).decision;
+  assert.match(dropped?.because ?? '', /^all uplinks are silent/);
+  assert.equal(dropped?.generation, held?.generation);
+});
