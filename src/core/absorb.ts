@@ -78,6 +78,7 @@ function adopt(state: State, now: Instant): void {
     if (members.length > 0) ranks.push({ members });
   }
   if (ranks.length === 0) return;
+  for (const [name, health] of state.health) health.mustProve = !ranks[0]!.members.some((m) => m.uplink === name);
   state.decision = { ranks, generation: state.generationBefore + 1, since: now, because: 'found in the kernel, as a former run left it', rule: 'adopted', order: state.override?.uplink ?? '' };
 }
 

@@ -47,6 +47,8 @@ export interface Health {
   holdUntil: Instant | undefined;
   /** When it last came up from `down` or `unknown`. A suspicion that proved wrong does not count. */
   risenAt: Instant;
+  /** It was down once, or a former run preferred another one: it has to hold before it leads. */
+  mustProve: boolean;
   suspicions: number;
   downs: number;
   /** Decaying counts (half-life), for rest and hold to grow with. */
@@ -73,7 +75,7 @@ export function openHealth(policy: UplinkPolicy, now: Instant, former?: Health):
   return {
     name: policy.name, policy, line: UNPLUGGED, state: 'unknown', since: now, because: 'not judged yet', domain: 'none',
     records: openRecords(policy, now, former?.records ?? []),
-    burst: undefined, checkedAt: undefined, silentSince: undefined, starved: [], holdUntil: undefined, risenAt: now,
+    burst: undefined, checkedAt: undefined, silentSince: undefined, starved: [], holdUntil: undefined, risenAt: now, mustProve: former?.mustProve ?? false,
     suspicions: former?.suspicions ?? 0, downs: former?.downs ?? 0,
     suspicionLevel: former?.suspicionLevel ?? 0, downLevel: former?.downLevel ?? 0, levelsAt: former?.levelsAt ?? now,
     judgedAt: now, nextPassAt: now, changed: true, toldState: 'unknown', toldBecause: 'not judged yet',

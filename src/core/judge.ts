@@ -219,7 +219,9 @@ function become(health: Health, state: UplinkState, because: string, domain: Fau
       health.downLevel++;
     }
   }
-  if (state === 'up' && health.state !== 'suspect') health.risenAt = now;
+  if (state === 'down') health.mustProve = true;
+  // Who answered from the start and never failed has nothing to prove.
+  if (state === 'up' && health.state !== 'suspect') health.risenAt = health.mustProve ? now : (-Infinity as Instant);
   health.changed = true;
   health.state = state;
   health.since = now;

@@ -103,3 +103,13 @@ test('a reason does not outlive the order that it speaks of', () => {
   assert.match(dropped?.because ?? '', /^all uplinks are silent/);
   assert.equal(dropped?.generation, held?.generation);
 });
+
+test('the end of an override leads home at once, to an uplink that never failed', () => {
+  const router = begin(TWO, factsOf(['fibre', 'cable']));
+  router({ type: 'wake', at: at(1), lateMs: 0 });
+  for (const uplink of ['fibre', 'cable']) router({ type: 'reply', at: at(9), uplink, target: TWO.uplinks[0]!.probe.targets[1]!.id, seq: 1, rttMs: 8 });
+  router({ type: 'override', at: at(100), by: 'noc', token: 1, override: ORDER });
+  const effects = router({ type: 'override', at: at(200), by: 'noc', token: 2, override: undefined });
+  const told = effects.flatMap((effect) => (effect.type === 'tell' && effect.news.kind === 'decision' ? [effect.news.text] : []));
+  assert.match(told.join('\n'), /^active: fibre > cable; /);
+});

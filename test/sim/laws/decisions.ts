@@ -30,10 +30,11 @@ export const keepLast: Law = {
 
 export const holdRespected: Law = {
   name: 'hold-respected',
-  says: 'Nobody takes over from a leader that works before he has been up for his hold, longer with each recent death.',
+  says: 'Nobody who was down, or whom a former run passed over, takes over from a leader that works before his hold is over, longer with each recent death.',
   watch(world) {
     const risen = new Map<string, number>();
     const deaths = new Map<string, number[]>();
+    const doubtful = new Set<string>();
     let before: Decision | undefined;
     let states = new Map<string, Verdict['state']>();
     let startedAt = 0;
@@ -45,17 +46,20 @@ export const holdRespected: Law = {
           before = undefined;
           states = new Map();
           deaths.clear();
+          doubtful.clear();
         }
         for (const [name, { state }] of verdicts) {
           const was = states.get(name);
           if (state === 'up' && was !== 'up' && was !== 'suspect') risen.set(name, now);
           if (state === 'down' && was !== 'down' && was !== 'unknown' && was !== undefined) deaths.set(name, [...(deaths.get(name) ?? []), now]);
+          if (state === 'down') doubtful.add(name);
           states.set(name, state);
         }
         const was = before;
         before = world.loop.state.decision;
         const winner = was === undefined ? undefined : usurper(was, before!, verdicts);
-        if (winner === undefined) return '';
+        if (was?.rule === 'adopted') for (const name of verdicts.keys()) if (!was.ranks[0]!.members.some((m) => m.uplink === name)) doubtful.add(name);
+        if (winner === undefined || !doubtful.has(winner)) return '';
         const level = (deaths.get(winner) ?? []).reduce((sum, when) => sum + 2 ** ((when - now) / 300_000), 0);
         const holdMs = world.policy.failback.holdMs * 2 ** Math.min(4, Math.max(0, Math.round(level - 0.02) - 1));
         const upMs = now - (risen.get(winner) ?? now);
