@@ -79,7 +79,8 @@ function answers(record: TargetRecord): boolean {
 export function nextAsk(health: Health): Instant {
   let next: number = health.burst !== undefined && health.burst.left > 0 ? health.burst.nextAt : Infinity;
   for (const record of health.records) {
-    next = Math.min(next, dueAt(health, record), nextDeadline(record, health.judgedAt) ?? Infinity);
+    // The first round is due when the record is opened, not when its grid began.
+    next = Math.min(next, Math.max(health.judgedAt, dueAt(health, record)), nextDeadline(record, health.judgedAt) ?? Infinity);
   }
   return next as Instant;
 }

@@ -113,3 +113,9 @@ test('the end of an override leads home at once, to an uplink that never failed'
   const told = effects.flatMap((effect) => (effect.type === 'tell' && effect.news.kind === 'decision' ? [effect.news.text] : []));
   assert.match(told.join('\n'), /^active: fibre > cable; /);
 });
+
+test('a start is not late: the first round is due when the kernel was read', () => {
+  const state = openState(TWO, at(5000));
+  const { wakeAt } = step(state, { type: 'kernel', at: at(5010), facts: openDryKernel(factsOf(['fibre', 'cable'])).readAll() });
+  assert.ok(wakeAt >= 5000, `asked to be woken at ${wakeAt}`);
+});
