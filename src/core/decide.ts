@@ -11,7 +11,7 @@
 import type { Decision, Instant, Override, Policy, Rank, UplinkPolicy, Verdict } from '../model.js';
 
 /** A fresh start waits so long for the first answer of the more preferred uplinks. */
-export const SETTLE_MS = 2000;
+const SETTLE_MS = 2000;
 const HOLD_DOUBLINGS_AT_MOST = 4;
 /** One round of questions to suspects, and a little; for one that is down a round at its own pace, within bounds. */
 const REGROUP_MS = 300;

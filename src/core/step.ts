@@ -78,8 +78,6 @@ function absorb(state: State, event: Event, effects: Effect[]): void {
       refit(state, event.at);
       break;
     case 'kernel':
-      absorbFacts(state, event.facts, event.at);
-      break;
     case 'applied':
       absorbFacts(state, event.facts, event.at);
       break;
