@@ -1,12 +1,16 @@
 /**
- * `npm run bench`: figures of this machine, each beside its bar and beside a reference measured in the same run. About ten minutes.
+ * `npm run bench`: figures of this machine, each beside its bar and beside a reference measured in the same run. About twenty minutes.
  * `npm run bench -- rest outages` runs parts; `--runs N` sets how often each fault is made (default 10).
  */
 import { cpus, release } from 'node:os';
 import { parseArgs } from 'node:util';
 import { footprint, rest, routeSwitch } from './costs.js';
 import { printTable, type Row } from './figures.js';
+import { flowsRows } from './flows.js';
+import { families, renumbering } from './lines.js';
 import { earlyConnect, killed, moves, otherPort, outages } from './outages.js';
+import { scale } from './scale.js';
+import { reloads, sharing } from './sharing.js';
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { runs: { type: 'string', default: '10' } } });
 const runs = Number(values.runs);
@@ -17,6 +21,12 @@ const PARTS: Readonly<Record<string, { readonly title: string; readonly measure:
   'other-port': { title: 'Link events that the kernel withholds (ifindex = iflink)', measure: async () => otherPort(runs) },
   connect: { title: 'Connections begun around the fault', measure: async () => earlyConnect(runs) },
   moves: { title: 'Fail-back and switch-uplink between healthy uplinks', measure: async () => moves(runs) },
+  renumbering: { title: 'Dynamic addresses', measure: async () => renumbering(runs) },
+  families: { title: 'IPv6 beside IPv4', measure: async () => families(runs) },
+  sharing: { title: 'Load sharing', measure: async () => sharing(Math.min(5, runs)) },
+  reloads: { title: 'Reload', measure: async () => reloads(Math.min(5, runs)) },
+  flows: { title: 'Connections that are cut', measure: flowsRows },
+  scale: { title: 'Big against small', measure: async () => scale(runs) },
   killed: { title: 'The daemon dies', measure: async () => killed(runs) },
   rest: { title: 'REST', measure: async () => rest(Math.max(50, runs)) },
   route: { title: 'Route switch', measure: routeSwitch },

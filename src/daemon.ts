@@ -8,7 +8,7 @@
 import { step } from './core/step.js';
 import type { State } from './core/state.js';
 import type {
-  ChangeFailure, Effect, Event, ForgetOrder, HostReport, HostWish, Instant, KernelFacts, Link, News, Override, Plan, Policy,
+  ChangeFailure, Effect, Event, ForgetOrder, HostReport, HostWish, Instant, KernelFacts, Link, News, Override, Plan, Policy, PolicyCounter,
   ProbeLine, ProbeOrder,
 } from './model.js';
 
@@ -33,6 +33,10 @@ export interface KernelDoor {
   forget(order: ForgetOrder): Promise<number>;
   /** Brings NAT, marks, firewall and sysctls to the wish and reads them back; idempotent; serialised by the caller. */
   host(wish: HostWish): Promise<HostReport>;
+  /** What `host` would change, as lines that people read. */
+  preview(wish: HostWish): Promise<{ readonly filter: readonly string[]; readonly sysctls: readonly string[] }>;
+  /** New connections that each policy took. */
+  counters(): Promise<readonly PolicyCounter[]>;
   /** Removes everything of ours and gives the sysctls back their former values (`stop: restore`). */
   restore(): Promise<void>;
   close(): void;
@@ -73,10 +77,10 @@ export interface Daemon {
   /** Reads the kernel, takes up what a former run left, and begins. */
   start(): void;
   report(fact: ProbeReport): void;
-  reload(policy: Policy): void;
   /** Each resolves when the kernel was read back; `error` '' = in force, else why not. */
   override(wish: OverrideWish): Promise<{ readonly error: string }>;
   clear(by: string): Promise<{ readonly error: string }>;
+  reload(policy: Policy): Promise<{ readonly error: string }>;
   confirm(by: string): Promise<{ readonly error: string }>;
   /** Takes no further event and ends the timer; the kernel stays as it is. */
   stop(): Promise<void>;
@@ -100,6 +104,7 @@ export function openDaemon(state: State, world: World): Daemon {
   let lastReadAt = -Infinity;
   let hostBusy: Promise<void> | undefined;
   let hostNext: HostWish | undefined;
+  const forgetting = new Map<string, Promise<void>>();
 
   function submit(event: Event): void {
     if (stopped) return;
@@ -124,7 +129,8 @@ export function openDaemon(state: State, world: World): Daemon {
       case 'probe': return prober.send(effect.order);
       case 'apply': {
         const failures = kernel.apply(effect.plan);
-        submit({ type: 'applied', at: world.now(), failures, facts: facts('ours') });
+        const what = effect.plan.changes.some((change) => 'address' in change) ? 'all' : 'ours';
+        submit({ type: 'applied', at: world.now(), failures, facts: facts(what) });
         return world.publish();
       }
       case 'read': return read(effect.what);
@@ -167,16 +173,19 @@ export function openDaemon(state: State, world: World): Daemon {
       const wish = hostNext;
       hostNext = undefined;
       const report = await kernel.host(wish);
-      submit({ type: 'host', at: world.now(), report });
+      submit({ type: 'host', at: world.now(), wish, report });
     }
     hostBusy = undefined;
   }
 
+  /** Those of one uplink one after the other: what is named first in the config moves first. */
   function forget(order: ForgetOrder): void {
-    kernel.forget(order).then(
+    const former = forgetting.get(order.uplink) ?? Promise.resolve();
+    const turn = former.then(() => kernel.forget(order)).then(
       (count) => submit({ type: 'forgotten', at: world.now(), order, count, error: '' }),
       (error: unknown) => submit({ type: 'forgotten', at: world.now(), order, count: 0, error: String(error) }),
     );
+    forgetting.set(order.uplink, turn);
   }
 
   function arm(): void {
@@ -224,7 +233,7 @@ export function openDaemon(state: State, world: World): Daemon {
       read('all');
     },
     report: submit,
-    reload: (policy) => submit({ type: 'policy', at: world.now(), policy }),
+    reload: (policy) => ask((token) => ({ type: 'policy', at: world.now(), policy, token })),
     override: (wish) => ask((token) => ({ type: 'override', at: world.now(), token, by: wish.by, override: overrideOf(wish, world.now()) })),
     clear: (by) => ask((token) => ({ type: 'override', at: world.now(), token, by, override: undefined })),
     confirm: (by) => ask((token) => ({ type: 'confirm', at: world.now(), token, by })),

@@ -13,20 +13,24 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { buildServer, descriptorOf, type Server } from './api/server.js';
 import { openBoard } from './board.js';
-import { loadConfig, showProblem, type Config } from './config/load.js';
+import { loadConfig, loadText, showProblem, type Config } from './config/load.js';
 import { showChange } from './core/plan.js';
 import { openState, type State } from './core/state.js';
 import { status } from './core/status.js';
-import { openDaemon, type Daemon, type KernelDoor } from './daemon.js';
+import { openDaemon, type Daemon } from './daemon.js';
+import type { Kernel } from './kernel/door.js';
 import { openDryKernel } from './kernel/dry.js';
+import { culprit } from './kernel/doctor/culprit.js';
+import { examine } from './kernel/doctor/examine.js';
 import { openHost } from './kernel/host.js';
 import { openKernel } from './kernel/kernel.js';
 import { addressOf, peerUid } from './kernel/netlink/libc.js';
 import { claimNamespace } from './lock.js';
 import { openLog, type Log } from './log.js';
 import { openMemory, type Memory } from './memory.js';
-import type { Instant } from './model.js';
+import type { Instant, News } from './model.js';
 import { openProber, type Prober } from './probes/prober.js';
+import { openQuestions, type Questions } from './questions.js';
 
 const EXIT = { done: 0, failed: 1, usage: 2, config: 78 } as const;
 
@@ -117,19 +121,38 @@ async function live(wish: Arguments, config: Config, memory: Memory, log: Log): 
   const board = openBoard(() => status(state, clock.now()));
   const prober: Prober = openProber({ now: clock.now, addressOf, report: (fact) => daemon.report(fact) });
   const daemon = openDaemon(state, {
-    kernel, prober, now: clock.now, publish: () => board.publish(), tell: (news) => log.tell(news),
+    kernel, prober, now: clock.now, publish: () => board.publish(), tell: (news) => tellNews(news, log),
     save: (override) => memory.save({ override }),
+  });
+  const options = (): { profilesDir: string; slots: ReadonlyMap<string, number> } => ({ profilesDir: PROFILES, slots: memory.slots });
+  const questions = openQuestions({
+    state, now: clock.now, standing: config,
+    load: () => loadConfig(wish.config, options()),
+    loadText: (text, file) => loadText(text, { file, ...options() }),
+    enforce: (next) => {
+      memory.save({ slots: slotsOf(next) });
+      return daemon.reload(next.policy);
+    },
+    preview: (host) => kernel.preview(host), counters: () => kernel.counters(),
+    examine: (policy, facts) => examine({ policy, facts, survey: kernel.survey() }),
   });
   mkdirSync(wish.runDir, { recursive: true });
   const server = buildServer({
-    board, ask: daemon, log: apiLog(log), clock: { now: clock.now, wallMs: clock.wall },
+    board, ask: daemon, questions, log: apiLog(log), clock: { now: clock.now, wallMs: clock.wall },
     identity: { version: version(), boot: randomBytes(6).toString('hex') },
     socketPath: join(wish.runDir, 'uplinkd.sock'), tcp: config.api.listen, peerUid,
   });
   await server.listen();
   log.info(`uplinkd ${version()} runs on ${config.files.join(' with ')}${wish.dryRun ? '; dry run: nothing is changed in the kernel' : ''}`);
   daemon.start();
-  onSignals({ wish, config, memory, log, daemon, server, kernel, prober, state });
+  onSignals({ log, daemon, server, kernel, prober, state, questions });
+}
+
+/** What was put back is told with a guess at who took it away, which takes some milliseconds to make. */
+function tellNews(news: News, log: Log): void {
+  const loss = news.data['repaired'];
+  if (loss !== 'routes' && loss !== 'rules' && loss !== 'filter') return log.tell(news);
+  void culprit(loss).then((guess) => log.tell(guess === '' ? news : { ...news, text: `${news.text}; ${guess}` }));
 }
 
 /** A dry run may lie beside a real one: it reads the memory of that one and leaves it alone. */
@@ -139,35 +162,45 @@ function memoryFor(wish: Arguments, log: Log): Memory {
 }
 
 /** The real kernel, or one in memory that begins with what the real one has. */
-function openDoor(wish: Arguments, log: Log): KernelDoor {
-  const real = openKernel(openHost({ stateDir: wish.stateDir }));
+function openDoor(wish: Arguments, log: Log): Kernel {
+  const host = openHost({ stateDir: wish.stateDir });
+  const real = openKernel(host);
   if (!wish.dryRun) return real;
   const facts = real.readAll();
+  const survey = real.survey();
   real.close();
   const dry = openDryKernel(facts);
+  let shown = '';
   return {
     ...dry,
+    survey: () => survey,
+    preview: (wished) => host.preview(wished),
     apply(plan) {
       for (const change of plan.changes) log.info(`would run: ${showChange(change, facts.links)}`);
       return dry.apply(plan);
+    },
+    async host(wished) {
+      const { filter, sysctls } = await host.preview(wished);
+      const text = JSON.stringify([filter, sysctls]);
+      if (text !== shown) for (const line of [...filter, ...sysctls]) log.info(`would run: ${line}`);
+      shown = text;
+      return dry.host(wished);
     },
   };
 }
 
 interface Running {
-  readonly wish: Arguments;
-  readonly config: Config;
-  readonly memory: Memory;
   readonly log: Log;
+  readonly questions: Questions;
   readonly daemon: Daemon;
   readonly server: Server;
-  readonly kernel: KernelDoor;
+  readonly kernel: Kernel;
   readonly prober: Prober;
   readonly state: State;
 }
 
 function onSignals(running: Running): void {
-  const { wish, memory, log, daemon } = running;
+  const { log, questions } = running;
   let stopping = false;
   const end = (signal: string): void => {
     if (stopping) return;
@@ -177,21 +210,21 @@ function onSignals(running: Running): void {
   process.on('SIGTERM', () => end('SIGTERM'));
   process.on('SIGINT', () => end('SIGINT'));
   process.on('SIGHUP', () => {
-    const loaded = loadConfig(wish.config, { profilesDir: PROFILES, slots: memory.slots });
-    if ('problems' in loaded) {
-      for (const problem of loaded.problems) log.error(showProblem(problem));
-      log.error('the old config keeps running');
-      return;
-    }
-    const { policy, api } = loaded.config;
-    memory.save({ slots: slotsOf(loaded.config) });
-    // Marks stand on running connections, and listeners are open: these change at the next start only.
-    const kept = { ...policy, markMask: running.state.policy.markMask };
-    if (policy.markMask !== kept.markMask) log.warn('kernel.markMask takes effect at the next start');
-    if (JSON.stringify(api.listen) !== JSON.stringify(running.config.api.listen)) log.warn('api.listen takes effect at the next start');
-    daemon.reload(kept);
-    log.info(`read ${loaded.config.files.join(' with ')} again`);
+    questions.reload().then(
+      (outcome) => tellReload(outcome, log),
+      (failure: unknown) => log.error(`the config could not be read again: ${String(failure)}`),
+    );
   });
+}
+
+function tellReload(outcome: Awaited<ReturnType<Questions['reload']>>, log: Log): void {
+  if ('preview' in outcome) {
+    for (const note of outcome.preview.notes) log.warn(note);
+    log.info('the config was read again and is in force');
+    return;
+  }
+  for (const problem of 'problems' in outcome ? outcome.problems : [outcome.error]) log.error(problem);
+  if ('problems' in outcome) log.error('the old config keeps running');
 }
 
 async function stop({ state, log, daemon, server, kernel, prober }: Running, signal: string): Promise<void> {

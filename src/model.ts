@@ -49,25 +49,105 @@ export interface HealthPolicy {
 /** Where an uplink's packets go next. `auto`: learnt from the default routes that others put into the kernel. `none`: point-to-point. */
 export type GatewayPolicy = 'auto' | 'none' | { readonly address: string };
 
+/** What becomes of the source address of a packet that leaves by an uplink. */
+export type Translation =
+  /** The uplink's own address, whichever it is at that time. */
+  | { readonly kind: 'masquerade' }
+  /** As it is: the uplink's provider routes it. */
+  | { readonly kind: 'none' }
+  /** Always this one. */
+  | { readonly kind: 'address'; readonly address: string }
+  /** IPv6: the LAN's prefix for the uplink's, host part kept (stateful NPTv6); sources outside `from` are masqueraded. CIDRs of equal length. */
+  | { readonly kind: 'prefix'; readonly from: string; readonly to: string };
+
+/** Largest TCP segment that is announced over a line: by the path's MTU, not at all, or this many bytes. Bytes are of IPv4; IPv6 gets 20 less. */
+export type MssPolicy = 'auto' | 'off' | number;
+
 export interface UplinkPolicy {
   readonly name: UplinkName;
-  /** 1..127, derived from the name and kept for ever: marks and tables are made of it. */
+  /** 1..126, derived from the name and kept for ever: marks and tables are made of it. */
   readonly slot: number;
+  /** Name of the device; '' where it is found by `match`. */
   readonly interface: string;
-  readonly gateway: GatewayPolicy;
+  /** How a device is found whose name moves; '' = not asked for. All that is given must fit. */
+  readonly match: { readonly mac: string; readonly path: string } | undefined;
+  readonly gateways: Readonly<Record<Family, GatewayPolicy>>;
   /** Lower is preferred; equal priorities share by weight. */
   readonly priority: number;
   readonly weight: number;
+  /** What it carries leaves it as soon as something better is up. */
   readonly metered: boolean;
-  readonly masquerade: boolean;
+  readonly translate: Readonly<Record<Family, Translation>>;
+  /** IPv6 prefix that the provider routes to us, CIDR; '' = none. Of LAN addresses in it we tell that they are to be used no more while the uplink is down. */
+  readonly prefix6: string;
+  readonly mss: MssPolicy;
   readonly probe: ProbePolicy;
   readonly health: HealthPolicy;
 }
 
+/** What a packet must look like; every part that is given must fit. Empty lists and 'any' fit everything. Ports are inclusive ranges. */
+export interface Match {
+  /** CIDRs, both families may be mixed: a packet is held against those of its own, and does not fit if there are only others. */
+  readonly sources: readonly string[];
+  readonly destinations: readonly string[];
+  readonly protocol: 'any' | 'tcp' | 'udp' | 'icmp';
+  readonly sourcePorts: readonly PortRange[];
+  readonly destinationPorts: readonly PortRange[];
+}
+
+export interface PortRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** Uplinks of one rank of a policy's own order. */
+export interface PolicyRank {
+  readonly members: readonly { readonly uplink: UplinkName; readonly weight: number }[];
+}
+
+/** New connections of a kind that go their own way. The first policy that fits wins. */
+export interface TrafficPolicy {
+  readonly name: string;
+  readonly match: Match;
+  /** Packet mark of somebody else that it must bear. */
+  readonly mark: { readonly value: number; readonly mask: number } | undefined;
+  /** A set of addresses by name (nftables: in our own table; iptables: ipset) that its source or destination must be in. */
+  readonly set: { readonly name: string; readonly side: 'source' | 'destination' } | undefined;
+  /** In order of preference. */
+  readonly order: readonly PolicyRank[];
+  /** When none of these uplinks is fit: go by the next policy-free order, or be refused. */
+  readonly otherwise: 'fall-through' | 'block';
+  /** A source's new connections take the uplink of its last one for so long after it; undefined = each for itself. */
+  readonly stickyMs: number | undefined;
+  /** Does it apply to what the router itself sends? */
+  readonly router: boolean;
+}
+
+/** Running connections of a kind with a rule of their own: tunnels of the router, telephony. In order: the first are moved first. */
+export interface FlowPolicy {
+  readonly name: string;
+  readonly match: Match;
+  /** `router`: only connections that the router itself began or ends. */
+  readonly origin: 'any' | 'router';
+  /** When a better uplink takes over from one that works. (From one that is down all flows are moved.) */
+  readonly failback: 'keep' | 'move';
+}
+
 export interface Policy {
   readonly uplinks: readonly UplinkPolicy[];
+  readonly policies: readonly TrafficPolicy[];
+  readonly flows: readonly FlowPolicy[];
   readonly lanInterfaces: readonly string[];
-  readonly failback: { readonly mode: 'automatic' | 'manual'; readonly holdMs: number };
+  /** CIDRs of either family that leave by any uplink untranslated. */
+  readonly routed: readonly string[];
+  readonly failback: {
+    readonly mode: 'automatic' | 'manual';
+    readonly holdMs: number;
+    /** What becomes of running connections when a better uplink takes over. */
+    readonly flows: 'keep' | 'move';
+    /** `move`: what is left after so long is cut. */
+    readonly drainMs: number;
+  };
   readonly nat: { readonly backend: 'auto' | 'iptables' | 'nftables' };
   readonly forwarding: { readonly firewall: 'auto' | 'on' | 'off' };
   readonly stop: 'keep' | 'restore';
@@ -88,6 +168,10 @@ export interface Link {
   readonly mtu: number;
   /** `02:00:00:00:00:01`, or '' where there is none. */
   readonly mac: string;
+  /** The one burnt in (IFLA_PERM_ADDRESS), '' where the driver does not say. */
+  readonly permanentMac: string;
+  /** Where the device is plugged in, as udev names it (ID_PATH: `pci-0000:00:14.0-usb-0:2:1.0`), '' where nobody knows. */
+  readonly path: string;
 }
 
 export interface Address {
@@ -100,6 +184,10 @@ export interface Address {
   readonly peer: string;
   /** 0 global, 253 link, 254 host. */
   readonly scope: number;
+  /** To be used by no new connection (preferred lifetime over). IPv6 addresses that are still tentative, or duplicates, are not listed. */
+  readonly deprecated: boolean;
+  /** IFA_PROTO: OUR_PROTOCOL where we deprecated it; 0 = not told. */
+  readonly protocol: number;
 }
 
 export interface Hop {
@@ -111,7 +199,7 @@ export interface Hop {
   readonly onlink: boolean;
 }
 
-/** A unicast route. `destination` is `default` or CIDR. Only routes through devices are modelled; other types are never ours. */
+/** `destination` is `default` or CIDR. No hops: an unreachable route, packets are refused. Other types are not modelled. */
 export interface Route {
   readonly family: Family;
   readonly table: number;
@@ -205,6 +293,11 @@ export interface Decision {
   readonly because: string;
   /** What made it: the daemon found it in the kernel; the rules of priority and health; the operator; nothing better was left. */
   readonly rule: 'adopted' | 'automatic' | 'override' | 'last-resort';
+  /**
+   * Uplinks that a policy's new connections may take. `unproven`: only after the others, until it has held after its death. `resting`: up, but
+   * kept free of new connections after a suspicion; for those that nobody else may carry.
+   */
+  readonly fit: readonly { readonly uplink: UplinkName; readonly trust: 'proven' | 'unproven' | 'resting' }[];
   /** The uplink that an override asked for when it was made, followed or not; '' = there was none. */
   readonly order: UplinkName;
 }
@@ -217,7 +310,16 @@ export interface NatLine {
   readonly interface: string;
   /** Already shifted into the mask. */
   readonly mark: number;
-  readonly masquerade: boolean;
+  readonly translate: Readonly<Record<Family, Translation>>;
+  readonly mss: MssPolicy;
+}
+
+/** A policy as the packet filter has to know it: what fits bears `mark` until it is routed. */
+export interface NatPolicy extends Omit<TrafficPolicy, 'order' | 'otherwise' | 'stickyMs'> {
+  /** Of its class (layout.ts), shifted into the mask. */
+  readonly classMark: number;
+  /** The marks that send a source's next connections to the uplink of its last one first. */
+  readonly sticky: { readonly forMs: number; readonly marks: readonly { readonly interface: string; readonly mark: number }[] } | undefined;
 }
 
 export interface NatWish {
@@ -225,26 +327,44 @@ export interface NatWish {
   readonly markMask: number;
   /** Sorted by interface name. */
   readonly lines: readonly NatLine[];
+  /** First match wins. */
+  readonly policies: readonly NatPolicy[];
+  /** CIDRs that are never translated. */
+  readonly routed: readonly string[];
   readonly lanInterfaces: readonly string[];
   readonly firewall: 'auto' | 'on' | 'off';
+  /** TCP connections that bear it have been cut: whoever sends on them is answered by a reset. */
+  readonly cutMark: number;
 }
 
 /** The whole wish for the kernel, made from scratch each time. */
 export interface Wish {
   readonly routes: readonly Route[];
   readonly rules: readonly Rule[];
+  /** LAN addresses that are to be used no more, because their uplink is down. */
+  readonly deprecated: readonly Address[];
 }
 
 /** Slow-moving wishes; the shells behind them run asynchronously and never in the path of a switch. */
 export interface HostWish {
   readonly nat: NatWish;
-  /** Path below /proc/sys (`net/ipv4/ip_forward`) → value. */
-  readonly sysctls: Readonly<Record<string, string>>;
+  /** Set in this order. */
+  readonly sysctls: readonly SysctlWish[];
+}
+
+export interface SysctlWish {
+  /** Below /proc/sys: `net/ipv4/ip_forward`. */
+  readonly path: string;
+  readonly value: string;
+  /** Left alone where it has this value. */
+  readonly unless?: string;
 }
 
 export type Change =
   | { readonly op: 'add' | 'delete' | 'replace'; readonly route: Route; readonly needs?: number }
-  | { readonly op: 'add' | 'delete'; readonly rule: Rule; readonly needs?: number };
+  | { readonly op: 'add' | 'delete'; readonly rule: Rule; readonly needs?: number }
+  /** Takes an address out of use for new connections, or gives it back (preferred lifetime), and marks it as done by us. */
+  | { readonly op: 'deprecate' | 'prefer'; readonly address: Address; readonly needs?: number };
 
 /** Changes in the order of carrying out. A change whose `needs` (an index in this list) failed is skipped. */
 export interface Plan {
@@ -264,22 +384,34 @@ export interface ForgetOrder {
   readonly markMask: number;
   /** `unanswered`: only entries that never saw a reply (SYN_SENT, unreplied UDP and ICMP). */
   readonly which: 'unanswered' | 'all';
+  /** undefined = both. */
+  readonly family: Family | undefined;
+  /** Only connections that were translated to this address, or began at it, or came in to it; '' = any. */
+  readonly translatedTo: string;
+  /** Only connections of this kind; undefined = any. `router`: begun or ended by the router itself. */
+  readonly only: { readonly name: string; readonly match: Match; readonly origin: 'any' | 'router' } | undefined;
+  /** Of these kinds none; they keep what they have. */
+  readonly except: readonly { readonly name: string; readonly match: Match; readonly origin: 'any' | 'router' }[];
+  /** TCP connections get this mark instead of being deleted, and their local end is provoked to send, so that it learns of its reset. 0 = delete them. */
+  readonly cutMark: number;
 }
 
 // -------------------------------------------------------------------------------------------- events and effects
 
 export interface ProbeOrder {
   readonly uplink: UplinkName;
+  readonly family: Family;
   readonly target: string;
   /** Where to send it: the target's address, or the gateway's. */
   readonly address: string;
-  /** Unique within (uplink, target). */
+  /** Unique within (uplink, family, target). */
   readonly seq: number;
 }
 
 /** What the prober needs to know to ask through one uplink and no other. A changed line means: close the sockets, open new ones. */
 export interface ProbeLine {
   readonly uplink: UplinkName;
+  readonly family: Family;
   readonly interface: string;
   readonly ifindex: number;
   /** Source address, '' = the kernel chooses. */
@@ -287,19 +419,21 @@ export interface ProbeLine {
 }
 
 export type Event =
-  | { readonly type: 'policy'; readonly at: Instant; readonly policy: Policy }
+  /** `token`: who waits for it to be in force; 0 = nobody. */
+  | { readonly type: 'policy'; readonly at: Instant; readonly policy: Policy; readonly token: number }
   /** The kernel as read. Absent parts were not looked at. */
   | { readonly type: 'kernel'; readonly at: Instant; readonly facts: Partial<KernelFacts> }
   /** Single links, told by the kernel or asked for; `gone` are indexes that no longer exist. */
   | { readonly type: 'links'; readonly at: Instant; readonly told: boolean; readonly links: readonly Link[]; readonly gone: readonly number[] }
   | { readonly type: 'applied'; readonly at: Instant; readonly failures: readonly ChangeFailure[]; readonly facts: Partial<KernelFacts> }
-  | { readonly type: 'host'; readonly at: Instant; readonly report: HostReport }
+  /** `wish`: the very one that was carried out. */
+  | { readonly type: 'host'; readonly at: Instant; readonly wish: HostWish; readonly report: HostReport }
   /** Somebody changed the packet filter's rules, perhaps we ourselves. */
   | { readonly type: 'ruleset'; readonly at: Instant }
   /** A probe was answered. `at` = when the answer was received. Late answers come too. */
-  | { readonly type: 'reply'; readonly at: Instant; readonly uplink: UplinkName; readonly target: string; readonly seq: number; readonly rttMs: number }
+  | { readonly type: 'reply'; readonly at: Instant; readonly uplink: UplinkName; readonly family: Family; readonly target: string; readonly seq: number; readonly rttMs: number }
   /** A probe could not be sent, or an error came back for it: a lost probe, with a reason for people. */
-  | { readonly type: 'lost'; readonly at: Instant; readonly uplink: UplinkName; readonly target: string; readonly seq: number; readonly error: string }
+  | { readonly type: 'lost'; readonly at: Instant; readonly uplink: UplinkName; readonly family: Family; readonly target: string; readonly seq: number; readonly error: string }
   | { readonly type: 'override'; readonly at: Instant; readonly override: Override | undefined; readonly by: string; readonly token: number }
   | { readonly type: 'confirm'; readonly at: Instant; readonly by: string; readonly token: number }
   | { readonly type: 'forgotten'; readonly at: Instant; readonly order: ForgetOrder; readonly count: number; readonly error: string }
@@ -310,6 +444,8 @@ export type Event =
 export interface HostReport {
   readonly natBackend: 'iptables' | 'nftables' | 'none';
   readonly natInSync: boolean;
+  /** The rules of the very same wish had to be written again: somebody else had changed them. */
+  readonly natRepaired: boolean;
   readonly sysctlsInSync: boolean;
   /** What could not be done and what to do about it; also conflicts that were seen. */
   readonly problems: readonly string[];
@@ -345,6 +481,7 @@ export interface News {
 // ----------------------------------------------------------------------------------------------------- status
 
 export interface TargetStatus {
+  readonly family: Family;
   readonly target: string;
   readonly kind: Target['kind'];
   /** '' when not known (a gateway that was not learnt yet). */
@@ -361,7 +498,20 @@ export interface TargetStatus {
   readonly received: number;
 }
 
+/** How an uplink fares in one family. */
+export interface FamilyStatus extends Omit<Verdict, 'uplink'> {
+  readonly family: Family;
+  /** '' for point-to-point lines and where none is known. */
+  readonly gateway: string;
+  /** Carries new flows of this family now. */
+  readonly active: boolean;
+  /** Position in the order of preference, 0 = active; undefined = not in use. */
+  readonly rank: number | undefined;
+}
+
+/** The verdict, gateway, `active` and `rank` are those of the first of `families`. */
 export interface UplinkStatus extends Verdict {
+  readonly families: readonly FamilyStatus[];
   readonly interface: string;
   readonly ifindex: number | undefined;
   readonly addresses: readonly string[];
@@ -391,7 +541,9 @@ export interface ActiveUplink {
 
 export interface Status {
   readonly at: Instant;
+  /** What people are told first: IPv4's, where there is one; `generation` and `since` are of the latest change in any family. */
   readonly decision: Decision;
+  readonly decisions: readonly { readonly family: Family; readonly decision: Decision }[];
   readonly active: readonly ActiveUplink[];
   readonly override: Override | undefined;
   readonly uplinks: readonly UplinkStatus[];
@@ -413,4 +565,45 @@ export interface Status {
     readonly worstLatenessMs: number;
     readonly steps: number;
   };
+}
+
+/** How a policy fares. */
+export interface PolicyStatus {
+  readonly policy: TrafficPolicy;
+  /** What carries its new connections now, by family; empty = none of its own order is fit. */
+  readonly active: readonly { readonly family: Family; readonly uplinks: readonly UplinkName[] }[];
+  /** New connections that it took since its rules were written, and their first packets' bytes; undefined = the packet filter does not say. */
+  readonly connections: number | undefined;
+  readonly bytes: number | undefined;
+}
+
+export interface PolicyCounter {
+  readonly policy: string;
+  readonly packets: number;
+  readonly bytes: number;
+}
+
+/** What would be done, in order, as lines that a person could type. Nothing of it has been done. */
+export interface Preview {
+  /** The choice that would result, by family. */
+  readonly decisions: readonly { readonly family: Family; readonly decision: Decision }[];
+  /** `ip route add ...`, `ip rule delete ...` */
+  readonly routing: readonly string[];
+  /** NAT and firewall: nft or iptables-restore lines that would be added (`+`) or taken away (`-`). */
+  readonly filter: readonly string[];
+  /** `sysctl -w net.ipv4.ip_forward=1` */
+  readonly sysctls: readonly string[];
+  /** `forget 17 connections of fibre` : in words. */
+  readonly flows: readonly string[];
+}
+
+/** Something on this machine that is or will be in the way, and what to do about it. */
+export interface Finding {
+  readonly level: 'ok' | 'note' | 'warning' | 'error';
+  /** `rp_filter`, `networkd`, `docker`: what was looked at. */
+  readonly subject: string;
+  /** What was found, and what comes of it. */
+  readonly text: string;
+  /** The exact remedy: commands or file contents; '' where none is needed. */
+  readonly remedy: string;
 }

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { ENDPOINTS } from '../src/api/routes.js';
 import { loadConfig, showProblem } from '../src/config/load.js';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..', '..');
@@ -38,4 +39,26 @@ test('every npm script and every uplinkctl verb in the documents is one that the
     for (const [, verb] of text.matchAll(/^ {4}uplinkctl ([a-z-]+)/gm)) assert.match(help, new RegExp(`^ +${verb}\\b`, 'm'), `${name}: uplinkctl ${verb}`);
     for (const [, verb] of text.matchAll(/^ {4}uplinkd ([a-z-]+)/gm)) assert.ok(['run', 'check'].includes(verb!), `${name}: uplinkd ${verb}`);
   }
+});
+
+test('every REST call in the documents is one that there is', () => {
+  const paths = ENDPOINTS.map(({ path }) => new RegExp(`^${path.replace(/:[a-z]+/g, '[^/]+')}$`));
+  let seen = 0;
+  for (const { name, text } of documents) {
+    for (const [, path] of text.matchAll(/(?<![\w.])(\/v1\/[A-Za-z0-9/-]*[A-Za-z0-9])/g)) {
+      seen++;
+      assert.ok(paths.some((known) => known.test(path!)), `${name}: ${path}`);
+    }
+  }
+  assert.ok(seen > ENDPOINTS.length, 'docs/rest.md has each of them');
+});
+
+test('the examples of the manual of uplinkctl are commands that there are, and its exit codes are those of the program', () => {
+  const help = execFileSync(process.execPath, [join(root, 'dist/src/cli/uplinkctl.js'), '--help'], { encoding: 'utf8' });
+  const page = readFileSync(join(root, 'docs/man/uplinkctl.1'), 'utf8');
+  const verbs = [...page.matchAll(/^\.Dl [#$] uplinkctl ([a-z-]+)/gm)].map(([, verb]) => verb!);
+  assert.ok(verbs.length > 0);
+  for (const verb of verbs) assert.match(help, new RegExp(`^ +${verb}\\b`, 'm'));
+  const [codes] = /(?<=\.Sh EXIT STATUS\n).*?(?=\n\.El)/s.exec(page) ?? [''];
+  assert.deepEqual(codes.match(/(?<=^\.It )\d+/gm), /Exit codes: (.*\n)*?\n/.exec(help)?.[0].match(/\d+/g));
 });

@@ -26,6 +26,7 @@ export const PROBLEMS = {
   'path-too-long': { status: 414, title: 'The path is too long' },
   'wrong-content-type': { status: 415, title: 'The body is not of a type that is understood' },
   'invalid-body': { status: 422, title: 'The body is not what this call takes' },
+  'invalid-config': { status: 422, title: 'The config is invalid' },
   'unknown-uplink': { status: 422, title: 'The body names an uplink that does not exist' },
   'headers-too-large': { status: 431, title: 'The headers are too large' },
   internal: { status: 500, title: 'The daemon made a mistake' },
@@ -39,6 +40,7 @@ export type ProblemKind = keyof typeof PROBLEMS;
 export interface ProblemExtras {
   readonly errors?: readonly { readonly pointer: string; readonly detail: string }[];
   readonly uplinks?: readonly string[];
+  readonly problems?: readonly string[];
 }
 
 export const PROBLEM_TYPE = 'application/problem+json';
@@ -54,6 +56,13 @@ export function problem(kind: ProblemKind, detail: string, extras: ProblemExtras
     headers: { 'content-type': PROBLEM_TYPE, ...headers },
     body: JSON.stringify({ type: `urn:uplinkd:problem:${kind}`, title, status, detail, ...extras }),
   };
+}
+
+/** An uplink was named that does not exist; the problem lists those that do. */
+export function nobody(kind: 'no-such-uplink' | 'unknown-uplink', name: string, uplinks: readonly { readonly uplink: string }[]): Answer {
+  const names = uplinks.map((uplink) => uplink.uplink);
+  const there = names.length === 0 ? 'The config has none.' : `The uplinks are: ${names.join(', ')}.`;
+  return problem(kind, `There is no uplink ${quoted(name)}. ${there}`, { uplinks: names });
 }
 
 /** What somebody sent, fit to stand in a sentence: quoted, escaped and not longer than a line. */

@@ -2,7 +2,7 @@
  * What a handler works with (`Desk`) and what it is given (`Request`). Nothing here knows HTTP beyond that.
  */
 import type { Board } from '../board.js';
-import type { Override } from '../model.js';
+import type { Finding, Override, PolicyStatus, Preview } from '../model.js';
 import type { Waiting } from './wait.js';
 import type { Identity, ShowTime } from './wire.js';
 
@@ -23,9 +23,36 @@ export interface Ask {
   confirm(by: string): Promise<{ readonly error: string }>;
 }
 
+/** Every problem of a config, each one line: `file:line: key: text`. */
+export interface InvalidConfig {
+  readonly problems: readonly string[];
+}
+
+/** A preview, and what a new config says that takes effect at the next start only, in words. */
+export interface ConfigPreview extends Preview {
+  readonly notes?: readonly string[];
+}
+
+/** What needs the planner, the packet filter or a look at the machine. Nothing of it changes anything, but `reload`. */
+export interface Questions {
+  /** The uplink dies at this moment, in both families. Called with names that the board has. */
+  whatIf(name: string): Preview;
+  /** @param file its name in the problems */
+  plan(configText: string, file: string): Promise<ConfigPreview | InvalidConfig>;
+  /** In the order of the config. Asked by one caller at a time. */
+  policies(): Promise<readonly PolicyStatus[]>;
+  /** Asked by one caller at a time. */
+  doctor(): Promise<readonly Finding[]>;
+  /** Reads the config file again. Resolves when the kernel was read back; `preview`: what was changed. `error`: nothing was, and why. */
+  reload(by: string): Promise<{ readonly preview: ConfigPreview } | InvalidConfig | { readonly error: string }>;
+}
+
 export interface Desk {
   readonly board: Board;
   readonly ask: Ask;
+  readonly questions: Questions;
+  /** For what holds up the loop; undefined: too many wait for their turn already. */
+  readonly inTurn: <T>(run: () => T) => Promise<T> | undefined;
   readonly askTimeoutMs: number;
   readonly calendar: () => ShowTime;
   readonly waiting: Waiting;

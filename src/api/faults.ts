@@ -2,7 +2,10 @@
  * What is wrong with a request, in words: from the errors of the HTTP parser, of fastify and of its validator (ajv) to problems.
  */
 import { problem, quoted, type Answer } from './answer.js';
-import type { Endpoint } from './routes.js';
+import type { Endpoint } from './endpoint.js';
+
+/** Where a call does not say that it takes more. */
+export const BODY_BYTES = 16 * 1024;
 
 /** So many faults of one body are told; a body of thousands of unknown keys is still one problem. */
 const FAULTS_AT_MOST = 8;
@@ -31,7 +34,7 @@ export function brokenRequest(error: RequestError, endpoint: Endpoint | undefine
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
       return problem('wrong-content-type', 'Send the body as JSON, with the header "Content-Type: application/json".');
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
-      return problem('body-too-large', 'The body is larger than 16 KiB. No call of this API needs that much.');
+      return problem('body-too-large', `The body is larger than ${(endpoint?.bodyBytesAtMost ?? BODY_BYTES) / 1024} KiB, the most that this call takes.`);
     case 'FST_ERR_BAD_URL':
       return problem('malformed-request', 'The path is not a valid URL: a "%" must be followed by two hexadecimal digits.');
     case 'FST_ERR_MAX_PARAM_LENGTH':
@@ -87,7 +90,7 @@ function words(fault: ValidationFault, inBody: boolean, keys: readonly string[])
     case 'additionalProperties':
       return `${inBody ? 'the body has an unknown key' : 'the query has an unknown parameter'} ${quoted(String(fault.params['additionalProperty']))}; ${known}`;
     case 'required':
-      return `the key "${String(fault.params['missingProperty'])}" is missing`;
+      return `${inBody ? 'the key' : 'the query parameter'} "${String(fault.params['missingProperty'])}" is missing`;
     default:
       if (fault.instancePath === '') return `the body must be a JSON object; ${known}`;
       return `${name} is ${shown(fault.data)}; it must be ${meaning(fault.parentSchema)}`;

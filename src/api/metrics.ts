@@ -5,7 +5,7 @@
  * `_total`. A value that is not known has no sample: absent is honest, zero is not.
  * Source: prometheus.io/docs/instrumenting/exposition_formats
  */
-import type { Status, TargetStatus, UplinkStatus } from '../model.js';
+import type { Family, FamilyStatus, Status, TargetStatus, UplinkState, UplinkStatus } from '../model.js';
 import { UPLINK_STATES } from './schemas.js';
 import type { Identity, ShowTime } from './wire.js';
 
@@ -24,7 +24,7 @@ interface Metric {
 }
 
 export function metricsText(status: Status, identity: Identity, show: ShowTime): string {
-  return [...controllerMetrics(status, identity, show), ...kernelMetrics(status), ...uplinkMetrics(status.uplinks), ...targetMetrics(status.uplinks)]
+  return [...controllerMetrics(status, identity, show), ...kernelMetrics(status), ...uplinkMetrics(status.uplinks), ...familyMetrics(status), ...targetMetrics(status.uplinks)]
     .map(metricText)
     .join('');
 }
@@ -66,7 +66,7 @@ function uplinkMetrics(uplinks: readonly UplinkStatus[]): Metric[] {
     samples: uplinks.map((uplink) => ({ labels: uplinkLabels(uplink), value: value(uplink) })),
   });
   return [
-    each('uplink_up', 'gauge', '1 when the uplink answers: its state is up, degraded or draining.', (uplink) => bit(['up', 'degraded', 'draining'].includes(uplink.state))),
+    each('uplink_up', 'gauge', '1 when the uplink answers: its state is up, degraded or draining.', (uplink) => bit(answers(uplink.state))),
     {
       name: 'uplink_state',
       type: 'gauge',
@@ -82,12 +82,35 @@ function uplinkMetrics(uplinks: readonly UplinkStatus[]): Metric[] {
   ];
 }
 
+/** The same by family, where a line may work in one and be dead in the other. */
+function familyMetrics({ uplinks, decisions, active }: Status): Metric[] {
+  const of = (family: Family): Labels => ({ family: String(family) });
+  const parts = uplinks.flatMap((uplink) => uplink.families.map((part) => ({ part, labels: { ...uplinkLabels(uplink), ...of(part.family) } })));
+  const each = (name: string, help: string, value: (part: FamilyStatus) => number | undefined): Metric => ({
+    name, type: 'gauge', help, samples: parts.map(({ part, labels }) => ({ labels, value: value(part) })),
+  });
+  return [
+    { name: 'family_generation', type: 'gauge', help: 'Grows with each change of the active uplinks of the family.', samples: decisions.map(({ family, decision }) => ({ labels: of(family), value: decision.generation })) },
+    { name: 'family_active_uplinks', type: 'gauge', help: 'How many uplinks carry new flows of the family; 0: nothing is left.', samples: decisions.map(({ family }) => ({ labels: of(family), value: active.filter((one) => one.family === family).length })) },
+    { name: 'family_last_resort', type: 'gauge', help: '1 when the active uplinks of the family are kept although they are unfit.', samples: decisions.map(({ family, decision }) => ({ labels: of(family), value: bit(decision.rule === 'last-resort') })) },
+    each('uplink_family_up', '1 when the uplink answers in the family.', (part) => bit(answers(part.state))),
+    {
+      name: 'uplink_family_state',
+      type: 'gauge',
+      help: '1 for the state that the uplink is in in the family, 0 for the others.',
+      samples: parts.flatMap(({ part, labels }) => UPLINK_STATES.map((state) => ({ labels: { ...labels, state }, value: bit(part.state === state) }))),
+    },
+    each('uplink_family_active', '1 when the uplink carries new flows of the family.', (part) => bit(part.active)),
+    each('uplink_family_rank', 'Place in the order of preference of the family, 0 = active; absent: not in use.', (part) => part.rank),
+  ];
+}
+
 function targetMetrics(uplinks: readonly UplinkStatus[]): Metric[] {
   const each = (name: string, type: Metric['type'], help: string, value: (target: TargetStatus) => number | undefined): Metric => ({
     name,
     type,
     help,
-    samples: uplinks.flatMap((uplink) => uplink.targets.map((target) => ({ labels: { ...uplinkLabels(uplink), target: target.target }, value: value(target) }))),
+    samples: uplinks.flatMap((uplink) => uplink.targets.map((target) => ({ labels: { ...uplinkLabels(uplink), family: String(target.family), target: target.target }, value: value(target) }))),
   });
   return [
     each('target_answering', 'gauge', '1 when the last probes of the target were answered.', (target) => bit(target.answering)),
@@ -121,6 +144,10 @@ function labelsText(labels: Labels): string {
 /** Label values escape backslash, quote and line feed, and nothing else. */
 function escaped(value: string): string {
   return value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
+}
+
+function answers(state: UplinkState): boolean {
+  return ['up', 'degraded', 'draining'].includes(state);
 }
 
 function bit(yes: boolean): number {

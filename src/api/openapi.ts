@@ -3,9 +3,10 @@
  * wherever they stand in another schema.
  * Source: spec.openapis.org/oas/v3.1.0
  */
-import { problemAnswer, NAMED_SCHEMAS } from './schemas.js';
 import { PROBLEM_TYPE } from './answer.js';
-import type { Endpoint } from './routes.js';
+import { NAMED_SCHEMAS } from './documents.js';
+import type { Endpoint } from './endpoint.js';
+import { problemAnswer } from './schemas.js';
 
 type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
 
@@ -46,10 +47,11 @@ function operation(endpoint: Endpoint): object {
 
 function parameters(schema: object | undefined, where: 'path' | 'query'): object[] {
   if (schema === undefined || !('properties' in schema)) return [];
+  const required = 'required' in schema ? (schema.required as readonly string[]) : [];
   return Object.entries(schema.properties as Record<string, { readonly description: string }>).map(([name, { description, ...rest }]) => ({
     name,
     in: where,
-    required: where === 'path',
+    required: required.includes(name),
     description,
     schema: rest,
   }));

@@ -3,8 +3,9 @@
  * (UPDATE_DOCS=1 node --test dist/test/api/reference.test.js).
  */
 import { PROBLEMS } from './answer.js';
-import { ENDPOINTS, type Endpoint } from './routes.js';
-import { NAMED_SCHEMAS } from './schemas.js';
+import { NAMED_SCHEMAS } from './documents.js';
+import type { Endpoint } from './endpoint.js';
+import { ENDPOINTS } from './routes.js';
 
 /** What is read here of a schema. */
 interface Described {
@@ -37,7 +38,8 @@ for machines: \`GET /openapi.json\`. \`uplinkctl\` is a client of this API and n
   clock of the machine is set right, all times move together and the distances between them stay true.
 - Durations in requests are written \`90s\`, \`30m\`, \`1h30m\`, \`2d\`; in answers they are numbers, and the name ends with the unit.
 - Whatever is wrong with a request is answered with a [problem](#problems) that says what, and what to do.
-- Bounds: 16 KiB of body, 8 KiB of headers, 64 connections on each listener, 32 requests that wait for a change.`;
+- Bounds: 16 KiB of body (1 MiB where it carries a config), 8 KiB of headers, 64 connections on each listener, 32 requests that wait for a change,
+  8 that ask what would happen.`;
 
 const DOCUMENTS = '## Documents';
 
@@ -54,8 +56,8 @@ function callChapter(endpoint: Endpoint): string {
   return [
     `## ${heading(endpoint)}`,
     `${endpoint.summary}. ${endpoint.description}`,
-    ...(endpoint.changes ? ['On the unix socket only.'] : []),
-    ...(Object.keys(query.properties ?? {}).length === 0 ? [] : [`Query:\n\n${membersTable(query, false)}`]),
+    ...(endpoint.right === 'operate' ? ['On the unix socket only.'] : []),
+    ...(Object.keys(query.properties ?? {}).length === 0 ? [] : [`Query:\n\n${membersTable(query, true)}`]),
     ...(body === undefined ? [] : [`Takes: ${link(body)}`]),
     [`Answers ${answer}`, ...(others.length === 0 ? [] : ['']), ...others].join('\n'),
     `\`\`\`sh\ncurl --unix-socket /run/uplinkd/uplinkd.sock ${endpoint.example}\n\`\`\``,
@@ -95,6 +97,7 @@ function oneTypeText(type: string, schema: Described): string {
 }
 
 function listed(items: Described): string {
+  if (items.type === 'array') return `lists of ${items.items === undefined ? 'anything' : listed(items.items)}`;
   return items.title === undefined ? `${typeText(items)}s` : link(items);
 }
 

@@ -6,35 +6,18 @@
  * is checked here. What changes something is asked of the daemon, which answers when the kernel has been read back.
  */
 import { getActive } from './active.js';
-import { document, problem, quoted, type Answer } from './answer.js';
+import { document, nobody, problem, type Answer } from './answer.js';
 import type { Desk, Request } from './desk.js';
+import type { Endpoint } from './endpoint.js';
 import { METRICS_TYPE, metricsText } from './metrics.js';
+import { inTime } from './patience.js';
+import { QUESTIONS } from './questions.js';
+import { noQuery } from './schema-parts.js';
 import {
-  activeAnswer, activeQuery, aliveAnswer, CONFIRM_BOUNDS_MS, FOR_BOUNDS_MS, nameParameter, noQuery, overrideRequest, readyAnswer, statusAnswer, uplinkAnswer, uplinksAnswer,
+  activeAnswer, activeQuery, aliveAnswer, CONFIRM_BOUNDS_MS, FOR_BOUNDS_MS, nameParameter, overrideRequest, readyAnswer, statusAnswer, uplinkAnswer, uplinksAnswer,
   type OverrideRequest,
 } from './schemas.js';
 import { durationMs, wireStatus, wireUplink } from './wire.js';
-
-export interface Endpoint {
-  readonly method: 'GET' | 'PUT' | 'POST' | 'DELETE';
-  /** A segment `:name` is a parameter. */
-  readonly path: string;
-  /** Needs the right to operate. */
-  readonly changes: boolean;
-  readonly summary: string;
-  /** Markdown. */
-  readonly description: string;
-  readonly params?: object;
-  readonly query: object;
-  readonly body?: object;
-  /** Schema of the answer 200; a media type where it is not JSON. */
-  readonly answer: object | string;
-  /** Other statuses that this call has a meaning for. */
-  readonly others: Readonly<Record<number, string>>;
-  /** Arguments of curl. */
-  readonly example: string;
-  readonly handle: (desk: Desk, request: Request) => Answer | Promise<Answer>;
-}
 
 const CHANGED = 'The resulting status, after the kernel has been read back.';
 const REFUSALS = { 403: 'asked over TCP, which may only read', 409: 'the daemon refused, with its reason', 504: 'the daemon did not answer; look at the status' } as const;
@@ -43,7 +26,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
   {
     method: 'GET',
     path: '/v1/active',
-    changes: false,
+    right: 'read',
     summary: 'Which uplink is active, since when and why',
     description: 'With `wait` the answer is held back until something changes: the generation is another than `generation`, or the ETag another than the one in `If-None-Match`. '
       + 'Give one of them, else it waits for the next change from now on. The ETag begins with the boot of the daemon: a client that remembers it hears of a restart at once. '
@@ -57,7 +40,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
   {
     method: 'GET',
     path: '/v1/status',
-    changes: false,
+    right: 'read',
     summary: 'Everything, one document',
     description: 'The answer of `/v1/active` and, beside it, every uplink and target, the kernel and the daemon itself.',
     query: noQuery,
@@ -69,7 +52,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
   {
     method: 'GET',
     path: '/v1/uplinks',
-    changes: false,
+    right: 'read',
     summary: 'Every uplink',
     description: 'The part `uplinks` of the status.',
     query: noQuery,
@@ -81,7 +64,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
   {
     method: 'GET',
     path: '/v1/uplinks/:name',
-    changes: false,
+    right: 'read',
     summary: 'One uplink',
     description: 'One of the parts of `/v1/uplinks`.',
     params: nameParameter,
@@ -94,7 +77,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
   {
     method: 'PUT',
     path: '/v1/override',
-    changes: true,
+    right: 'operate',
     summary: 'Choose the uplink',
     description: `${CHANGED} An override that stands already is replaced. New flows take the chosen uplink; running flows stay where they are.`,
     query: noQuery,
@@ -107,7 +90,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
   {
     method: 'DELETE',
     path: '/v1/override',
-    changes: true,
+    right: 'operate',
     summary: 'Back to the automatic choice',
     description: `${CHANGED} Without an override nothing happens, and that is not an error.`,
     query: noQuery,
@@ -119,7 +102,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
   {
     method: 'POST',
     path: '/v1/override/confirm',
-    changes: true,
+    right: 'operate',
     summary: 'Keep the override that waits for a confirmation',
     description: `${CHANGED} Refused where nothing waits for it.`,
     query: noQuery,
@@ -128,10 +111,11 @@ export const ENDPOINTS: readonly Endpoint[] = [
     example: '-X POST http://localhost/v1/override/confirm',
     handle: (desk, request) => changed(desk, desk.ask.confirm(request.by)),
   },
+  ...QUESTIONS,
   {
     method: 'GET',
     path: '/metrics',
-    changes: false,
+    right: 'read',
     summary: 'Metrics for Prometheus',
     description: 'Exposition format 0.0.4. Every name begins with `uplinkd_`.',
     query: noQuery,
@@ -143,7 +127,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
   {
     method: 'GET',
     path: '/healthz',
-    changes: false,
+    right: 'read',
     summary: 'Whether the daemon is alive',
     description: 'Answers as long as the loop turns.',
     query: noQuery,
@@ -155,7 +139,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
   {
     method: 'GET',
     path: '/readyz',
-    changes: false,
+    right: 'read',
     summary: 'Whether the first decision is in force',
     description: 'Says nothing about the uplinks: a router with no uplink left is ready too.',
     query: noQuery,
@@ -167,7 +151,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
   {
     method: 'GET',
     path: '/openapi.json',
-    changes: false,
+    right: 'read',
     summary: 'This API as OpenAPI 3.1',
     description: 'Made of the same schemas that validate requests and write answers.',
     query: noQuery,
@@ -188,8 +172,7 @@ function getUplink(desk: Desk, request: Request): Answer {
   const { uplinks } = desk.board.get();
   const found = uplinks.find((uplink) => uplink.uplink === name);
   if (found !== undefined) return document(wireUplink(found, desk.calendar()));
-  const names = uplinks.map((uplink) => uplink.uplink);
-  return problem('no-such-uplink', `There is no uplink ${quoted(name)}. ${namesText(names)}`, { uplinks: names });
+  return nobody('no-such-uplink', name, uplinks);
 }
 
 function getReady(desk: Desk): Answer {
@@ -200,8 +183,8 @@ function getReady(desk: Desk): Answer {
 
 function putOverride(desk: Desk, request: Request): Answer | Promise<Answer> {
   const body = request.body as OverrideRequest;
-  const names = desk.board.get().uplinks.map((uplink) => uplink.uplink);
-  if (!names.includes(body.uplink)) return problem('unknown-uplink', `There is no uplink ${quoted(body.uplink)}. ${namesText(names)}`, { uplinks: names });
+  const { uplinks } = desk.board.get();
+  if (!uplinks.some((uplink) => uplink.uplink === body.uplink)) return nobody('unknown-uplink', body.uplink, uplinks);
   const forMs = body.for === undefined ? undefined : durationMs(body.for);
   const confirmMs = body.confirm === undefined ? undefined : durationMs(body.confirm);
   const errors: { pointer: string; detail: string }[] = [];
@@ -213,11 +196,7 @@ function putOverride(desk: Desk, request: Request): Answer | Promise<Answer> {
 
 /** Waits for the daemon's word and answers with what stands then. */
 async function changed(desk: Desk, asked: Promise<{ readonly error: string }>): Promise<Answer> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), desk.askTimeoutMs);
-  });
-  const outcome = await Promise.race([asked, late]).finally(() => clearTimeout(timer));
+  const outcome = await inTime(asked, desk.askTimeoutMs);
   if (outcome === undefined) {
     return problem('no-answer', `The daemon gave no answer within ${desk.askTimeoutMs} ms. The change may or may not be in force: look at /v1/status before you ask again.`);
   }
@@ -230,8 +209,4 @@ function statusDocument(desk: Desk): Answer {
 
 function within(ms: number, bounds: { readonly least: number; readonly most: number }): boolean {
   return ms >= bounds.least && ms <= bounds.most;
-}
-
-function namesText(names: readonly string[]): string {
-  return names.length === 0 ? 'The config has none.' : `The uplinks are: ${names.join(', ')}.`;
 }

@@ -1,5 +1,5 @@
 /**
- * The JSON of the REST API, written down once. From these schemas come
+ * The JSON of the REST API, written down once, here and in question-schemas.ts. From these schemas come
  *   the TypeScript types (`Shape`), the validation of requests, the serialisation of answers (fastify),
  *   the OpenAPI document (openapi.ts) and docs/rest.md (reference.ts).
  *
@@ -8,31 +8,7 @@
  * their unit in the name. Times are RFC 3339, UTC, milliseconds.
  */
 import type { Decision, FaultDomain, UplinkState } from '../model.js';
-
-/** The type of the values that a schema describes. */
-export type Shape<S> = S extends { readonly enum: readonly (infer E)[] }
-  ? E
-  : S extends { readonly type: readonly (infer T)[] }
-    ? Typed<T, S>
-    : S extends { readonly type: infer T }
-      ? Typed<T, S>
-      : never;
-
-type Typed<T, S> = T extends 'string'
-  ? string
-  : T extends 'number' | 'integer'
-    ? number
-    : T extends 'boolean'
-      ? boolean
-      : T extends 'null'
-        ? null
-        : T extends 'array'
-          ? S extends { readonly items: infer I }
-            ? readonly Shape<I>[]
-            : never
-          : S extends { readonly properties: infer P; readonly required: readonly (infer R)[] }
-            ? { readonly [K in keyof P & R]: Shape<P[K]> } & { readonly [K in Exclude<keyof P, R>]?: Shape<P[K]> }
-            : never;
+import { family, list, number, orNull, text, time, timeOrNull, whole, yesNo, type Shape } from './schema-parts.js';
 
 export const UPLINK_STATES = ['up', 'suspect', 'degraded', 'down', 'draining', 'disabled', 'unknown'] as const satisfies readonly UplinkState[];
 const FAULT_DOMAINS = ['none', 'device', 'link', 'address', 'gateway', 'upstream', 'target', 'everything', 'prober'] as const satisfies readonly FaultDomain[];
@@ -64,8 +40,6 @@ export const overrideRequest = {
 } as const;
 export type OverrideRequest = Shape<typeof overrideRequest>;
 
-export const noQuery = { type: 'object', additionalProperties: false, required: [], properties: {} } as const;
-
 export const activeQuery = {
   type: 'object',
   additionalProperties: false,
@@ -85,16 +59,7 @@ export const nameParameter = {
 
 // ---------------------------------------------------------------------------------------------------- answers
 
-const text = (description: string) => ({ type: 'string', description }) as const;
-const whole = (description: string) => ({ type: 'integer', description }) as const;
-const number = (description: string) => ({ type: 'number', description }) as const;
-const yesNo = (description: string) => ({ type: 'boolean', description }) as const;
-const time = (description: string) => ({ type: 'string', format: 'date-time', description }) as const;
-const list = <const I>(items: I, description: string) => ({ type: 'array', items, description }) as const;
-const orNull = <const T extends 'string' | 'number' | 'integer'>(type: T, description: string) => ({ type: [type, 'null'] as const, description }) as const;
-const timeOrNull = (description: string) => ({ type: ['string', 'null'], format: 'date-time', description }) as const;
-
-const activeUplink = {
+export const activeUplink = {
   title: 'ActiveUplink',
   type: 'object',
   required: ['name', 'interface', 'gateway', 'family', 'weight'],
@@ -102,12 +67,12 @@ const activeUplink = {
     name: text('the uplink'),
     interface: text('its network interface'),
     gateway: orNull('string', 'where its packets go next; null on a point-to-point line'),
-    family: { type: 'integer', enum: [4, 6], description: 'IPv4 or IPv6' },
+    family,
     weight: whole('its share among uplinks of equal priority'),
   },
 } as const;
 
-const override = {
+export const override = {
   title: 'Override',
   description: 'An operator chose the uplink; null when the choice is automatic.',
   type: ['object', 'null'],
@@ -122,6 +87,22 @@ const override = {
     ifDead: { type: 'string', enum: ['fall-through', 'obey'], description: 'what happens when the uplink dies' },
   },
 } as const;
+
+export const decision = {
+  title: 'Decision',
+  description: 'Which uplinks carry the new flows of one family, in order, and why.',
+  type: 'object',
+  required: ['family', 'order', 'rule', 'because', 'since', 'generation'],
+  properties: {
+    family,
+    order: list({ type: 'array', items: { type: 'string' } }, 'the uplinks in order of preference; each rank is a list: one uplink, or several that share the load. The first rank carries new flows; empty: nothing to route by'),
+    rule: { type: 'string', enum: DECISION_RULES, description: 'what made it: it was found in the kernel at start; priority and health; the operator; nothing better was left' },
+    because: text('why, in words'),
+    since: time('since when'),
+    generation: whole('grows with each change of its first rank'),
+  },
+} as const;
+export type DecisionPart = Shape<typeof decision>;
 
 const decisionParts = {
   generation: whole('grows with each change of the active uplinks'),
@@ -140,11 +121,12 @@ export const activeAnswer = {
 } as const;
 export type ActiveAnswer = Shape<typeof activeAnswer>;
 
-const target = {
+export const target = {
   title: 'Target',
   type: 'object',
-  required: ['target', 'kind', 'address', 'answering', 'rttMs', 'jitterMs', 'lossPercent', 'timeoutMs', 'lastReplyAt', 'lastError', 'sent', 'received'],
+  required: ['family', 'target', 'kind', 'address', 'answering', 'rttMs', 'jitterMs', 'lossPercent', 'timeoutMs', 'lastReplyAt', 'lastError', 'sent', 'received'],
   properties: {
+    family,
     target: text('`gateway`, or the method and the host: `icmp 1.1.1.1`'),
     kind: text('how it is asked'),
     address: orNull('string', 'the address that is asked; null while it is not known'),
@@ -160,37 +142,51 @@ const target = {
   },
 } as const;
 
+const judged = {
+  state: { type: 'string', enum: UPLINK_STATES, description: 'what we make of it' },
+  since: time('since when it is in this state'),
+  because: text('why, in words'),
+  domain: { type: 'string', enum: FAULT_DOMAINS, description: 'the fault domain: where it broke; `none`: nothing is known to be broken' },
+  active: yesNo('carries new flows now'),
+  rank: orNull('integer', 'its place in the order of preference, 0 = active; null: not in use'),
+  gateway: orNull('string', 'where its packets go next; null: point-to-point, or not known yet'),
+  severed: yesNo('no packet can leave: no device, no carrier or no gateway'),
+  inDoubt: yesNo('a missed answer is being checked by a burst of probes'),
+  holdUntil: timeOrNull('new flows stay away until then although it answers again; null: no hold'),
+} as const;
+
+export const uplinkFamily = {
+  title: 'UplinkFamily',
+  description: 'How an uplink fares in IPv4 or in IPv6. A line may work in one and be dead in the other.',
+  type: 'object',
+  required: ['family', 'state', 'since', 'because', 'domain', 'gateway', 'active', 'rank', 'severed', 'inDoubt', 'holdUntil'],
+  properties: { family, ...judged },
+} as const;
+export type UplinkFamilyPart = Shape<typeof uplinkFamily>;
+
 export const uplinkAnswer = {
   title: 'Uplink',
-  description: 'What is known of one uplink.',
+  description: 'What is known of one uplink. What `families` tells of each family stands beside it too, as it is in the first of them.',
   type: 'object',
   required: [
     'name', 'state', 'since', 'because', 'domain', 'active', 'rank', 'interface', 'ifindex', 'addresses', 'gateway', 'carrier', 'priority', 'weight',
-    'metered', 'severed', 'inDoubt', 'holdUntil', 'mark', 'table', 'suspicions', 'downs', 'targets',
+    'metered', 'severed', 'inDoubt', 'holdUntil', 'mark', 'table', 'suspicions', 'downs', 'families', 'targets',
   ],
   properties: {
     name: text('the uplink'),
-    state: { type: 'string', enum: UPLINK_STATES, description: 'what we make of it' },
-    since: time('since when it is in this state'),
-    because: text('why, in words'),
-    domain: { type: 'string', enum: FAULT_DOMAINS, description: 'the fault domain: where it broke; `none`: nothing is known to be broken' },
-    active: yesNo('carries new flows now'),
-    rank: orNull('integer', 'its place in the order of preference, 0 = active; null: not in use'),
+    ...judged,
     interface: text('its network interface'),
     ifindex: orNull('integer', 'the kernel\'s number of the interface; null: there is no such interface'),
     addresses: list({ type: 'string' }, 'addresses of the interface'),
-    gateway: orNull('string', 'where its packets go next; null: point-to-point, or not known yet'),
     carrier: yesNo('the cable is in and the other end is alive'),
     priority: whole('lower is preferred'),
     weight: whole('its share among uplinks of equal priority'),
     metered: yesNo('costs by volume'),
-    severed: yesNo('no packet can leave: no device, no carrier or no gateway'),
-    inDoubt: yesNo('a missed answer is being checked by a burst of probes'),
-    holdUntil: timeOrNull('new flows stay away until then although it answers again; null: no hold'),
     mark: text('packet mark of its flows, hexadecimal'),
     table: whole('its routing table'),
     suspicions: whole('how often it was suspected'),
     downs: whole('how often it went down'),
+    families: list(uplinkFamily, 'how it fares in each family that it has'),
     targets: list(target, 'what is asked through it'),
   },
 } as const;
@@ -204,7 +200,7 @@ export const uplinksAnswer = {
 } as const;
 export type UplinksAnswer = Shape<typeof uplinksAnswer>;
 
-const kernel = {
+export const kernel = {
   title: 'Kernel',
   description: 'Our routes and rules in the kernel.',
   type: 'object',
@@ -218,7 +214,7 @@ const kernel = {
   },
 } as const;
 
-const host = {
+export const host = {
   title: 'Host',
   description: 'NAT, marks, firewall and sysctls; null before the first look.',
   type: ['object', 'null'],
@@ -231,7 +227,7 @@ const host = {
   },
 } as const;
 
-const controller = {
+export const controller = {
   title: 'Controller',
   description: 'The daemon itself.',
   type: 'object',
@@ -250,11 +246,12 @@ export const statusAnswer = {
   title: 'Status',
   description: 'Everything, one document.',
   type: 'object',
-  required: ['at', 'generation', 'active', 'since', 'because', 'rule', 'override', 'uplinks', 'kernel', 'host', 'controller'],
+  required: ['at', 'generation', 'active', 'since', 'because', 'rule', 'override', 'decisions', 'uplinks', 'kernel', 'host', 'controller'],
   properties: {
     at: time('when this was judged'),
     ...decisionParts,
     rule: { type: 'string', enum: DECISION_RULES, description: 'what made the decision: it was found in the kernel at start; priority and health; the operator; nothing better was left' },
+    decisions: list(decision, 'the same for each family by itself; `rule`, `because` and the like beside it are what to tell first'),
     uplinks: list(uplinkAnswer, 'in the order of the config'),
     kernel,
     host,
@@ -278,10 +275,6 @@ export const problemAnswer = {
     detail: text('what was wrong with this request, and what to do'),
     errors: list({ type: 'object', properties: { pointer: text('JSON pointer into the body, or name of the query parameter'), detail: text('what is wrong there') } }, 'each single fault, where there are several places to look at'),
     uplinks: list({ type: 'string' }, 'the uplinks that exist, where an unknown one was named'),
+    problems: list({ type: 'string' }, 'every problem of an invalid config: `file:line: key: text`'),
   },
 } as const;
-
-/** Every schema that has a name in the OpenAPI document and a chapter in docs/rest.md, in the order of the chapters. */
-export const NAMED_SCHEMAS = [
-  activeAnswer, activeUplink, override, overrideRequest, statusAnswer, uplinksAnswer, uplinkAnswer, target, kernel, host, controller, aliveAnswer, readyAnswer, problemAnswer,
-] as const;

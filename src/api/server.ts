@@ -14,16 +14,18 @@ import type { Duplex } from 'node:stream';
 import type { Board } from '../board.js';
 import { userName } from './accounts.js';
 import { problem, type Answer } from './answer.js';
-import type { Ask, Desk } from './desk.js';
+import type { Ask, Desk, Questions } from './desk.js';
 import { listenTcp, listenUnix } from './doors.js';
-import { brokenConnection, brokenRequest, nowhere } from './faults.js';
+import type { Endpoint } from './endpoint.js';
+import { BODY_BYTES, brokenConnection, brokenRequest, nowhere } from './faults.js';
 import { openapiDocument } from './openapi.js';
-import { ENDPOINTS, type Endpoint } from './routes.js';
+import { inTurns, oneAtATime } from './patience.js';
+import { ENDPOINTS } from './routes.js';
 import { openWaiting } from './wait.js';
 import { openCalendar, type Clock, type Identity } from './wire.js';
 
 export const LIMITS = {
-  bodyBytes: 16 * 1024,
+  bodyBytes: BODY_BYTES,
   headerBytes: 8 * 1024,
   headersTimeoutMs: 5_000,
   requestTimeoutMs: 10_000,
@@ -32,6 +34,7 @@ export const LIMITS = {
   timeoutCheckMs: 2_500,
   connectionsPerListener: 64,
   waiters: 32,
+  forecasts: 8,
   askTimeoutMs: 10_000,
   /** What is still being answered when the server closes has so long. */
   closeGraceMs: 500,
@@ -51,6 +54,7 @@ export interface Caller {
 export interface ServerOptions {
   readonly board: Board;
   readonly ask: Ask;
+  readonly questions: Questions;
   readonly log: Log;
   readonly clock: Clock;
   readonly identity: Identity;
@@ -82,6 +86,8 @@ export function buildServer(options: ServerOptions): Server {
   const desk: Desk = {
     board: options.board,
     ask: options.ask,
+    questions: { ...options.questions, policies: oneAtATime(() => options.questions.policies()), doctor: oneAtATime(() => options.questions.doctor()) },
+    inTurn: inTurns(limits.forecasts),
     askTimeoutMs: limits.askTimeoutMs,
     calendar: openCalendar(options.clock),
     waiting,
@@ -148,13 +154,14 @@ function route(endpoint: Endpoint, desk: Desk, callerOf: (request: FastifyReques
   return {
     method: endpoint.method,
     url: endpoint.path,
+    ...(endpoint.bodyBytesAtMost === undefined ? {} : { bodyLimit: endpoint.bodyBytesAtMost }),
     schema: {
       querystring: endpoint.query,
       ...(endpoint.body === undefined ? {} : { body: endpoint.body }),
       ...(typeof endpoint.answer === 'string' ? {} : { response: { 200: endpoint.answer } }),
     },
     onRequest(request, reply, next) {
-      if (!endpoint.changes || callerOf(request).mayChange) next();
+      if (endpoint.right === 'read' || callerOf(request).mayChange) next();
       else send(reply, problem('read-only', `Over TCP you may only read. Ask on the unix socket ${socketPath}, as root or a member of the group uplinkd: uplinkctl does so by itself, curl with --unix-socket ${socketPath}.`));
     },
     async handler(request, reply) {

@@ -7,8 +7,8 @@
  * the times shown, old events too, and their distances stay true. The offset is kept while it wanders by less than
  * HELD_MS, so that an unchanged event reads the same in every answer (its ETag depends on it).
  */
-import type { ActiveUplink, Instant, Override, Status, TargetStatus, UplinkStatus } from '../model.js';
-import { DURATION_PATTERN, type ActiveAnswer, type StatusAnswer, type UplinkAnswer } from './schemas.js';
+import type { ActiveUplink, Decision, Family, FamilyStatus, Instant, Override, Status, TargetStatus, UplinkStatus } from '../model.js';
+import { DURATION_PATTERN, type ActiveAnswer, type DecisionPart, type StatusAnswer, type UplinkAnswer, type UplinkFamilyPart } from './schemas.js';
 
 export interface Clock {
   /** Monotonic. */
@@ -57,6 +57,7 @@ export function wireStatus(status: Status, identity: Identity, show: ShowTime): 
     at: show(status.at),
     ...wireActive(status, show),
     rule: status.decision.rule,
+    decisions: status.decisions.map((one) => wireDecision(one, show)),
     uplinks: status.uplinks.map((uplink) => wireUplink(uplink, show)),
     kernel: {
       inSync: kernel.inSync,
@@ -77,32 +78,39 @@ export function wireStatus(status: Status, identity: Identity, show: ShowTime): 
   };
 }
 
+export function wireDecision({ family, decision }: { readonly family: Family; readonly decision: Decision }, show: ShowTime): DecisionPart {
+  return {
+    family,
+    order: decision.ranks.map((rank) => rank.members.map((member) => member.uplink)),
+    rule: decision.rule,
+    because: decision.because,
+    since: show(decision.since),
+    generation: decision.generation,
+  };
+}
+
 export function wireUplink(uplink: UplinkStatus, show: ShowTime): UplinkAnswer {
   return {
     name: uplink.uplink,
-    state: uplink.state,
-    since: show(uplink.since),
-    because: uplink.because,
-    domain: uplink.domain,
-    active: uplink.active,
-    rank: uplink.rank ?? null,
+    ...wireJudged(uplink, show),
     interface: uplink.interface,
     ifindex: uplink.ifindex ?? null,
     addresses: uplink.addresses,
-    gateway: wireGateway(uplink.gateway),
     carrier: uplink.carrier,
     priority: uplink.priority,
     weight: uplink.weight,
     metered: uplink.metered,
-    severed: uplink.severed,
-    inDoubt: uplink.inDoubt,
-    holdUntil: orNull(uplink.holdUntil, show),
-    mark: `0x${uplink.mark.toString(16)}`,
+    mark: hexadecimal(uplink.mark),
     table: uplink.table,
     suspicions: uplink.suspicions,
     downs: uplink.downs,
+    families: uplink.families.map((one) => ({ family: one.family, ...wireJudged(one, show) })),
     targets: uplink.targets.map((target) => wireTarget(target, show)),
   };
+}
+
+export function hexadecimal(value: number): string {
+  return `0x${value.toString(16)}`;
 }
 
 /** `90s` → 90000, `1h30m` → 5400000. @returns undefined for anything that is no duration */
@@ -110,6 +118,22 @@ export function durationMs(text: string): number | undefined {
   const parts = new RegExp(DURATION_PATTERN).exec(text);
   if (parts === null) return undefined;
   return Math.round(UNITS_MS.reduce((sumMs, unitMs, i) => sumMs + Number(parts[i + 1] ?? 0) * unitMs, 0));
+}
+
+/** What stands of an uplink as a whole and of each of its families. */
+function wireJudged(judged: Omit<FamilyStatus, 'family'>, show: ShowTime): Omit<UplinkFamilyPart, 'family'> {
+  return {
+    state: judged.state,
+    since: show(judged.since),
+    because: judged.because,
+    domain: judged.domain,
+    active: judged.active,
+    rank: judged.rank ?? null,
+    gateway: wireGateway(judged.gateway),
+    severed: judged.severed,
+    inDoubt: judged.inDoubt,
+    holdUntil: orNull(judged.holdUntil, show),
+  };
 }
 
 function wireActiveUplink(active: ActiveUplink): ActiveAnswer['active'][number] {
@@ -131,6 +155,7 @@ function wireOverride(override: Override | undefined, show: ShowTime): ActiveAns
 
 function wireTarget(target: TargetStatus, show: ShowTime): UplinkAnswer['targets'][number] {
   return {
+    family: target.family,
     target: target.target,
     kind: target.kind,
     address: target.address === '' ? null : target.address,

@@ -1,11 +1,10 @@
 /**
- * What uplinkctl reads of the answers of the REST API. The other end may be another version, or not uplinkd at all: what is missing
- * reads as unknown, and every text is freed from characters that would move the cursor, colour the screen or turn the line around.
- * Nothing that came from the other end reaches a terminal but through here.
+ * What uplinkctl reads of /v1/active and /v1/status, and of problems.
  */
+import { isObject, items, member, number, onlyTexts, text, texts, time, yes } from './reading.js';
 
 export interface ActiveView {
-  readonly active: readonly { readonly name: string; readonly interface: string; readonly gateway: string }[];
+  readonly active: readonly { readonly name: string; readonly interface: string; readonly gateway: string; readonly family: number }[];
   /** Milliseconds since 1970, NaN = not known; as everywhere here. */
   readonly sinceMs: number;
   readonly because: string;
@@ -24,25 +23,45 @@ export interface OverrideView {
 export interface StatusView extends ActiveView {
   readonly atMs: number;
   readonly rule: string;
+  readonly decisions: readonly DecisionView[];
   readonly uplinks: readonly UplinkView[];
   readonly kernel: { readonly inSync: boolean; readonly failures: readonly string[]; readonly repairs: number; readonly applied: number };
   readonly host: { readonly natBackend: string; readonly natInSync: boolean; readonly sysctlsInSync: boolean; readonly problems: readonly string[] } | undefined;
   readonly controller: { readonly version: string; readonly startedAtMs: number; readonly ready: boolean; readonly worstLatenessMs: number };
 }
 
-export interface UplinkView {
-  readonly name: string;
+export interface DecisionView {
+  /** 4, 6. */
+  readonly family: number;
+  /** Names in order of preference, those that share in one list. */
+  readonly order: readonly (readonly string[])[];
+  readonly because: string;
+  readonly sinceMs: number;
+  readonly rule: string;
+}
+
+/** How an uplink fares in one family. */
+export interface FamilyView {
+  readonly family: number;
   readonly state: string;
   readonly sinceMs: number;
   readonly because: string;
+  /** Where it broke: `address`. */
+  readonly domain: string;
   readonly active: boolean;
-  readonly interface: string;
   readonly gateway: string;
+}
+
+export interface UplinkView extends Omit<FamilyView, 'family'> {
+  readonly name: string;
+  readonly interface: string;
   readonly priority: number;
+  readonly families: readonly FamilyView[];
   readonly targets: readonly TargetView[];
 }
 
 export interface TargetView {
+  readonly family: number;
   readonly target: string;
   readonly address: string;
   readonly answering: boolean;
@@ -50,18 +69,14 @@ export interface TargetView {
   readonly jitterMs: number;
   readonly lossPercent: number;
   readonly lastError: string;
-}
-
-/** Without control characters, line and paragraph separators, and those that turn the direction of writing. */
-export function plain(sent: string): string {
-  return sent.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, '�');
+  readonly received: number;
 }
 
 /** @returns undefined when this is no answer of /v1/active or /v1/status */
 export function readActive(answer: unknown): ActiveView | undefined {
   if (!Array.isArray(member(answer, 'active'))) return undefined;
   return {
-    active: items(answer, 'active').map((one) => ({ name: text(one, 'name'), interface: text(one, 'interface'), gateway: text(one, 'gateway') })),
+    active: items(answer, 'active').map((one) => ({ name: text(one, 'name'), interface: text(one, 'interface'), gateway: text(one, 'gateway'), family: number(one, 'family') })),
     sinceMs: time(answer, 'since'),
     because: text(answer, 'because'),
     override: readOverride(member(answer, 'override')),
@@ -79,6 +94,7 @@ export function readStatus(answer: unknown): StatusView | undefined {
     ...active,
     atMs: time(answer, 'at'),
     rule: text(answer, 'rule'),
+    decisions: items(answer, 'decisions').map(readDecision),
     uplinks: items(answer, 'uplinks').map(readUplink),
     kernel: { inSync: yes(kernel, 'inSync'), failures: texts(kernel, 'failures'), repairs: number(kernel, 'repairs'), applied: number(kernel, 'applied') },
     host: isObject(host) ? { natBackend: text(host, 'natBackend'), natInSync: yes(host, 'natInSync'), sysctlsInSync: yes(host, 'sysctlsInSync'), problems: texts(host, 'problems') } : undefined,
@@ -109,17 +125,37 @@ function readOverride(sent: unknown): OverrideView | undefined {
   };
 }
 
-function readUplink(sent: unknown): UplinkView {
+export function readDecision(sent: unknown): DecisionView {
   return {
-    name: text(sent, 'name'),
+    family: number(sent, 'family'),
+    order: items(sent, 'order').map((rank) => (Array.isArray(rank) ? onlyTexts(rank) : [])),
+    because: text(sent, 'because'),
+    sinceMs: time(sent, 'since'),
+    rule: text(sent, 'rule'),
+  };
+}
+
+function readFamily(sent: unknown): FamilyView {
+  return {
+    family: number(sent, 'family'),
     state: text(sent, 'state'),
     sinceMs: time(sent, 'since'),
     because: text(sent, 'because'),
+    domain: text(sent, 'domain'),
     active: yes(sent, 'active'),
-    interface: text(sent, 'interface'),
     gateway: text(sent, 'gateway'),
+  };
+}
+
+function readUplink(sent: unknown): UplinkView {
+  return {
+    ...readFamily(sent),
+    name: text(sent, 'name'),
+    interface: text(sent, 'interface'),
     priority: number(sent, 'priority'),
+    families: items(sent, 'families').map(readFamily),
     targets: items(sent, 'targets').map((target) => ({
+      family: number(target, 'family'),
       target: text(target, 'target'),
       address: text(target, 'address'),
       answering: yes(target, 'answering'),
@@ -127,42 +163,7 @@ function readUplink(sent: unknown): UplinkView {
       jitterMs: number(target, 'jitterMs'),
       lossPercent: number(target, 'lossPercent'),
       lastError: text(target, 'lastError'),
+      received: number(target, 'received'),
     })),
   };
-}
-
-function isObject(sent: unknown): sent is Readonly<Record<string, unknown>> {
-  return typeof sent === 'object' && sent !== null && !Array.isArray(sent);
-}
-
-function member(sent: unknown, key: string): unknown {
-  return isObject(sent) && Object.hasOwn(sent, key) ? sent[key] : undefined;
-}
-
-function text(sent: unknown, key: string): string {
-  const value = member(sent, key);
-  return typeof value === 'string' ? plain(value) : '';
-}
-
-function texts(sent: unknown, key: string): string[] {
-  return items(sent, key).flatMap((value) => (typeof value === 'string' ? [plain(value)] : []));
-}
-
-function items(sent: unknown, key: string): readonly unknown[] {
-  const value = member(sent, key);
-  return Array.isArray(value) ? value : [];
-}
-
-function number(sent: unknown, key: string): number {
-  const value = member(sent, key);
-  return typeof value === 'number' ? value : Number.NaN;
-}
-
-function yes(sent: unknown, key: string): boolean {
-  return member(sent, key) === true;
-}
-
-function time(sent: unknown, key: string): number {
-  const value = member(sent, key);
-  return typeof value === 'string' ? Date.parse(value) : Number.NaN;
 }

@@ -3,15 +3,15 @@
  * Only what can be known without the daemon is judged here; whether an uplink exists, or a duration is too long, the daemon says.
  */
 import { parseArgs } from 'node:util';
-import { plain } from './answers.js';
+import { plain } from './reading.js';
 
 export const DEFAULT_SOCKET = '/run/uplinkd/uplinkd.sock';
 
-export type VerbName = 'status' | 'active' | 'switch-uplink' | 'confirm' | 'auto' | 'check';
+export type VerbName = 'status' | 'active' | 'switch-uplink' | 'confirm' | 'auto' | 'what-if' | 'plan' | 'reload' | 'policies' | 'doctor' | 'check';
 
 export interface Invocation {
   readonly verb: VerbName;
-  /** switch-uplink NAME. */
+  /** switch-uplink NAME, what-if NAME. */
   readonly uplink: string;
   readonly json: boolean;
   readonly where: { readonly socketPath: string } | { readonly url: URL; readonly tokenFile: string };
@@ -20,6 +20,8 @@ export interface Invocation {
   readonly reason: string | undefined;
   readonly ifDead: string | undefined;
   readonly confirm: string | undefined;
+  /** Of plan: a file, or `-`. */
+  readonly config: string | undefined;
 }
 
 export type Parsed =
@@ -31,16 +33,20 @@ export type Parsed =
 
 interface Verb {
   readonly operands: readonly string[];
-  readonly options: readonly (keyof typeof SWITCH_OPTIONS)[];
+  readonly options: readonly (keyof typeof VERB_OPTIONS)[];
+  /** What it cannot do without, as it is typed. */
+  readonly must?: '--config FILE';
   readonly summary: string;
   readonly help: string;
 }
 
-const SWITCH_OPTIONS = {
+/** Those of single verbs. */
+const VERB_OPTIONS = {
   for: { type: 'string' },
   reason: { type: 'string' },
   'if-dead': { type: 'string' },
   confirm: { type: 'string' },
+  config: { type: 'string' },
 } as const;
 
 const OPTIONS = {
@@ -50,7 +56,7 @@ const OPTIONS = {
   'token-file': { type: 'string' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean' },
-  ...SWITCH_OPTIONS,
+  ...VERB_OPTIONS,
 } as const;
 
 export const VERBS: Readonly<Record<VerbName, Verb>> = {
@@ -80,6 +86,39 @@ export const VERBS: Readonly<Record<VerbName, Verb>> = {
   },
   confirm: { operands: [], options: [], summary: 'keep the choice made with switch-uplink --confirm', help: 'Without it the choice is dropped when its time is over.' },
   auto: { operands: [], options: [], summary: 'drop the choice made with switch-uplink', help: 'The automatic choice by priority and health rules again. Without a choice nothing happens.' },
+  'what-if': {
+    operands: ['NAME'],
+    options: [],
+    summary: 'what would happen if uplink NAME died now; nothing is changed',
+    help: 'Prints the choice that would be made and every change to the kernel, in order, as lines that could be typed.\nThe planner that would make them then makes them now; nothing is changed. NAME dies in IPv4 and IPv6.',
+  },
+  plan: {
+    operands: [],
+    options: ['config'],
+    must: '--config FILE',
+    summary: 'what a new config would change; nothing is changed',
+    help: 'Prints the choice that would be made and every change to the kernel, in order, as lines that could be typed, if\n'
+      + 'uplinkd ran on the config in FILE from now on. Nothing is changed. An invalid config is exit code 78, with everything\nthat is wrong with it, as "uplinkd check" prints it.\n\n'
+      + '  --config FILE      the config to try; - is the standard input',
+  },
+  reload: {
+    operands: [],
+    options: [],
+    summary: 'read the config file again and apply the difference',
+    help: 'What stays the same is not touched. Returns when the kernel was read back, and prints what was changed. An invalid\nconfig is exit code 78, with everything that is wrong with it, and the old one keeps running.',
+  },
+  policies: {
+    operands: [],
+    options: [],
+    summary: 'every policy: what it fits, where that goes now, how much it was',
+    help: 'Prints the policies in the order of the config; the first that fits a new connection wins. CONNECTIONS and BYTES count\nthe connections since the rules were written, and the bytes of their first packets.',
+  },
+  doctor: {
+    operands: [],
+    options: [],
+    summary: 'what on this machine is in the way, and the exact remedy',
+    help: 'Looks at the machine and changes nothing. What needs attention comes first, with commands or the contents of a file to\nmend it. The exit code is 0 whatever was found; for monitoring there is "uplinkctl check".',
+  },
   check: {
     operands: [],
     options: [],
@@ -93,8 +132,14 @@ export const VERBS: Readonly<Record<VerbName, Verb>> = {
   },
 };
 
+/** A verb with all that it needs, as it is typed. */
+export function synopsisOf(verb: VerbName): string {
+  const { operands, must } = VERBS[verb];
+  return [verb, ...operands, ...(must === undefined ? [] : [must])].join(' ');
+}
+
 /** Part of the public face, and not built yet. */
-const LATER = ['drain', 'disable', 'enable', 'why', 'events', 'what-if', 'plan', 'probe', 'reload', 'log-level', 'monitor', 'doctor', 'init', 'report'];
+const LATER = ['drain', 'disable', 'enable', 'why', 'events', 'probe', 'log-level', 'monitor', 'init', 'report'];
 
 export function parseCommandLine(args: readonly string[]): Parsed {
   const named = args.find(isVerb);
@@ -115,7 +160,10 @@ export function parseCommandLine(args: readonly string[]): Parsed {
   if ('why' in where) return wrong(where.why, verb);
   return {
     what: 'run',
-    invocation: { verb, uplink: operands[0] ?? '', json: values.json === true, where, for: values.for, reason: values.reason, ifDead: values['if-dead'], confirm: values.confirm },
+    invocation: {
+      verb, uplink: operands[0] ?? '', json: values.json === true, where,
+      for: values.for, reason: values.reason, ifDead: values['if-dead'], confirm: values.confirm, config: values.config,
+    },
   };
 }
 
@@ -136,10 +184,12 @@ function misfit(verb: VerbName, operands: readonly string[], values: Values): st
   if (operands.length < wanted.length) return `${verb} needs ${wanted.slice(operands.length).join(' ')}`;
   if (operands.length > wanted.length) return `${verb} takes ${wanted.length === 0 ? 'no arguments' : `only ${wanted.join(' ')}`}; "${plain(operands[wanted.length] ?? '')}" is too much`;
   if (wanted.length > 0 && operands.includes('')) return `${wanted.join(' ')} is empty`;
-  for (const option of Object.keys(SWITCH_OPTIONS) as (keyof typeof SWITCH_OPTIONS)[]) {
+  if (VERBS[verb].must !== undefined && values.config === undefined) return `${verb} needs ${VERBS[verb].must}`;
+  for (const option of Object.keys(VERB_OPTIONS) as (keyof typeof VERB_OPTIONS)[]) {
     const value = values[option];
     if (value === undefined) continue;
     if (!VERBS[verb].options.includes(option)) return `${verb} does not take --${option}`;
+    if (option === 'config' && value === '') return '--config is empty';
     if ((option === 'for' || option === 'confirm') && !isDuration(value)) return `--${option} "${plain(value)}" is not a duration such as 90s, 30m or 2h`;
     if (option === 'if-dead' && value !== 'fall-through' && value !== 'obey') return `--if-dead "${plain(value)}" is neither fall-through nor obey`;
   }

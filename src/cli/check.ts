@@ -2,11 +2,12 @@
  * `uplinkctl check`: one line, performance data and an exit code as monitoring-plugins.org wants them.
  *
  *   CRITICAL  no uplink is active, or one is kept as a last resort although it is unfit
- *   WARNING   the active uplink is not of the best priority of the config (running on a backup), an operator chose it,
+ *   WARNING   the active uplink is not of the best priority of the config (running on a backup), in either family, an operator chose it,
  *             or routes, NAT or sysctls are not what they should be: an uplink that is not masqueraded serves nobody
  *   UNKNOWN   uplinkd cannot be reached, or has not applied its first decision
  */
-import type { StatusView, UplinkView } from './answers.js';
+import type { DecisionView, StatusView, UplinkView } from './answers.js';
+import { familyText } from './show.js';
 
 export interface CheckResult {
   readonly code: 0 | 1 | 2 | 3;
@@ -17,27 +18,71 @@ export interface CheckResult {
 const WORDS = ['OK', 'WARNING', 'CRITICAL', 'UNKNOWN'] as const;
 
 export function checkStatus(status: StatusView): CheckResult {
-  const names = status.active.map((one) => one.name).join(', ');
   const data = performanceData(status);
   if (!status.controller.ready) return result(3, `not ready: the first decision has not been applied yet`, data);
-  if (names === '') return result(2, `no uplink is active: ${status.because}`, data);
-  if (status.rule === 'last-resort') return result(2, `no uplink is fit, ${names} is kept as a last resort: ${status.because}`, data);
-  const warnings = [...backupWarning(status), ...overrideWarning(status), ...hostWarnings(status)];
+  const first = firstFamily(status);
+  const names = namesIn(status, first);
+  if (names.length === 0) return result(2, `no uplink is active${status.active.length === 0 ? '' : inFamily(first)}: ${status.because}`, data);
+  if (status.rule === 'last-resort') return result(2, `no uplink is fit, ${names.join(', ')} is kept as a last resort: ${status.because}`, data);
+  const others = status.decisions.filter(({ family }) => family !== first);
+  const warnings = [...backupWarning(status, first, ''), ...others.flatMap((decision) => familyWarning(status, decision)), ...overrideWarning(status), ...hostWarnings(status)];
   if (warnings.length > 0) return result(1, warnings.join('; '), data);
-  return result(0, `${names} ${status.active.length === 1 ? 'is' : 'are'} active: ${status.because}`, data);
+  return result(0, `${names.join(', ')} ${names.length === 1 ? 'is' : 'are'} active: ${status.because}`, data);
 }
 
 export function checkUnknown(why: string): CheckResult {
   return result(3, why, '');
 }
 
-function backupWarning(status: StatusView): string[] {
-  const inUse = status.uplinks.filter((uplink) => uplink.active);
-  const candidates = status.uplinks.filter((uplink) => uplink.state !== 'disabled');
-  const best = Math.min(...candidates.map((uplink) => uplink.priority));
-  if (inUse.some((uplink) => uplink.priority === best)) return [];
-  const better = candidates.filter((uplink) => uplink.priority === best).map((uplink) => `${uplink.name} is ${uplink.state}: ${uplink.because}`);
-  return [`running on a backup, ${status.active.map((one) => one.name).join(', ')}; ${better.join('; ')}`];
+/** The one that `because` and `rule` of the status speak of: the first that has an uplink; NaN = the daemon knows of no families. */
+function firstFamily({ decisions }: StatusView): number {
+  return (decisions.find(({ order }) => order.length > 0) ?? decisions[0])?.family ?? Number.NaN;
+}
+
+function namesIn(status: StatusView, family: number): string[] {
+  const active = status.active.filter((one) => Number.isNaN(family) || one.family === family);
+  return [...new Set(active.map((one) => one.name))];
+}
+
+/** An uplink as it fares in a family. */
+interface Candidate {
+  readonly name: string;
+  readonly priority: number;
+  readonly state: string;
+  readonly because: string;
+}
+
+/** Without those that are disabled, and those that seem to have no such family: no address, and never an answer. */
+function candidatesIn(status: StatusView, family: number): Candidate[] {
+  return status.uplinks.flatMap(({ name, priority, families, targets, ...whole }) => {
+    const { state, because, domain } = families.find((one) => one.family === family) ?? { ...whole, domain: families.length === 0 ? '' : 'address' };
+    const never = domain === 'address' && !targets.some((target) => target.family === family && target.received > 0);
+    return state === 'disabled' || never ? [] : [{ name, priority, state, because }];
+  });
+}
+
+function backupWarning(status: StatusView, family: number, where: string): string[] {
+  const candidates = candidatesIn(status, family);
+  const names = namesIn(status, family);
+  const best = Math.min(...candidates.map(({ priority }) => priority));
+  const better = candidates.filter(({ priority }) => priority === best);
+  if (better.length === 0 || better.some(({ name }) => names.includes(name))) return [];
+  return [`running on a backup${where}, ${names.join(', ')}; ${better.map(({ name, state, because }) => `${name} is ${state}: ${because}`).join('; ')}`];
+}
+
+/** What serves people by IPv4 may be a backup, or nothing, in IPv6. */
+function familyWarning(status: StatusView, { family, rule, because }: DecisionView): string[] {
+  const where = inFamily(family);
+  if (candidatesIn(status, family).length === 0) return [];
+  const names = namesIn(status, family);
+  if (names.length === 0) return [`no uplink is active${where}: ${because}`];
+  if (rule === 'last-resort') return [`no uplink is fit${where}, ${names.join(', ')} is kept as a last resort: ${because}`];
+  // What was said of the first family is not said twice.
+  return backupWarning(status, family, '').join() === backupWarning(status, firstFamily(status), '').join() ? [] : backupWarning(status, family, where);
+}
+
+function inFamily(family: number): string {
+  return ` in ${familyText(family)}`;
 }
 
 function overrideWarning(status: StatusView): string[] {
@@ -62,7 +107,7 @@ function performanceData(status: StatusView): string {
     ...figure(`${uplink.name}_loss`, best(uplink, (target) => target.lossPercent), '%', ';;;0;100'),
   ]);
   const up = status.uplinks.filter((uplink) => uplink.state === 'up').length;
-  return [...figure('active', status.active.length, '', ';;;0'), ...figure('up', up, '', `;;;0;${status.uplinks.length}`), ...perUplink].join(' ');
+  return [...figure('active', namesIn(status, Number.NaN).length, '', ';;;0'), ...figure('up', up, '', `;;;0;${status.uplinks.length}`), ...perUplink].join(' ');
 }
 
 /** The best of the targets beyond the gateway; of the gateway where there is no other. */

@@ -4,7 +4,7 @@
  */
 import { request as requestHttp, type RequestOptions } from 'node:http';
 import { request as requestHttps } from 'node:https';
-import { plain } from './answers.js';
+import { plain } from './reading.js';
 
 export type Where = { readonly socketPath: string } | { readonly url: URL; readonly token: string };
 

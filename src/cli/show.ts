@@ -1,30 +1,22 @@
 /**
- * Answers as text for people: aligned columns, durations in words, the reason beside everything. Colour is a hint beside the word
- * and never instead of it. Texts from the daemon come through answers.ts and are plain already.
+ * The status as text for people: aligned columns, durations in words, the reason beside everything.
+ * Texts from the daemon come through reading.ts and are plain already.
+ *
+ * Families: nothing is said of them while there is only IPv4. As soon as any uplink has IPv6, each of its families has a line of
+ * its own in the table, so that a line which works in one and is dead in the other shows at first sight.
  */
-import type { ActiveView, OverrideView, StatusView, TargetView, UplinkView } from './answers.js';
-
-/** Colours a cell that is already padded; gives it back as it is where there is no terminal. */
-export type Paint = (tone: Tone, text: string) => string;
-export type Tone = 'good' | 'doubt' | 'bad' | 'faint';
-
-const SGR = { good: '32', doubt: '33', bad: '31', faint: '2' } as const;
-
-export function paintFor(colours: boolean): Paint {
-  return (tone, text) => (colours ? `\u001b[${SGR[tone]}m${text}\u001b[0m` : text);
-}
+import type { ActiveView, DecisionView, FamilyView, OverrideView, StatusView, TargetView, UplinkView } from './answers.js';
+import { table, type Paint, type Tone } from './table.js';
 
 export function showActive(view: ActiveView, nowMs: number): string {
-  const names = view.active.map((one) => `${one.name}  ${one.interface}${one.gateway === '' ? '' : ` via ${one.gateway}`}\n`);
+  const names = view.active.map((one) => `${one.name}  ${one.interface}${one.gateway === '' ? '' : ` via ${one.gateway}`}${one.family === 6 ? '  (IPv6)' : ''}\n`);
   return `${names.length === 0 ? 'none\n' : names.join('')}for ${sinceText(view.sinceMs, nowMs)}, because ${view.because}\n${overrideLines(view.override, nowMs).map((line) => `override: ${line}\n`).join('')}`;
 }
 
 export function showStatus(view: StatusView, paint: Paint): string {
   const now = view.atMs;
-  const names = view.active.map((one) => one.name).join(', ');
   const heads: [string, string][] = [
-    ['active', names === '' ? paint('bad', 'none') : `${names}, for ${sinceText(view.sinceMs, now)}`],
-    ['because', view.because],
+    ...decisionHeads(view, now, paint),
     ...overrideLines(view.override, now).map((line): [string, string] => ['override', line]),
     ['kernel', `${view.kernel.inSync ? 'in sync' : paint('doubt', 'not in sync')}, ${countText(view.kernel.applied, 'change')}, ${countText(view.kernel.repairs, 'repair')}`],
     ['host', view.host === undefined ? 'not looked at yet' : `NAT by ${view.host.natBackend} ${syncText(view.host.natInSync, paint)}, sysctls ${syncText(view.host.sysctlsInSync, paint)}`],
@@ -39,7 +31,7 @@ export function showStatus(view: StatusView, paint: Paint): string {
     table(heads.map(([key, value]) => [key, value])),
     ...problems.map((problem) => `${paint('bad', '!')} ${problem}\n`),
     '\n',
-    uplinkTable(view.uplinks, now, paint),
+    uplinkTable(view, now, paint),
     '\n',
     targetTable(view.uplinks, paint),
   ].join('');
@@ -51,6 +43,10 @@ export function showOutcome(view: StatusView): string {
   const unused = chosen === undefined || view.active.some((one) => one.name === chosen) ? undefined : view.uplinks.find((uplink) => uplink.name === chosen);
   const hint = unused === undefined ? '' : `${unused.name} is chosen but not in use: it is ${unused.state}, ${unused.because}\n`;
   return hint + showActive(view, view.atMs);
+}
+
+export function familyText(family: number): string {
+  return Number.isNaN(family) ? 'an unknown family' : `IPv${family}`;
 }
 
 /** `4m12s`: the two largest units; below ten seconds with a tenth. */
@@ -68,28 +64,60 @@ export function durationText(ms: number): string {
   return parts.slice(0, 2).filter((part) => !part.startsWith('0')).join('');
 }
 
-function uplinkTable(uplinks: readonly UplinkView[], nowMs: number, paint: Paint): string {
-  if (uplinks.length === 0) return 'no uplinks\n';
-  return table([
-    ['  UPLINK', 'STATE', 'FOR', 'DEVICE', 'GATEWAY', 'PRIORITY', 'BECAUSE'],
-    ...uplinks.map((uplink) => [
-      `${uplink.active ? '*' : ' '} ${uplink.name}`, uplink.state, sinceText(uplink.sinceMs, nowMs), uplink.interface, orDash(uplink.gateway), numberText(uplink.priority), uplink.because,
-    ]),
-  ], (row, column, cell) => (column === 1 && row > 0 ? paint(stateTone(cell.trim()), cell) : row === 0 ? paint('faint', cell) : cell));
+/** One choice for both families in two lines; two choices in two lines each. */
+function decisionHeads(view: StatusView, nowMs: number, paint: Paint): [string, string][] {
+  const heads = (names: readonly string[], where: string, { sinceMs, because }: { readonly sinceMs: number; readonly because: string }): [string, string][] => [
+    ['active', names.length === 0 ? `${paint('bad', 'none')}${where}` : `${names.join(', ')}${where}, for ${sinceText(sinceMs, nowMs)}`],
+    ['because', because],
+  ];
+  const shown = hasIpv6(view) ? view.decisions.filter(({ family }) => view.uplinks.some((uplink) => uplink.families.some((one) => one.family === family))) : [];
+  const names = (one: DecisionView) => one.order[0] ?? [];
+  const [first, ...others] = shown;
+  if (first === undefined) return heads([...new Set(view.active.map((one) => one.name))], '', view);
+  const same = others.every((one) => names(one).join() === names(first).join() && one.because === first.because);
+  if (same) return heads(names(first), ` in ${shown.map((one) => familyText(one.family)).join(' and ')}`, first);
+  return shown.flatMap((one) => heads(names(one), ` in ${familyText(one.family)}`, one));
+}
+
+function uplinkTable(view: StatusView, nowMs: number, paint: Paint): string {
+  if (view.uplinks.length === 0) return 'no uplinks\n';
+  const byFamily = hasIpv6(view);
+  const rows = view.uplinks.flatMap((uplink) => {
+    if (!byFamily || uplink.families.length === 0) return [uplinkRow(uplink, uplink, nowMs, byFamily ? ['-'] : [])];
+    return uplink.families.map((part, i) => {
+      const row = uplinkRow(uplink, part, nowMs, [familyText(part.family)]);
+      return i === 0 ? row : row.map((cell, column) => (column === 0 ? cell.slice(0, 1) : SAID_ONCE.includes(column) ? '' : cell));
+    });
+  });
+  const head = ['  UPLINK', ...(byFamily ? ['FAMILY'] : []), 'STATE', 'FOR', 'DEVICE', 'GATEWAY', 'PRIORITY', 'BECAUSE'];
+  const state = head.indexOf('STATE');
+  return table([head, ...rows], (row, column, cell) => (row === 0 ? paint('faint', cell) : column === state ? paint(stateTone(cell.trim()), cell) : cell));
+}
+
+/** Columns of an uplink's first line only, where it has one for each family: DEVICE, PRIORITY. */
+const SAID_ONCE: readonly number[] = [4, 6];
+
+function uplinkRow(uplink: UplinkView, part: Omit<FamilyView, 'family'>, nowMs: number, family: readonly string[]): string[] {
+  return [`${part.active ? '*' : ' '} ${uplink.name}`, ...family, part.state, sinceText(part.sinceMs, nowMs), uplink.interface, orDash(part.gateway), numberText(uplink.priority), part.because];
 }
 
 function targetTable(uplinks: readonly UplinkView[], paint: Paint): string {
   const rows = uplinks.flatMap((uplink) => uplink.targets.map((target) => targetRow(uplink, target)));
   if (rows.length === 0) return '';
   return table([['  UPLINK', 'TARGET', 'ADDRESS', 'ANSWERS', 'RTT', 'JITTER', 'LOSS', 'LAST ERROR'], ...rows], (row, column, cell) =>
-    column === 3 && row > 0 ? paint(cell.trim() === 'yes' ? 'good' : 'bad', cell) : row === 0 ? paint('faint', cell) : cell);
+    row === 0 ? paint('faint', cell) : column === 3 ? paint(cell.trim() === 'yes' ? 'good' : 'bad', cell) : cell);
 }
 
 function targetRow(uplink: UplinkView, target: TargetView): string[] {
+  const unknown = target.family === 6 ? '- (IPv6)' : '-';
   return [
-    `  ${uplink.name}`, target.target, orDash(target.address), target.answering ? 'yes' : 'no', msText(target.rttMs), msText(target.jitterMs),
+    `  ${uplink.name}`, target.target, target.address === '' ? unknown : target.address, target.answering ? 'yes' : 'no', msText(target.rttMs), msText(target.jitterMs),
     Number.isNaN(target.lossPercent) ? '-' : `${Math.round(target.lossPercent)}%`, target.answering ? '' : target.lastError,
   ];
+}
+
+function hasIpv6(view: StatusView): boolean {
+  return view.uplinks.some((uplink) => uplink.families.some(({ family }) => family === 6));
 }
 
 function overrideLines(override: OverrideView | undefined, nowMs: number): string[] {
@@ -100,13 +128,6 @@ function overrideLines(override: OverrideView | undefined, nowMs: number): strin
   const lines = [`${override.uplink} ${until}${obey}, by ${override.by}${reason}`];
   if (!Number.isNaN(override.confirmByMs)) lines.push(`dropped in ${durationText(override.confirmByMs - nowMs)} unless "uplinkctl confirm" comes before`);
   return lines;
-}
-
-/** Columns as wide as their widest cell; the last one runs free. */
-function table(rows: readonly (readonly string[])[], paintCell: (row: number, column: number, padded: string) => string = (_row, _column, cell) => cell): string {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => [...(row[column] ?? '')].length)));
-  const line = (row: readonly string[], index: number) => row.map((cell, column) => paintCell(index, column, column === row.length - 1 ? cell : cell + ' '.repeat((widths[column] ?? 0) - [...cell].length))).join('  ').trimEnd();
-  return rows.map((row, index) => `${line(row, index)}\n`).join('');
 }
 
 function stateTone(state: string): Tone {

@@ -2,19 +2,23 @@
 /**
  * uplinkctl: the operator's command. Reads its arguments, asks the REST API once, prints the answer, and exits with
  *
- *   0 done   1 the daemon refused, with its reason   2 wrong usage   3 the daemon cannot be reached
+ *   0 done   1 the daemon refused, with its reason   2 wrong usage   3 the daemon cannot be reached   78 the config is invalid
  *
  * (`check` has the codes of the monitoring plugins instead, for its own mistakes too: 3.)
  * The answer goes to stdout, complaints to stderr. --json prints what the API answered and nothing else.
  */
 import { readFileSync } from 'node:fs';
-import { parseCommandLine, DEFAULT_SOCKET, VERBS, type Invocation, type VerbName } from './arguments.js';
 import { readActive, readProblem, readStatus } from './answers.js';
+import { parseCommandLine, DEFAULT_SOCKET, synopsisOf, VERBS, type Invocation, type VerbName } from './arguments.js';
 import { checkStatus, checkUnknown } from './check.js';
 import { callApi, type Call, type Reply, type Where } from './client.js';
-import { paintFor, showActive, showOutcome, showStatus } from './show.js';
+import { readConfig } from './config-file.js';
+import { readConfigProblems, readFindings, readPolicies, readPreview } from './question-answers.js';
+import { showFindings, showPolicies, showPreview } from './show-questions.js';
+import { showActive, showOutcome, showStatus } from './show.js';
+import { paintFor } from './table.js';
 
-const EXIT = { done: 0, refused: 1, usage: 2, unreachable: 3 } as const;
+const EXIT = { done: 0, refused: 1, usage: 2, unreachable: 3, config: 78 } as const;
 /** A monitoring system gives up after 10 s; the daemon itself answers an order within 10 s. */
 const TIMEOUT_MS = { check: 8_000, others: 15_000 } as const;
 
@@ -45,12 +49,14 @@ async function main(args: readonly string[]): Promise<Outcome> {
     case 'run': {
       const where = withToken(parsed.invocation.where);
       if ('why' in where) return wrongUsage(where.why, parsed.invocation.verb);
-      return report(parsed.invocation, await callApi(where, callOf(parsed.invocation)));
+      const call = await callOf(parsed.invocation);
+      return 'invalid' in call ? { code: EXIT.config, out: '', err: `${call.invalid}\n` } : report(parsed.invocation, await callApi(where, call));
     }
   }
 }
 
-function callOf(invocation: Invocation): Call {
+/** @returns `invalid`: why there is nothing to send */
+async function callOf(invocation: Invocation): Promise<Call | { readonly invalid: string }> {
   const timeoutMs = invocation.verb === 'check' ? TIMEOUT_MS.check : TIMEOUT_MS.others;
   switch (invocation.verb) {
     case 'status':
@@ -66,6 +72,18 @@ function callOf(invocation: Invocation): Call {
       const { uplink, reason, ifDead, confirm } = invocation;
       return { method: 'PUT', path: '/v1/override', body: { uplink, for: invocation.for, reason, ifDead, confirm }, timeoutMs };
     }
+    case 'what-if':
+      return { method: 'GET', path: `/v1/what-if?down=${encodeURIComponent(invocation.uplink)}`, timeoutMs };
+    case 'plan': {
+      const config = await readConfig(invocation.config ?? '');
+      return 'invalid' in config ? config : { method: 'POST', path: '/v1/plan', body: { config: config.text, file: config.name }, timeoutMs };
+    }
+    case 'reload':
+      return { method: 'POST', path: '/v1/reload', timeoutMs };
+    case 'policies':
+      return { method: 'GET', path: '/v1/policies', timeoutMs };
+    case 'doctor':
+      return { method: 'GET', path: '/v1/doctor', timeoutMs };
   }
 }
 
@@ -74,6 +92,8 @@ function report(invocation: Invocation, reply: Reply): Outcome {
   if (!reply.reached) return verb === 'check' ? checked(checkUnknown(reply.why), '') : { code: EXIT.unreachable, out: '', err: `uplinkctl: ${reply.why}\n` };
   const json = invocation.json ? exactly(reply.text) : '';
   if (reply.status !== 200) {
+    const problems = readConfigProblems(reply.json);
+    if (problems !== undefined) return { code: EXIT.config, out: json, err: `${problems.join('\n')}\n${verb === 'reload' ? 'uplinkctl: the old config keeps running\n' : ''}` };
     const reason = readProblem(reply.json) ?? `status ${reply.status} without a reason`;
     return verb === 'check' ? checked(checkUnknown(`uplinkd refused: ${reason}`), json) : { code: EXIT.refused, out: json, err: `uplinkctl: refused: ${reason}\n` };
   }
@@ -86,21 +106,29 @@ function report(invocation: Invocation, reply: Reply): Outcome {
 }
 
 function show(verb: VerbName, answer: unknown, dateMs: number): Outcome | undefined {
-  if (verb === 'active') {
-    const active = readActive(answer);
-    return active && done(showActive(active, Number.isNaN(dateMs) ? Date.now() : dateMs));
-  }
-  const status = readStatus(answer);
-  if (status === undefined) return undefined;
+  const paint = paintFor(wantsColours());
+  const shown = <T>(view: T | undefined, text: (view: T) => string) => (view === undefined ? undefined : done(text(view)));
   switch (verb) {
-    case 'check':
-      return checked(checkStatus(status), '');
+    case 'active':
+      return shown(readActive(answer), (view) => showActive(view, Number.isNaN(dateMs) ? Date.now() : dateMs));
+    case 'check': {
+      const status = readStatus(answer);
+      return status && checked(checkStatus(status), '');
+    }
     case 'status':
-      return done(showStatus(status, paintFor(wantsColours())));
+      return shown(readStatus(answer), (view) => showStatus(view, paint));
     case 'switch-uplink':
     case 'confirm':
     case 'auto':
-      return done(showOutcome(status));
+      return shown(readStatus(answer), showOutcome);
+    case 'what-if':
+    case 'plan':
+    case 'reload':
+      return shown(readPreview(answer), (view) => showPreview(view, verb === 'reload', paint));
+    case 'policies':
+      return shown(readPolicies(answer), (view) => showPolicies(view, paint));
+    case 'doctor':
+      return shown(readFindings(answer), (view) => showFindings(view, paint));
   }
 }
 
@@ -147,7 +175,7 @@ function ownVersion(): string {
 
 function usageLine(verb: VerbName | undefined): string {
   if (verb === undefined) return 'Usage: uplinkctl COMMAND [OPTION...]\n';
-  return `Usage: ${['uplinkctl', verb, ...VERBS[verb].operands].join(' ')} [OPTION...]\n`;
+  return `Usage: uplinkctl ${synopsisOf(verb)} [OPTION...]\n`;
 }
 
 function helpText(verb: VerbName | undefined): string {
@@ -159,9 +187,10 @@ function helpText(verb: VerbName | undefined): string {
   -h, --help         this text; after a command: its own
   --version
 
-Exit codes: 0 done, 1 the daemon refused (with its reason), 2 wrong usage, 3 the daemon cannot be reached.
+Exit codes: 0 done, 1 the daemon refused (with its reason), 2 wrong usage, 3 the daemon cannot be reached,
+78 the config is invalid.
 `;
   if (verb !== undefined) return `${usageLine(verb)}\n${VERBS[verb].help}\n\n${verb === 'check' ? common.slice(0, common.indexOf('\nExit codes')) : common}`;
-  const commands = Object.entries(VERBS).map(([name, { operands, summary }]) => `  ${[name, ...operands].join(' ').padEnd(20)} ${summary}\n`);
+  const commands = (Object.keys(VERBS) as VerbName[]).map((name) => `  ${synopsisOf(name).padEnd(20)} ${VERBS[name].summary}\n`);
   return `${usageLine(undefined)}\nAsks uplinkd, the multi-WAN failover daemon, and tells it what to do.\n\nCommands:\n${commands.join('')}\n${common}\nSee uplinkctl(1).\n`;
 }

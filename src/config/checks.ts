@@ -5,10 +5,14 @@
  * somebody wrote one of the numbers concerned. Nothing is concluded from keys that are wrong already, and a common
  * section that is at odds with itself is reported once, not for every uplink.
  */
-import type { Policy, UplinkPolicy } from '../model.js';
-import { keyText, type Path, type Place, type Problem, problemAt, shown } from './problem.js';
+import { familyOf } from '../core/address.js';
+import type { Family, Policy, UplinkPolicy } from '../model.js';
+import { type Check, lookUp, placeOf, report, sound, written } from './check.js';
+import { type Path, type Problem, shown } from './problem.js';
 import type { Settings } from './schema.js';
-import type { MapNode, TreeNode } from './tree.js';
+import { checkTraffic } from './traffic-checks.js';
+import { checkTranslation } from './translation-checks.js';
+import type { MapNode } from './tree.js';
 import { durationText } from './values.js';
 
 /** The closest that the probes of a burst follow each other (core/ask.ts). */
@@ -24,28 +28,23 @@ export function crossCheck(root: MapNode, settings: Settings, policy: Policy, fo
     checkGateway(check, uplink);
     checkQuorum(check, uplink);
     checkTimes(check, uplink);
+    checkTranslation(check, uplink);
   }
+  checkDrain(check);
+  checkTraffic(check);
   return [...check.problems.values()];
-}
-
-interface Check {
-  readonly root: MapNode;
-  readonly settings: Settings;
-  readonly policy: Policy;
-  /** Key paths that are wrong by themselves. */
-  readonly spoiled: readonly string[];
-  readonly problems: Map<string, Problem>;
 }
 
 function checkDevices(check: Check): void {
   const owners = new Map<string, { readonly what: string; readonly path: Path }>();
   for (const uplink of check.policy.uplinks) {
-    const path = ['uplinks', uplink.name, 'interface'];
-    const owner = owners.get(uplink.interface);
-    if (uplink.interface === '') continue;
-    if (owner === undefined) owners.set(uplink.interface, { what: `of uplink ${shown(uplink.name)}`, path });
+    const path = ['uplinks', uplink.name, uplink.match === undefined ? 'interface' : 'match'];
+    const device = uplink.match === undefined ? uplink.interface : [uplink.match.mac, uplink.match.path].filter((part) => part !== '').join(' ');
+    const owner = owners.get(device);
+    if (device === '') continue;
+    if (owner === undefined) owners.set(device, { what: `of uplink ${shown(uplink.name)}`, path });
     else {
-      report(check, path, `${shown(uplink.interface)} is the device ${owner.what} already (line ${placeOf(check, owner.path).line}): `
+      report(check, path, `${shown(device)} is the device ${owner.what} already (line ${placeOf(check, owner.path).line}): `
         + 'each uplink needs one of its own, for two providers on one port a VLAN each');
     }
   }
@@ -76,38 +75,65 @@ function checkList(check: Check, path: Path, targets: readonly { readonly icmp?:
 
 function checkGateway(check: Check, uplink: UplinkPolicy): void {
   const own = ['uplinks', uplink.name];
-  if (!sound(check, [...own, 'gateway'], [...own, 'probe'], ['probe', 'targets'])) return;
+  if (!sound(check, [...own, 'gateway'], [...own, 'gateway6'], [...own, 'probe'], ['probe', 'targets'])) return;
   const list = [[...own, 'probe', 'targets'], ['probe', 'targets']].find((path) => lookUp(check.root, path).rest === 0);
-  if (uplink.probe.targets.length === 0) {
-    report(check, [...own, 'gateway'], 'with `gateway: none` nothing is left to ask, because the common `probe.targets` hold only the gateway: '
+  const none = GATEWAY_KEYS.find(([family]) => uplink.gateways[family] === 'none')?.[1];
+  if (none !== undefined && uplink.probe.targets.every((target) => target.host === 'gateway')) {
+    const whose = list?.[0] === 'uplinks' ? 'its' : 'the common';
+    report(check, [...own, none], `with \`${none}: none\` nothing is left to ask, because ${whose} \`probe.targets\` hold only the gateway: `
       + `give ${shown(uplink.name)} a \`probe.targets\` of its own, such as \`- icmp: 1.1.1.1\``);
   }
-  const gateway = uplink.gateway;
   const hosts = list === undefined ? [] : hostsAt(check, list);
+  // Nobody who writes `gateway: none` and not a word of IPv6 means a gateway of IPv6 by `gateway`.
+  const pointToPoint = uplink.gateways[4] === 'none' && (uplink.gateways[6] === 'none' || check.settings.uplinks?.get(uplink.name)?.gateway6 === undefined);
   hosts.forEach((host, i) => {
     if (list === undefined) return;
     const path = [...list, i, 'icmp'];
-    if (gateway === 'none' && host === 'gateway' && list[0] === 'uplinks') {
+    if (host === 'gateway') {
+      if (!pointToPoint || list[0] !== 'uplinks') return;
       report(check, path, `${shown(uplink.name)} has \`gateway: none\`, so there is no gateway to ask: take this target away`);
-    } else if (typeof gateway === 'object' && host === gateway.address) {
+    } else if (GATEWAY_KEYS.some(([family]) => gatewayAddress(uplink, family) === host)) {
       report(check, path, `${shown(host)} is the gateway of ${shown(uplink.name)}: write \`gateway\`, or its answer is taken for that of the internet beyond`);
     }
   });
 }
 
-/** The default of 1 also serves lists with nothing beyond the gateway: then the gateway is the witness. */
+const GATEWAY_KEYS: readonly (readonly [Family, 'gateway' | 'gateway6'])[] = [[4, 'gateway'], [6, 'gateway6']];
+
+function gatewayAddress(uplink: UplinkPolicy, family: Family): string | undefined {
+  const gateway = uplink.gateways[family];
+  return typeof gateway === 'object' ? gateway.address : undefined;
+}
+
+/**
+ * Each family is judged by its own targets. One without any beyond the gateway has the gateway for a witness, and the
+ * default of 1 serves that too; only a number that was written can be more than there is.
+ */
 function checkQuorum(check: Check, uplink: UplinkPolicy): void {
   const own = ['uplinks', uplink.name, 'probe'];
   if (!sound(check, own, ['probe'])) return;
   const { quorum, targets } = uplink.probe;
-  const beyond = targets.filter((target) => target.host !== 'gateway').length;
   const stated = written(check, [[...own, 'quorum'], ['probe', 'quorum']]);
-  if (stated === undefined || quorum <= beyond) return;
+  const beyond = targets.filter((target) => target.host !== 'gateway').map((target) => familyOf(target.host));
+  const counts = ([4, 6] as const).map((family) => ({ family, count: beyond.filter((candidate) => candidate === family).length })).filter(({ count }) => count > 0);
+  const least = Math.min(...counts.map(({ count }) => count));
+  const short = counts.filter(({ count }) => count < quorum && count === least);
+  if (stated === undefined || (short.length === 0 && beyond.length > 0)) return;
   const place = written(check, [[...own, 'quorum'], [...own, 'targets'], ['probe', 'quorum'], ['probe', 'targets']]) ?? stated;
   const who = place[0] === 'uplinks' ? `for ${shown(uplink.name)}, ` : '';
-  const asked = beyond === 0 ? 'none is' : beyond === 1 ? 'only one is' : `only ${beyond} are`;
-  const advice = beyond === 0 ? 'take `quorum` away' : `write \`quorum: ${beyond}\` or less`;
-  report(check, place, `${who}${quorum} target${quorum === 1 ? '' : 's'} beyond the gateway must answer, but ${asked} asked: add targets or ${advice}`);
+  const asked = short.length === 0 ? 'none is asked'
+    : `only ${short[0]?.count === 1 ? 'one is' : `${short[0]?.count ?? 0} are`} asked${counts.length > 1 ? ` over ${short.map(({ family }) => `IPv${family}`).join(' and ')}` : ''}`;
+  const advice = short.length === 0 ? 'take `quorum` away' : `write \`quorum: ${least}\` or less`;
+  report(check, place, `${who}${quorum} target${quorum === 1 ? '' : 's'} beyond the gateway must answer, but ${asked}: add targets or ${advice}`);
+}
+
+/** A deadline in a profile for flows that the config keeps is no slip. */
+function checkDrain(check: Check): void {
+  const path = ['failback', 'drainDeadline'];
+  const flows = lookUp(check.root, ['failback', 'flows']);
+  if (check.policy.failback.flows === 'move' || lookUp(check.root, path).rest > 0 || !sound(check, ['failback'])) return;
+  if (flows.rest === 0 && flows.at.file !== placeOf(check, path).file) return;
+  report(check, path, 'running connections stay until they end, so there is no deadline: write `flows: move` beside it, or take it away');
 }
 
 function checkTimes(check: Check, uplink: UplinkPolicy): void {
@@ -137,45 +163,7 @@ function checkTimes(check: Check, uplink: UplinkPolicy): void {
     + `cannot be told in less than ${least}: write \`after: ${least}\` or more, or a shorter timeout`);
 }
 
-function report(check: Check, path: Path, text: string): void {
-  const problem = problemAt(placeOf(check, path), path, text);
-  check.problems.set(`${problem.key}\n${problem.line}\n${text}`, problem);
-}
-
-/** Is everything at and below these paths right by itself? */
-function sound(check: Check, ...paths: readonly Path[]): boolean {
-  return !paths.some((path) => {
-    const key = keyText(path);
-    return check.spoiled.some((bad) => bad === key || bad.startsWith(`${key}.`) || bad.startsWith(`${key}[`));
-  });
-}
-
-/** The first of these paths that somebody wrote, in the config itself rather than in its profile: people can change that one. */
-function written(check: Check, paths: readonly Path[]): Path | undefined {
-  const all = paths.filter((path) => lookUp(check.root, path).rest === 0);
-  return all.find((path) => placeOf(check, path).file === check.root.at.file) ?? all[0];
-}
-
 function hostsAt(check: Check, list: Path): readonly string[] {
   const targets = list[0] === 'uplinks' ? check.settings.uplinks?.get(String(list[1]))?.probe?.targets : check.settings.probe?.targets;
   return (targets ?? []).map((target) => target.icmp ?? '');
-}
-
-/** Where a key's value stands, or the nearest thing above it. */
-function placeOf(check: Check, path: Path): Place {
-  return lookUp(check.root, path).at;
-}
-
-function lookUp(root: TreeNode, path: Path): { readonly at: Place; readonly rest: number } {
-  let node = root;
-  let at = root.at;
-  for (const [i, part] of path.entries()) {
-    const entry = node.kind === 'map' ? node.entries.find((candidate) => candidate.key === part) : undefined;
-    const next = node.kind === 'list' && typeof part === 'number' ? node.items[part] : entry?.value;
-    if (next === undefined) return { at, rest: path.length - i };
-    node = next;
-    // A section begins at its key, a value where it stands.
-    at = next.kind === 'scalar' || entry === undefined ? next.at : entry.keyAt;
-  }
-  return { at, rest: 0 };
 }

@@ -2,11 +2,11 @@
  * The kinds of field that a schema is made of, and the TypeScript type of what each yields.
  *
  * A schema is data: a `section` has keys, a `named` map has one section per name the operator invents, a `list` has
- * items, everything else is one value. `SettingsOf<typeof SCHEMA>` is what a valid file yields: every key optional,
+ * items, an `order` names uplinks, everything else is one value. `SettingsOf<typeof SCHEMA>` is what a valid file yields: every key optional,
  * durations in ms, nothing defaulted yet (defaults come last, after profile, file and uplink have been laid over
  * each other).
  */
-import type { GatewayPolicy } from '../model.js';
+import type { Family, GatewayPolicy, PolicyRank, PortRange } from '../model.js';
 
 /** `live`: a reload puts a change in force. `restart`: only a new start of the daemon does. */
 export type Apply = 'live' | 'restart';
@@ -33,7 +33,7 @@ export interface DurationField extends ValueField {
   readonly maxMs: number;
   /** The word `auto` is a value too. */
   readonly auto?: true;
-  readonly default: number | 'auto' | FromPreset;
+  readonly default?: number | 'auto' | FromPreset;
 }
 
 export interface IntegerField extends ValueField {
@@ -42,7 +42,9 @@ export interface IntegerField extends ValueField {
   readonly max: number;
   /** What is counted, where there is a unit. */
   readonly unit?: string;
-  readonly default: number | FromPreset;
+  /** Words that are values too. */
+  readonly words?: readonly string[];
+  readonly default: number | FromPreset | string;
 }
 
 export interface FlagField extends ValueField {
@@ -55,14 +57,31 @@ export interface ChoiceField extends ValueField {
   readonly of: readonly string[];
   /** Values of the documented contract that this version cannot do. */
   readonly later?: readonly string[];
-  readonly default: string;
+  readonly default?: string;
 }
 
 /** One value with rules of its own (values.ts). `default` is written as in a file; where there is none, `about` says what absence means. */
 export interface SpecialField extends ValueField {
-  readonly type: 'profile' | 'interface' | 'gateway' | 'target' | 'listen' | 'mask';
+  readonly type: 'profile' | 'interface' | 'mac' | 'path' | 'target' | 'network' | 'prefix' | 'listen' | 'mask' | 'label' | 'set' | 'ports' | 'mark';
   readonly default?: string;
   readonly required?: true;
+  /** A sibling that may be written in place of it. */
+  readonly orElse?: string;
+}
+
+/** One value that is about addresses of one family. */
+export interface FamilyField extends ValueField {
+  readonly type: 'gateway' | 'translation';
+  readonly family: Family;
+  /** The key that is the same for the other family. */
+  readonly other: string;
+  readonly default?: string;
+}
+
+/** Names of uplinks by preference: a list of them, or of maps NAME: weight that share a rank; or one such map. */
+export interface OrderField extends ValueField {
+  readonly type: 'order';
+  readonly required: true;
 }
 
 export interface ListField extends ValueField {
@@ -70,8 +89,10 @@ export interface ListField extends ValueField {
   readonly item: Field;
   readonly least: number;
   readonly most: number;
-  /** In words, as written in a file. */
-  readonly default: string;
+  /** One value alone is a list of one. */
+  readonly single?: true;
+  /** As written in a file; where there is none, `about` says what absence means. */
+  readonly default?: string;
 }
 
 export interface SectionField extends Described {
@@ -79,6 +100,14 @@ export interface SectionField extends Described {
   readonly keys: { readonly [key: string]: Field };
   /** One key at a time: an item of a list that could hold several kinds. */
   readonly one?: true;
+  /** A value in place of the section stands for this key. */
+  readonly short?: string;
+  /** Not accepted, but mostly meant by a value in place of the section. */
+  readonly main?: string;
+  /** One of the keys at least must be written. */
+  readonly some?: true;
+  /** As an item of a list: how one may be written. */
+  readonly example?: string;
   /** The same keys as that section, for one uplink alone. */
   readonly like?: string;
   /** Keys of the documented contract that this version does not know, and what to do instead. */
@@ -92,23 +121,35 @@ export interface NamedField extends Described {
   readonly required?: true;
 }
 
-export type LeafField = DurationField | IntegerField | FlagField | ChoiceField | SpecialField;
-export type Field = LeafField | ListField | SectionField | NamedField;
+export type LeafField = DurationField | IntegerField | FlagField | ChoiceField | SpecialField | FamilyField;
+export type Field = LeafField | OrderField | ListField | SectionField | NamedField;
 
 export interface Listen {
   readonly host: string;
   readonly port: number;
 }
 
+/** A mark of somebody else; without a mask all bits count that are not ours. */
+export interface MarkSetting {
+  readonly value: number;
+  readonly mask: number | undefined;
+}
+
 /** What a valid field yields. */
 export type SettingsOf<F> =
   F extends { readonly type: 'duration'; readonly auto: true } ? number | 'auto'
+  : F extends { readonly type: 'integer'; readonly words: readonly (infer Word)[] } ? number | Word
   : F extends { readonly type: 'duration' | 'integer' | 'mask' } ? number
   : F extends { readonly type: 'flag' } ? boolean
   : F extends { readonly type: 'choice'; readonly of: readonly (infer Choice)[] } ? Choice
   : F extends { readonly type: 'gateway' } ? GatewayPolicy
+  : F extends { readonly type: 'translation'; readonly family: 4 } ? boolean | { readonly address: string }
+  : F extends { readonly type: 'translation' } ? boolean | 'prefix' | { readonly address: string }
   : F extends { readonly type: 'listen' } ? Listen
-  : F extends { readonly type: 'profile' | 'interface' | 'target' } ? string
+  : F extends { readonly type: 'ports' } ? PortRange
+  : F extends { readonly type: 'mark' } ? MarkSetting
+  : F extends { readonly type: 'order' } ? readonly PolicyRank[]
+  : F extends { readonly type: SpecialField['type'] } ? string
   : F extends { readonly type: 'list'; readonly item: infer Item } ? readonly SettingsOf<Item>[]
   : F extends { readonly type: 'section'; readonly keys: infer Keys } ? { readonly [K in keyof Keys]?: SettingsOf<Keys[K]> | undefined }
   : F extends { readonly type: 'named'; readonly item: infer Item } ? ReadonlyMap<string, SettingsOf<Item>>

@@ -24,6 +24,14 @@ export function loadConfig(file: string, options: LoadOptions): Loaded {
   return compile({ file, text: read.text }, (name) => openProfile(options.profilesDir, name), options.slots);
 }
 
+/** The same for a text that came another way than from a file: `file` is what its problems are to call it. */
+export function loadText(text: string, options: LoadOptions & { readonly file: string }): Loaded {
+  const { file, profilesDir, slots } = options;
+  const bytes = Buffer.byteLength(text);
+  if (bytes > BYTES_AT_MOST) return { problems: [{ file, line: 0, column: 0, key: '', text: tooLong(bytes) }] };
+  return compile({ file, text: text.replace(/^\ufeff/, '') }, (name) => openProfile(profilesDir, name), slots);
+}
+
 /** `FILE:LINE: uplinks.fibre.gateway: what is wrong and what to do` */
 export function showProblem(problem: Problem): string {
   const place = problem.line === 0 ? problem.file : `${problem.file}:${problem.line}`;
@@ -66,7 +74,7 @@ function readText(file: string): Text {
     if (stat.isDirectory()) return failed('this is a directory: name the file in it');
     if (!stat.isFile()) return failed('this is a device or a pipe: name an ordinary file');
     const bytes = readBytes(descriptor);
-    if (bytes.length > BYTES_AT_MOST) return failed(`the file has ${stat.size} bytes, and a config has 1 MiB at most: is it the right one?`);
+    if (bytes.length > BYTES_AT_MOST) return failed(tooLong(stat.size));
     return decode(bytes, failed);
   } catch (error) {
     const code = errorCode(error);
@@ -74,6 +82,10 @@ function readText(file: string): Text {
   } finally {
     if (descriptor !== undefined) closeSync(descriptor);
   }
+}
+
+function tooLong(bytes: number): string {
+  return `the file has ${bytes} bytes, and a config has 1 MiB at most: is it the right one?`;
 }
 
 /** At most one byte more than is allowed. */

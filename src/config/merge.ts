@@ -2,8 +2,9 @@
  * A config laid over its profile: what the config says wins, key by key; lists are replaced whole. Two rules beyond
  * that make the result what people expect:
  *
- * - The devices of a profile are examples. As soon as the config names uplinks, these are all there are, and its own
- *   `lan` is all the LAN; an uplink that has the name of an example takes from it the keys that it does not write.
+ * - The devices of a profile are examples. As soon as the config names uplinks, these are all there are, its own
+ *   `lan` is all the LAN, and policies speak of the examples no more; an uplink that has the name of an example takes
+ *   from it the keys that it does not write, and is found as it says itself.
  * - `sensitivity` stands for a set of numbers. Written in the config, it puts aside those numbers of the profile in
  *   the same place, or else `sensitivity: fast` would be fast in name only.
  */
@@ -15,6 +16,9 @@ export function overlay(profile: MapNode, config: MapNode): MapNode {
 
 /** The keys of `health` that a sensitivity governs; beside them `probe.interval`. */
 const GOVERNED = new Set(['suspect', 'down', 'up']);
+
+/** An uplink's device is found by one of these. */
+const FINDERS = ['interface', 'match'];
 
 function merge(under: MapNode, over: MapNode, path: readonly string[]): MapNode {
   const kept = keptOf(under, over, path);
@@ -33,7 +37,9 @@ function keptOf(under: MapNode, over: MapNode, path: readonly string[]): readonl
   if (path.length === 1 && path[0] === 'uplinks') return under.entries.filter((entry) => valueOf(over, entry.key) !== undefined);
   const kept = putAside(under, over);
   const ownDevices = path.length === 0 && valueOf(over, 'uplinks')?.kind === 'map';
-  return ownDevices ? kept.filter((entry) => entry.key !== 'lan') : kept;
+  if (ownDevices) return kept.filter((entry) => entry.key !== 'lan' && entry.key !== 'policies');
+  const foundAnew = path[0] === 'uplinks' && path.length === 2 && FINDERS.some((key) => valueOf(over, key) !== undefined);
+  return foundAnew ? kept.filter((entry) => !FINDERS.includes(entry.key)) : kept;
 }
 
 /** In a place where the config states a sensitivity, the profile's entries without the numbers it governs. */

@@ -3,45 +3,76 @@
  * default. A number that is written anywhere wins over the word `sensitivity`, wherever that is written; the more
  * special of two numbers wins over the more general.
  */
-import type { HealthPolicy, Policy, ProbePolicy, Target, UplinkPolicy } from '../model.js';
+import type { HealthPolicy, MssPolicy, Policy, ProbePolicy, Target, Translation, UplinkPolicy } from '../model.js';
 import { assignSlots } from '../core/layout.js';
 import { DEFAULT_TARGETS, PRESETS, type Preset, type ProbeSettings, SCHEMA, type Settings, type UplinkSettings } from './schema.js';
+import { flowPolicies, trafficPolicies } from './traffic.js';
+
+/** RFC 9293, 3.7.1: the MSS counts neither. */
+const IPV4_AND_TCP_HEADER = 40;
 
 /** @param knownSlots slots that names had before; they keep them */
 export function policyOf(settings: Settings, knownSlots: ReadonlyMap<string, number>): Policy {
   const named = settings.uplinks ?? new Map<string, UplinkSettings>();
   const slots = assignSlots([...named.keys()], knownSlots);
   const { failback, nat, forwarding, stop, kernel } = SCHEMA.keys;
+  const markMask = settings.kernel?.markMask ?? Number(kernel.keys.markMask.default);
   return {
     uplinks: [...named].map(([name, uplink]) => uplinkPolicy(settings, name, uplink, slots.get(name) ?? 0)),
+    policies: trafficPolicies(settings, markMask),
+    flows: flowPolicies(settings),
     lanInterfaces: settings.lan?.interfaces ?? [],
+    routed: settings.lan?.routed ?? [],
     failback: {
       mode: settings.failback?.mode ?? failback.keys.mode.default,
       holdMs: settings.failback?.hold ?? failback.keys.hold.default,
+      flows: settings.failback?.flows ?? failback.keys.flows.default,
+      drainMs: settings.failback?.drainDeadline ?? failback.keys.drainDeadline.default,
     },
     nat: { backend: settings.nat?.backend ?? nat.keys.backend.default },
     forwarding: { firewall: settings.forwarding?.firewall ?? forwarding.keys.firewall.default },
     stop: settings.stop ?? stop.default,
-    markMask: settings.kernel?.markMask ?? Number(kernel.keys.markMask.default),
+    markMask,
   };
 }
 
 function uplinkPolicy(settings: Settings, name: string, uplink: UplinkSettings, slot: number): UplinkPolicy {
-  const { gateway, priority, weight, metered, masquerade } = SCHEMA.keys.uplinks.item.keys;
+  const { gateway, gateway6, priority, weight, metered } = SCHEMA.keys.uplinks.item.keys;
   const sensitivity = uplink.health?.sensitivity ?? settings.health?.sensitivity ?? SCHEMA.keys.health.keys.sensitivity.default;
   const preset = PRESETS[sensitivity];
   return {
     name,
     slot,
-    interface: uplink.interface ?? '',
-    gateway: uplink.gateway ?? gateway.default,
+    interface: uplink.match === undefined ? uplink.interface ?? '' : '',
+    match: uplink.match === undefined ? undefined : { mac: uplink.match.mac ?? '', path: uplink.match.path ?? '' },
+    gateways: { 4: uplink.gateway ?? gateway.default, 6: uplink.gateway6 ?? gateway6.default },
     priority: uplink.priority ?? priority.default,
     weight: uplink.weight ?? weight.default,
     metered: uplink.metered ?? metered.default,
-    masquerade: uplink.masquerade ?? masquerade.default,
+    translate: { 4: translation4(uplink), 6: translation6(uplink, settings.lan?.prefix6) },
+    prefix6: uplink.prefix6 ?? '',
+    mss: mssOf(uplink),
     probe: probePolicy(settings.probe ?? {}, uplink, preset),
     health: healthPolicy(settings, uplink, preset),
   };
+}
+
+function translation4(uplink: UplinkSettings): Translation {
+  const wish = uplink.masquerade ?? true;
+  return typeof wish === 'object' ? { kind: 'address', address: wish.address } : { kind: wish ? 'masquerade' : 'none' };
+}
+
+/** Whoever writes both prefixes wants one in place of the other; without them IPv6 goes as IPv4 does. */
+function translation6(uplink: UplinkSettings, lanPrefix: string | undefined): Translation {
+  const standard = uplink.prefix6 !== undefined && lanPrefix !== undefined ? 'prefix' : uplink.masquerade !== false;
+  const wish = uplink.masquerade6 ?? standard;
+  if (wish === 'prefix') return { kind: 'prefix', from: lanPrefix ?? '', to: uplink.prefix6 ?? '' };
+  return typeof wish === 'object' ? { kind: 'address', address: wish.address } : { kind: wish ? 'masquerade' : 'none' };
+}
+
+function mssOf(uplink: UplinkSettings): MssPolicy {
+  if (uplink.mss !== undefined) return uplink.mss;
+  return typeof uplink.mtu === 'number' ? uplink.mtu - IPV4_AND_TCP_HEADER : SCHEMA.keys.uplinks.item.keys.mss.default;
 }
 
 function probePolicy(common: ProbeSettings, uplink: UplinkSettings, preset: Preset): ProbePolicy {
@@ -52,15 +83,13 @@ function probePolicy(common: ProbeSettings, uplink: UplinkSettings, preset: Pres
     timeoutMs: own.timeout ?? common.timeout ?? timeout.default,
     timeoutMinMs: own.timeoutMin ?? common.timeoutMin ?? timeoutMin.default,
     timeoutMaxMs: own.timeoutMax ?? common.timeoutMax ?? timeoutMax.default,
-    targets: targetsOf(own, common, uplink.gateway === 'none'),
+    targets: targetsOf(own, common),
     quorum: own.quorum ?? common.quorum ?? quorum.default,
   };
 }
 
-/** The common list also serves lines that have no gateway to ask; a list of their own is taken as it is. */
-function targetsOf(own: ProbeSettings, common: ProbeSettings, pointToPoint: boolean): readonly Target[] {
-  const hosts = own.targets?.map((item) => item.icmp ?? '')
-    ?? (common.targets?.map((item) => item.icmp ?? '') ?? DEFAULT_TARGETS).filter((host) => host !== 'gateway' || !pointToPoint);
+function targetsOf(own: ProbeSettings, common: ProbeSettings): readonly Target[] {
+  const hosts = (own.targets ?? common.targets)?.map((item) => item.icmp ?? '') ?? DEFAULT_TARGETS;
   return hosts.map((host) => ({ kind: 'icmp', id: host === 'gateway' ? 'gateway' : `icmp ${host}`, host }));
 }
 

@@ -2,7 +2,7 @@
  * docs/config.md, made from the schema. A test holds the file against this text, and writes it when told to
  * (UPDATE_DOCS=1 node --test dist/test/config/reference.test.js).
  */
-import type { Field, FromPreset, LeafField, SectionField } from './fields.js';
+import type { Field, FromPreset, LeafField, ListField, OrderField, SectionField } from './fields.js';
 import { listed, shown } from './problem.js';
 import { PRESETS, type Preset, SCHEMA, type Sensitivity } from './schema.js';
 import { durationText } from './values.js';
@@ -30,11 +30,24 @@ export const EXAMPLE = `uplinks:
     health: { sensitivity: calm }
 lan:
   interfaces: [eth2]
+policies:                        # new connections that go another way; the first that fits wins
+  - name: guests
+    source: 192.168.9.0/24
+    use: [cable, fibre]
+    otherwise: block             # not by the lte
+  - name: backup
+    destination: [203.0.113.7, 2001:db8:7::/48]
+    protocol: tcp
+    ports: [22, 873]
+    use: { cable: 3, fibre: 1 }  # shared by weight
+flows:                           # running connections with a rule of their own
+  - { name: wireguard, protocol: udp, ports: 51820, origin: router, failback: move }
 probe:
   targets:
     - icmp: gateway
     - icmp: 1.1.1.1
     - icmp: 9.9.9.9
+    - icmp: 2620:fe::fe          # asked over IPv6
   quorum: 1
 health:
   sensitivity: balanced
@@ -60,8 +73,8 @@ Most keys at once:
 \`\`\`yaml
 ${EXAMPLE}\`\`\`
 
-Durations are written \`250ms\`, \`5s\`, \`1m30s\`, \`2h\`; a number without a unit is a problem, not a guess. Addresses are
-IPv4. A section with nothing in it (all its lines commented out) is as good as none. Anchors and aliases (\`&name\`,
+Durations are written \`250ms\`, \`5s\`, \`1m30s\`, \`2h\`; a number without a unit is a problem, not a guess. Where a
+list of addresses or ports is wanted, one alone will do. Recipes for real lines: [guides/lines.md](guides/lines.md). A section with nothing in it (all its lines commented out) is as good as none. Anchors and aliases (\`&name\`,
 \`*name\`) work; tags and several documents in one file do not.`;
 
 const PROFILES = `## Profiles
@@ -70,8 +83,8 @@ const PROFILES = `## Profiles
 by itself. What your file says wins, key by key:
 
 - Sections are merged, lists are replaced whole.
-- The devices of a profile are examples. As soon as your file has \`uplinks\`, those it names are all there are, and what
-  it says under \`lan\` is all the LAN. An uplink that has the name of an example takes from it the keys that you do not
+- The devices of a profile are examples. As soon as your file has \`uplinks\`, those it names are all there are, what it
+  says under \`lan\` is all the LAN, and its policies are all there are. An uplink that has the name of an example takes from it the keys that you do not
   write (\`lte: {}\` takes all of them).
 - \`health.sensitivity\` in your file puts aside the numbers of the profile that it stands for.
 - A profile cannot name another profile.`;
@@ -103,16 +116,22 @@ function rowsOf(path: readonly string[], section: SectionField): readonly string
       return [row(below, `names, ${field.most} at most`, requiredText(field), '', field.about), row(name, 'keys', '', '', field.item.about), ...rowsOf(name, field.item)];
     }
     if (field.type === 'list') {
-      const list = `list of ${field.least} to ${field.most}${field.item.type === 'interface' ? ' interface names' : ''}`;
       const items = field.item.type === 'section' ? rowsOf([...path, `${key}[]`], field.item) : [];
-      return [row(below, list, shown(field.default), field.apply, field.about), ...items];
+      return [row(below, listTakes(field), field.default === undefined ? 'none' : shown(field.default), field.apply, field.about), ...items];
     }
     return [row(below, takes(field), defaultText(field), field.apply, field.about)];
   });
 }
 
+function listTakes(field: ListField): string {
+  const item = field.item;
+  const list = `list of ${field.least} to ${field.most}`;
+  if (item.type === 'section' || item.type === 'named' || item.type === 'list') return list;
+  return field.single === true ? `${takes(item)}, or ${list}` : item.type === 'interface' ? `${list} interface names` : list;
+}
+
 function sectionRows(path: readonly string[], section: SectionField): readonly string[] {
-  if (section.like === undefined) return [row(path, 'keys', '', '', section.about), ...rowsOf(path, section)];
+  if (section.like === undefined) return [row(path, section.short === undefined ? 'keys' : `keys, or \`${section.short}\` alone`, '', '', section.about), ...rowsOf(path, section)];
   const like = shown(section.like);
   return [row(path, `any key of ${like}`, `as ${like}`, 'live', `For this uplink alone: what ${like} says for all of them.`)];
 }
@@ -121,23 +140,33 @@ function row(path: readonly string[], takes: string, standard: string, apply: st
   return `| \`${path.join('.')}\` | ${takes} | ${standard} | ${apply} | ${about} |`;
 }
 
-function takes(field: LeafField): string {
+function takes(field: LeafField | OrderField): string {
   switch (field.type) {
     case 'duration': return `${field.auto === true ? '`auto`, or ' : ''}${durationText(field.minMs)} to ${durationText(field.maxMs)}`;
-    case 'integer': return `${field.min} to ${field.max}${field.unit === undefined ? '' : ` ${field.unit}`}`;
+    case 'integer': return `${(field.words ?? []).map((word) => `${shown(word)}, `).join('')}${field.min} to ${field.max}${field.unit === undefined ? '' : ` ${field.unit}`}`;
     case 'flag': return '`true`, `false`';
     case 'choice': return field.of.map(shown).join(', ');
     case 'profile': return 'name of a profile';
     case 'interface': return 'interface name';
-    case 'gateway': return 'IPv4 address, `auto`, `none`';
-    case 'target': return '`gateway`, IPv4 address';
+    case 'mac': return 'MAC address';
+    case 'path': return 'ID_PATH';
+    case 'gateway': return `IPv${field.family} address, \`auto\`, \`none\``;
+    case 'translation': return `\`true\`, \`false\`, IPv${field.family} address${field.family === 6 ? ', `prefix`' : ''}`;
+    case 'target': return '`gateway`, IPv4 or IPv6 address';
+    case 'network': return 'address or network';
+    case 'prefix': return 'IPv6 prefix';
     case 'listen': return 'ADDRESS:PORT';
     case 'mask': return 'bit mask';
+    case 'label': return 'name';
+    case 'set': return 'name of a set';
+    case 'ports': return 'port or range';
+    case 'mark': return 'mark, or mark/mask';
+    case 'order': return 'names of uplinks';
   }
 }
 
-function defaultText(field: LeafField): string {
-  const standard = field.default;
+function defaultText(field: LeafField | OrderField): string {
+  const standard = 'default' in field ? field.default : undefined;
   if (standard === undefined) return requiredText(field);
   if (typeof standard === 'object') return presetText(standard.preset);
   return shown(field.type === 'duration' && typeof standard === 'number' ? durationText(standard) : String(standard));

@@ -6,6 +6,7 @@
  * stand under `later`, so that who writes them is told so instead of being taken for a bad typist.
  */
 import type { SectionField, SettingsOf } from './fields.js';
+import { FLOWS, POLICIES } from './schema-traffic.js';
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
@@ -29,8 +30,8 @@ export const PRESETS: Readonly<Record<Sensitivity, Preset>> = {
   calm: { intervalMs: 1 * SECOND, failures: 2, burst: 5, afterMs: 10 * SECOND, successes: 10 },
 };
 
-/** Two public resolvers of different operators, in different networks: one of them stuttering is not our fault. */
-export const DEFAULT_TARGETS: readonly string[] = ['gateway', '1.1.1.1', '9.9.9.9'];
+/** In each family two public resolvers of different operators, in different networks: one of them stuttering is not our fault. */
+export const DEFAULT_TARGETS: readonly string[] = ['gateway', '1.1.1.1', '9.9.9.9', '2606:4700:4700::1111', '2620:fe::fe'];
 
 const PROBE = {
   type: 'section',
@@ -53,15 +54,16 @@ const PROBE = {
       about: 'The longest timeout that `auto` may choose, and the one before the first reply has been measured.',
     },
     targets: {
-      type: 'list', least: 1, most: 16, default: '[{ icmp: gateway }, { icmp: 1.1.1.1 }, { icmp: 9.9.9.9 }]', apply: 'live',
+      type: 'list', least: 1, most: 16, apply: 'live',
+      default: '[{ icmp: gateway }, { icmp: 1.1.1.1 }, { icmp: 9.9.9.9 }, { icmp: 2606:4700:4700::1111 }, { icmp: 2620:fe::fe }]',
       alsoCalled: ['target', 'hosts', 'monitor', 'track_ip'],
-      about: 'Who is asked, one method each. A list replaces the default list whole. On a `gateway: none` line the gateway is left out of the common list.',
+      about: 'Who is asked, one method each. A list replaces the default list whole. Each family is judged by the targets of its own; the gateway is asked in both, where there is one.',
       item: {
-        type: 'section', one: true, about: 'One thing to ask.',
+        type: 'section', one: true, example: '- icmp: gateway', about: 'One thing to ask.',
         keys: {
           icmp: {
             type: 'target', apply: 'live', alsoCalled: ['ping', 'host', 'address', 'ip'],
-            about: 'ICMP echo to `gateway` (the uplink\'s own) or to an IPv4 address. Names are not taken: looking them up could need the very line that failed.',
+            about: 'ICMP echo to `gateway` (the uplink\'s own) or to an address, which is asked in its own family. Names are not taken: looking them up could need the very line that failed.',
           },
         },
         later: {
@@ -71,7 +73,7 @@ const PROBE = {
     },
     quorum: {
       type: 'integer', min: 1, max: 16, default: 1, unit: 'targets', apply: 'live', alsoCalled: ['reliability'],
-      about: 'How many of the targets beyond the gateway must answer for the uplink to count as alive.',
+      about: 'How many of the targets beyond the gateway must answer for the uplink to count as alive, in each family by itself.',
     },
   },
 } as const satisfies SectionField;
@@ -124,12 +126,23 @@ const UPLINK = {
   about: 'One line to the internet. The name is yours: a letter, then up to 31 letters, digits, `-` or `_`.',
   keys: {
     interface: {
-      type: 'interface', required: true, apply: 'live', alsoCalled: ['device', 'dev', 'iface', 'ifname', 'nic', 'port'],
-      about: 'The network device of this line.',
+      type: 'interface', required: true, orElse: 'match', apply: 'live', alsoCalled: ['device', 'dev', 'iface', 'ifname', 'nic', 'port'],
+      about: 'The network device of this line. Or `match`, one of the two.',
+    },
+    match: {
+      type: 'section', some: true, about: 'For devices whose name moves, such as USB modems: what they are known by. All that is written must fit.',
+      keys: {
+        mac: { type: 'mac', apply: 'live', alsoCalled: ['hwaddr', 'hwaddress', 'macaddress', 'ether'], about: 'MAC address; the one burnt in counts, where the driver tells it.' },
+        path: { type: 'path', apply: 'live', alsoCalled: ['id_path', 'usb', 'slot'], about: 'Where the device is plugged in: ID_PATH of udev, whole and without `*`.' },
+      },
     },
     gateway: {
-      type: 'gateway', default: 'auto', apply: 'live', alsoCalled: ['gw', 'via', 'nexthop', 'router'],
+      type: 'gateway', family: 4, other: 'gateway6', default: 'auto', apply: 'live', alsoCalled: ['gw', 'via', 'nexthop', 'router', 'gateway4'],
       about: 'The next hop: an IPv4 address; `auto` learns it from the default route that DHCP, PPP or another program puts into the kernel; `none` for a point-to-point line.',
+    },
+    gateway6: {
+      type: 'gateway', family: 6, other: 'gateway', default: 'auto', apply: 'live', alsoCalled: ['gw6', 'via6', 'nexthop6'],
+      about: 'The same for IPv6: an address, often link-local (`fe80::1`); `auto` learns it from router advertisements and the like; `none` for a point-to-point line.',
     },
     priority: {
       type: 'integer', min: 1, max: 1000, default: 1, apply: 'live', alsoCalled: ['metric', 'prio', 'rank', 'tier', 'preference'],
@@ -141,18 +154,30 @@ const UPLINK = {
     },
     metered: {
       type: 'flag', default: false, apply: 'live',
-      about: 'Traffic on this line costs money. The status says so; asking it less and leaving it sooner are not in this version yet.',
+      about: 'Traffic on this line costs money: what it carries leaves it as soon as something better is up.',
     },
     masquerade: {
-      type: 'flag', default: true, apply: 'live', alsoCalled: ['nat', 'snat'],
-      about: 'Whether what leaves by this line takes the line\'s own address.',
+      type: 'translation', family: 4, other: 'masquerade6', default: 'true', apply: 'live', alsoCalled: ['nat', 'snat', 'nat4'],
+      about: 'Whether what leaves by this line takes the line\'s own address, or which other one it takes (static SNAT).',
+    },
+    masquerade6: {
+      type: 'translation', family: 6, other: 'masquerade', apply: 'live', alsoCalled: ['nat6', 'npt', 'nptv6', 'nat66'],
+      about: 'The same for IPv6. `prefix`: `lan.prefix6` becomes `prefix6`, the host part stays (NPTv6). Absent: `prefix` where both prefixes are written, else as `masquerade` says.',
+    },
+    prefix6: {
+      type: 'prefix', apply: 'live', alsoCalled: ['prefix', 'delegatedprefix', 'ia_pd', 'pd'],
+      about: 'The IPv6 prefix that this provider routes to us. With `masquerade6: false` the LAN bears it: its addresses there are taken out of use (deprecated) while the line is down.',
+    },
+    mtu: {
+      type: 'integer', words: ['auto'], min: 576, max: 9216, default: 'auto', unit: 'bytes', apply: 'live',
+      about: 'The largest packet that the way beyond this line carries, such as 1492 behind PPPoE: sets `mss` to 40 less. The device\'s own MTU is left alone.',
+    },
+    mss: {
+      type: 'integer', words: ['auto', 'off'], min: 500, max: 9176, default: 'auto', unit: 'bytes', apply: 'live', alsoCalled: ['mssfix', 'mtu_fix', 'clampmss'],
+      about: 'Largest TCP segment that is announced over this line. `auto` goes by the MTU of the route, `off` leaves it as it is. Of IPv4; IPv6 gets 20 less.',
     },
     probe: { ...PROBE, like: 'probe' },
     health: { ...HEALTH, like: 'health' },
-  },
-  later: {
-    match: 'name the device with `interface`; a systemd .link file or a udev rule keeps the name from moving',
-    gateway6: 'IPv4 only so far',
   },
 } as const satisfies SectionField;
 
@@ -170,16 +195,25 @@ export const SCHEMA = {
       item: UPLINK,
     },
     lan: {
-      type: 'section', about: 'Who is routed.',
+      type: 'section', main: 'interfaces', about: 'Who is routed.',
       keys: {
         interfaces: {
           type: 'list', item: { type: 'interface', apply: 'live', about: 'A device.' }, least: 0, most: 64, default: '[]', apply: 'live',
           alsoCalled: ['interface', 'devices', 'device'],
           about: 'Devices whose traffic is forwarded to the uplinks.',
         },
+        prefix6: {
+          type: 'prefix', apply: 'live', alsoCalled: ['prefix', 'ula'],
+          about: 'The LAN\'s own IPv6 prefix, mostly a ULA (fd00::/8), which uplinks with a `prefix6` of the same length translate.',
+        },
+        routed: {
+          type: 'list', single: true, least: 0, most: 64, default: '[]', apply: 'live', item: { type: 'network', apply: 'live', about: 'An address or a network.' },
+          about: 'Networks (CIDR) of either family that leave by any uplink as they are, untranslated: the provider routes them to us.',
+        },
       },
-      later: { routed: 'whatever leaves an uplink is masqueraded; `masquerade: false` turns that off for a whole uplink' },
     },
+    policies: POLICIES,
+    flows: FLOWS,
     probe: PROBE,
     health: HEALTH,
     failover: {
@@ -192,7 +226,7 @@ export const SCHEMA = {
       },
     },
     failback: {
-      type: 'section', about: 'How a better uplink is taken again. Running connections stay where they are, new ones follow.',
+      type: 'section', about: 'How a better uplink is taken again. New connections follow at once.',
       keys: {
         mode: {
           type: 'choice', of: ['automatic', 'manual'], default: 'automatic', apply: 'live',
@@ -203,11 +237,14 @@ export const SCHEMA = {
           about: 'So long a better uplink must have been up before it is taken again.',
         },
         flows: {
-          type: 'choice', of: ['keep'], later: ['move'], default: 'keep', apply: 'live',
-          about: 'Running connections stay on the uplink they began on until they end.',
+          type: 'choice', of: ['keep', 'move'], default: 'keep', apply: 'live',
+          about: 'What becomes of running connections: `keep`, they stay on the uplink they began on until they end; `move`, what is left after `drainDeadline` is cut.',
+        },
+        drainDeadline: {
+          type: 'duration', minMs: 0, maxMs: 24 * HOUR, default: 10 * MINUTE, apply: 'live', alsoCalled: ['drain', 'deadline'],
+          about: 'With `flows: move`: how long running connections may take to end by themselves.',
         },
       },
-      later: { drainDeadline: 'running connections stay until they end' },
     },
     nat: {
       type: 'section', about: 'How packets get the address of the line they leave by.',
@@ -255,5 +292,7 @@ export const SCHEMA = {
 
 export type Settings = SettingsOf<typeof SCHEMA>;
 export type UplinkSettings = SettingsOf<typeof UPLINK>;
+export type PolicySettings = SettingsOf<typeof POLICIES>[number];
+export type FlowSettings = SettingsOf<typeof FLOWS>[number];
 export type ProbeSettings = SettingsOf<typeof PROBE>;
 export type HealthSettings = SettingsOf<typeof HEALTH>;

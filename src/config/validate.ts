@@ -3,7 +3,8 @@
  *
  * What is wrong yields no setting, so one slip does not make others up. Nothing is defaulted here.
  */
-import type { Field, LeafField, ListField, NamedField, SectionField, SpecialField } from './fields.js';
+import type { Field, LeafField, ListField, NamedField, OrderField, SectionField, SpecialField } from './fields.js';
+import { readOrder, USE_EXAMPLE } from './order.js';
 import { listed, nearest, type Path, type Place, type Problem, problemAt, shown } from './problem.js';
 import { SCHEMA, type Settings } from './schema.js';
 import type { Entry, ListNode, MapNode, ScalarNode, TreeNode } from './tree.js';
@@ -31,6 +32,7 @@ function readField(reader: Reader, field: Field, node: TreeNode, at: Place, path
   if (field.type === 'section') return readSection(reader, field, node, at, path);
   if (field.type === 'named') return readNamed(reader, field, node, at, path);
   if (field.type === 'list') return readList(reader, field, node, path);
+  if (field.type === 'order') return readOrder(node, path, reader.problems);
   return readLeaf(reader, field, node, path);
 }
 
@@ -53,6 +55,7 @@ function readSection(reader: Reader, section: SectionField, node: TreeNode, at: 
     return section.one === true ? missingOne(reader, section, node.at, path) : requireKeys(reader, section, {}, [], at, path);
   }
   if (node.kind === 'broken') return undefined;
+  if (node.kind === 'scalar' && section.short !== undefined) return readShort(reader, section, section.short, node, path);
   if (node.kind !== 'map') {
     reader.problems.push(problemAt(node.at, path, notSection(section, node)));
     return undefined;
@@ -68,7 +71,14 @@ function readSection(reader: Reader, section: SectionField, node: TreeNode, at: 
   return requireKeys(reader, section, settings, node.entries, at, path);
 }
 
-function isRequired(field: Field): field is SpecialField | NamedField {
+/** A value in place of the section: its key, alone. */
+function readShort(reader: Reader, section: SectionField, key: string, node: ScalarNode, path: Path): Record<string, unknown> | undefined {
+  const field = section.keys[key];
+  const value = field === undefined ? undefined : readField(reader, field, node, node.at, path);
+  return value === undefined ? undefined : { [key]: value };
+}
+
+function isRequired(field: Field): field is SpecialField | OrderField | NamedField {
   return 'required' in field && field.required === true;
 }
 
@@ -79,21 +89,36 @@ function missingOne(reader: Reader, section: SectionField, at: Place, path: Path
 function requireKeys(
   reader: Reader, section: SectionField, settings: Record<string, unknown>, entries: readonly Entry[], at: Place, path: Path,
 ): Record<string, unknown> {
+  const written = (key: string): Entry | undefined => entries.find((entry) => entry.key === key);
+  // A misspelt one was reported already, with the right word.
+  const misspelt = (key: string): boolean => entries.some((entry) => !Object.hasOwn(section.keys, entry.key) && meantKey(section, entry.key) === key);
   for (const [key, field] of Object.entries(section.keys)) {
-    if (!isRequired(field) || !reader.whole || entries.some((entry) => entry.key === key)) continue;
-    // A misspelt one was reported already, with the right word.
-    if (entries.some((entry) => !Object.hasOwn(section.keys, entry.key) && meantKey(section, entry.key) === key)) continue;
-    const what = field.type === 'named' ? 'a name and its `interface` for each line to the internet' : expected(field);
-    reader.problems.push(problemAt(at, [...path, key], `${shown(key)} is missing: write ${what}`));
+    if (!isRequired(field)) continue;
+    const instead = 'orElse' in field ? field.orElse : undefined;
+    const other = instead === undefined ? undefined : written(instead);
+    if (other !== undefined && written(key) !== undefined) {
+      reader.problems.push(problemAt(other.keyAt, [...path, other.key], `${shown(other.key)} stands beside ${shown(key)}: write one of the two`));
+    }
+    if (!reader.whole || other !== undefined || written(key) !== undefined || misspelt(key) || (instead !== undefined && misspelt(instead))) continue;
+    reader.problems.push(problemAt(at, [...path, key], `${shown(key)} is missing: write ${requiredTakes(field)}`));
+  }
+  if (section.some === true && entries.length === 0) {
+    reader.problems.push(problemAt(at, path, `nothing is written here: write ${listed(Object.keys(section.keys), 'or')}`));
   }
   return settings;
+}
+
+function requiredTakes(field: SpecialField | OrderField | NamedField): string {
+  if (field.type === 'named') return 'a name and its `interface` for each line to the internet';
+  if (field.type === 'order') return `uplinks in order of preference, such as ${shown(USE_EXAMPLE)}`;
+  return `${expected(field)}${field.orElse === undefined ? '' : `, or ${shown(field.orElse)} with what it is known by`}`;
 }
 
 function notSection(section: SectionField, node: ScalarNode | ListNode): string {
   if (section.one === true) return node.kind === 'scalar' ? `write ${shown(`- icmp: ${node.text}`)}` : `a list stands here: write ${example(section)}`;
   const keys = listed(Object.keys(section.keys), 'and');
   const names = Object.keys(section.keys);
-  const first = Object.entries(section.keys).find(([, field]) => isRequired(field))?.[0] ?? (names.length === 1 ? names[0] : undefined);
+  const first = Object.entries(section.keys).find(([, field]) => isRequired(field))?.[0] ?? section.main ?? (names.length === 1 ? names[0] : undefined);
   if (node.kind !== 'scalar') return `a list stands here, but keys are wanted (${keys}): take the \`- \` away`;
   const value = first !== undefined && section.keys[first]?.type === 'list' ? `[${node.text}]` : node.text;
   return first !== undefined ? `${shown(node.text)} stands here, but keys are wanted: write ${shown(`${first}: ${value}`)} on a line below`
@@ -101,8 +126,7 @@ function notSection(section: SectionField, node: ScalarNode | ListNode): string 
 }
 
 function example(section: SectionField): string {
-  const key = Object.keys(section.keys)[0] ?? '';
-  return shown(`- ${key}: gateway`);
+  return shown(section.example ?? `- ${Object.keys(section.keys)[0] ?? ''}:`);
 }
 
 function readNamed(reader: Reader, field: NamedField, node: TreeNode, at: Place, path: Path): unknown {
@@ -122,7 +146,7 @@ function readNamed(reader: Reader, field: NamedField, node: TreeNode, at: Place,
   const named = new Map<string, unknown>();
   for (const entry of entries) {
     const below = [...path, entry.key];
-    if (Object.hasOwn(SCHEMA.keys, entry.key) && !hasKey(entry.value, 'interface')) {
+    if (Object.hasOwn(SCHEMA.keys, entry.key) && !hasKey(entry.value, 'interface') && !hasKey(entry.value, 'match')) {
       reader.problems.push(problemAt(entry.keyAt, below, `${shown(entry.key)} stands among the uplinks and has no \`interface\`: is it indented too far?`));
       continue;
     }
@@ -141,18 +165,23 @@ function hasKey(node: TreeNode, key: string): boolean {
 /** With one bad item the whole list yields nothing: half a list would be judged wrongly. */
 function readList(reader: Reader, field: ListField, node: TreeNode, path: Path): unknown {
   const wrong = (text: string): undefined => void reader.problems.push(problemAt(node.at, path, text));
-  const one = field.item.type === 'section' ? example(field.item) : undefined;
+  const item = field.item;
+  const one = item.type === 'section' ? example(item) : undefined;
   if (node.kind === 'broken') return undefined;
+  if (field.single === true && node.kind === 'scalar' && !node.empty) {
+    const value = readField(reader, item, node, node.at, path);
+    return value === undefined ? undefined : [value];
+  }
   if (node.kind !== 'list') {
     if (node.kind === 'scalar' && node.empty && field.least === 0) return [];
     if (node.kind === 'scalar' && node.empty) return wrong(`nothing is written here: write ${one ?? 'a list'}, or take the key away`);
-    if (node.kind === 'scalar') return wrong(`a list is wanted: write ${one === undefined ? shown(`[${node.text}]`) : shown(`- icmp: ${node.text}`)}`);
+    if (node.kind === 'scalar') return wrong(`a list is wanted: write ${one === undefined ? shown(`[${node.text}]`) : item.type === 'section' && item.one === true ? shown(`- icmp: ${node.text}`) : one}`);
     return wrong(`a list is wanted: begin each item with \`- \`${one === undefined ? '' : `, as in ${one}`}`);
   }
   if (node.items.length < field.least) return wrong(`the list is empty: write ${one ?? 'one item at least'}, or take the key away for the default`);
   if (node.items.length > field.most) return wrong(`these are ${node.items.length} items, and ${field.most} at most are possible`);
   const before = reader.problems.length;
-  const items = node.items.map((item, i) => readField(reader, field.item, item, item.at, [...path, i]));
+  const items = node.items.map((each, i) => readField(reader, item, each, each.at, [...path, i]));
   return reader.problems.length > before || items.includes(undefined) ? undefined : items;
 }
 
@@ -162,7 +191,8 @@ function unknownText(section: SectionField, key: string): string {
   const meant = meantKey(section, key);
   if (meant !== undefined) return `${shown(key)} is not known here: did you mean ${shown(meant)}?`;
   for (const [name, field] of Object.entries(section.keys)) {
-    if (field.type !== 'section' || !Object.hasOwn(field.keys, key)) continue;
+    const below = field.type === 'list' ? field.item : field;
+    if (below.type !== 'section' || !Object.hasOwn(below.keys, key)) continue;
     return `${shown(key)} is not known here, but in ${shown(name)}: write it below ${shown(`${name}:`)}`;
   }
   const elsewhere = Object.hasOwn(SCHEMA.keys, key)

@@ -2,9 +2,9 @@
  * Single values: from the text that was written to what is meant, or to what is wrong with it and what to write
  * instead. Pure; knows the kinds of field but no key.
  */
-import { isIPv4, isIPv6 } from 'node:net';
-import type { GatewayPolicy } from '../model.js';
-import type { ChoiceField, DurationField, FlagField, IntegerField, LeafField, Listen } from './fields.js';
+import { hostTakes, readGateway, readListen, readNetwork, readPrefix, readTarget, readTranslation } from './addresses.js';
+import type { ChoiceField, DurationField, FlagField, IntegerField, LeafField } from './fields.js';
+import { readLabel, readMac, readMark, readPath, readPorts, readSetName } from './matching.js';
 import { listed, nearest, shown } from './problem.js';
 
 export type Read<T> = { readonly value: T } | { readonly wrong: string };
@@ -19,10 +19,19 @@ export function readValue(field: LeafField, text: string): Read<unknown> {
     case 'choice': return readChoice(field, text);
     case 'profile': return readProfile(text);
     case 'interface': return readInterface(text);
-    case 'gateway': return readGateway(text);
+    case 'mac': return readMac(text);
+    case 'path': return readPath(text);
+    case 'gateway': return readGateway(field, text);
+    case 'translation': return readTranslation(field, text);
     case 'target': return readTarget(text);
+    case 'network': return readNetwork(text);
+    case 'prefix': return readPrefix(text);
     case 'listen': return readListen(text);
     case 'mask': return readMask(text);
+    case 'label': return readLabel(text);
+    case 'set': return readSetName(text);
+    case 'ports': return readPorts(text);
+    case 'mark': return readMark(text);
   }
 }
 
@@ -30,15 +39,24 @@ export function readValue(field: LeafField, text: string): Read<unknown> {
 export function expected(field: LeafField): string {
   switch (field.type) {
     case 'duration': return field.auto === true ? '`auto` or a duration such as `500ms`' : 'a duration such as `500ms`, `5s` or `2h`';
-    case 'integer': return `a whole number from ${field.min} to ${field.max}`;
+    case 'integer': return integerTakes(field);
     case 'flag': return '`true` or `false`';
     case 'choice': return listed(field.of, 'or');
     case 'profile': return 'the name of a profile, such as `dual-isp`';
     case 'interface': return 'the name of a network device, such as `eth0`';
-    case 'gateway': return 'an IPv4 address, `auto` or `none`';
-    case 'target': return '`gateway` or an IPv4 address';
+    case 'mac': return 'a MAC address, such as `02:00:00:00:00:01`';
+    case 'path': return 'the ID_PATH that udev gives the device, such as `pci-0000:00:14.0-usb-0:2:1.0`';
+    case 'gateway': return hostTakes([field.family], ['auto', 'none']);
+    case 'translation': return hostTakes([field.family], field.family === 6 ? ['true', 'false', 'prefix'] : ['true', 'false']);
+    case 'target': return hostTakes([4, 6], ['gateway']);
+    case 'network': return 'an address or a network, such as `192.168.1.0/24`';
+    case 'prefix': return 'an IPv6 prefix, such as `2001:db8:1::/48`';
     case 'listen': return 'ADDRESS:PORT, such as `127.0.0.1:9474`';
     case 'mask': return 'adjacent bits of a mark, such as `0x3f80`';
+    case 'label': return 'a name of your own, such as `guests`';
+    case 'set': return 'the name of a set of addresses, such as `streaming`';
+    case 'ports': return 'a port such as `443`, or a range such as `5060-5070`';
+    case 'mark': return 'a mark such as `0x1`, or mark and mask such as `0x1/0xff`';
   }
 }
 
@@ -98,11 +116,16 @@ function meantDuration(text: string): string | undefined {
   return short !== text && milliseconds(short) !== undefined ? short : undefined;
 }
 
-function readInteger(field: IntegerField, text: string): Read<number> {
+function readInteger(field: IntegerField, text: string): Read<number | string> {
+  if (field.words?.includes(text) === true) return { value: text };
   if (!/^-?(0|[1-9]\d{0,8})$/.test(text)) return { wrong: `${shown(text)} is not ${expected(field)}` };
   const value = Number(text);
   if (value < field.min || value > field.max) return { wrong: `${shown(text)} is too ${value < field.min ? 'small' : 'large'}: write ${expected(field)}` };
   return { value };
+}
+
+function integerTakes({ min, max, words = [] }: IntegerField): string {
+  return `${words.map((word) => shown(word)).join(', ')}${words.length > 0 ? ' or ' : ''}a whole number from ${min} to ${max}`;
 }
 
 function readFlag(_field: FlagField, text: string): Read<boolean> {
@@ -136,65 +159,6 @@ function readInterface(text: string): Read<string> {
   if (text.endsWith('+')) return wrong('a `+` at the end stands for many devices; write one');
   if (text === 'lo') return wrong('`lo` is the loopback and leads nowhere');
   return { value: text };
-}
-
-function readGateway(text: string): Read<GatewayPolicy> {
-  if (text === 'auto' || text === 'none') return { value: text };
-  if (/^(dhcp|dynamic|ppp|ra)$/i.test(text)) return { wrong: `write \`auto\`, not ${shown(text)}: it learns the gateway however it is told` };
-  const wrong = addressWrong(text, 'a gateway', 'an IPv4 address, `auto` or `none`', 'host names are not taken');
-  return wrong === undefined ? { value: { address: text } } : { wrong };
-}
-
-function readTarget(text: string): Read<string> {
-  if (text === 'gateway') return { value: text };
-  const wrong = addressWrong(text, 'a target', '`gateway` or an IPv4 address', 'names are not taken, because looking them up could need the very line that failed');
-  return wrong === undefined ? { value: text } : { wrong };
-}
-
-/** Why a text is no IPv4 address of one host out there; undefined when it is. */
-function addressWrong(text: string, what: string, takes: string, noName: string): string | undefined {
-  if (isIPv4(text)) {
-    const kind = specialKind(text);
-    return kind === undefined ? undefined : `${shown(text)} is ${kind} and cannot be ${what}`;
-  }
-  if (isIPv6(text)) return `${shown(text)} is an IPv6 address, and this version speaks IPv4 only: write ${takes}`;
-  const [address = '', length = ''] = text.split('/');
-  if (isIPv4(address) && /^\d+$/.test(length)) return `${shown(text)} is a network, ${what} is one host: write its address without ${shown(`/${length}`)}`;
-  if (/^[\d.]+$/.test(text)) return `${shown(text)} is not an IPv4 address: it needs four numbers from 0 to 255 without leading zeros, such as \`198.51.100.1\``;
-  const meant = nearest(text, ['gateway', 'auto', 'none'].filter((word) => takes.includes(shown(word))));
-  if (meant !== undefined) return `${shown(text)} is not known here: did you mean ${shown(meant)}?`;
-  return `${shown(text)} is not an IPv4 address: write ${takes} (${noName})`;
-}
-
-/** RFC 6890: the addresses that are nobody's. */
-function specialKind(address: string): string | undefined {
-  const first = Number(address.split('.')[0]);
-  if (address === '255.255.255.255') return 'the broadcast address';
-  if (first === 0) return 'no host\'s address (0.0.0.0/8)';
-  if (first === 127) return 'this machine itself (loopback)';
-  if (first >= 224 && first <= 239) return 'a multicast address';
-  if (first >= 240) return 'a reserved address (240.0.0.0/4)';
-  return undefined;
-}
-
-function readListen(text: string): Read<Listen> {
-  const wrong = (why: string): Read<Listen> => ({ wrong: `${shown(text)} is not ADDRESS:PORT: ${why}` });
-  if (/^:?\d+$/.test(text)) return wrong(`write ${shown(`127.0.0.1:${text.replace(':', '')}`)}`);
-  const [, bracketed, plain, digits] = /^(?:\[([^\]]*)\]|([^:]*)):(\d{1,6})$/.exec(text) ?? [];
-  const host = bracketed ?? plain;
-  if (host === undefined) return wrong(isIPv6(text) ? `write ${shown(`'[${text}]:9474'`)}, with the quotes` : 'write one such as `127.0.0.1:9474`');
-  const port = Number(digits);
-  if (port < 1 || port > 65_535) return wrong(`${port} is no port; they go from 1 to 65535`);
-  if (host === 'localhost') return { value: { host: '127.0.0.1', port } };
-  if (bracketed === undefined ? !isIPv4(host) : !isIPv6(host)) return wrong(`${shown(host)} is not an address; write one such as \`127.0.0.1:${port}\``);
-  if (!/^127\./.test(host) && !isLoopback6(host)) {
-    return { wrong: `${shown(host)} can be reached from other machines, and that needs \`api.tokens\`, which is not in this version yet: write ${shown(`127.0.0.1:${port}`)}` };
-  }
-  return { value: { host, port } };
-}
-
-function isLoopback6(host: string): boolean {
-  return isIPv6(host) && new URL(`http://[${host.split('%')[0]}]/`).hostname === '[::1]';
 }
 
 function readMask(text: string): Read<number> {

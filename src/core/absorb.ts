@@ -2,13 +2,16 @@
  * What the kernel told becomes facts, and facts become lines: the parts of the kernel that were read replace what was known of
  * them, single links replace themselves, and every uplink's line is looked at again.
  */
-import type { Effect, Event, Instant, KernelFacts, Link, Rank, UplinkPolicy } from '../model.js';
-import { lineOf } from './desire.js';
-import { learn, recall } from './gateway.js';
-import { openHealth, type Health } from './health.js';
+import type { Effect, Event, Family, Instant, KernelFacts, Link, Rank, Route, UplinkPolicy } from '../model.js';
+import { forgetAddress, forgetRemoved } from './forgets.js';
+import { learn } from './gateway.js';
+import { openHealth, type Health, type Line } from './health.js';
 import { noteLine } from './judge.js';
+import { FAMILIES } from './layout.js';
+import { lineOf, takesPart } from './line.js';
+import { linkOf } from './link.js';
 import { quicken } from './look.js';
-import { activeRoutes, type State } from './state.js';
+import { activeRoutes, allHealth, openPlane, type Plane, type State } from './state.js';
 
 export function absorbFacts(state: State, facts: Partial<KernelFacts>, now: Instant): void {
   const base = state.facts ?? { links: [], addresses: [], routes: [], rules: [], foreignDefaults: [] };
@@ -18,9 +21,23 @@ export function absorbFacts(state: State, facts: Partial<KernelFacts>, now: Inst
   state.facts = { ...base, ...facts };
   state.dirty = true;
   if (facts.routes !== undefined) state.repair.lastReadAt = now;
-  if (first) adopt(state, now);
   learn(state.learnt, state.policy, state.facts);
-  for (const health of state.health.values()) lookAtLine(state, health, state.facts, now);
+  openPlanes(state, state.facts, now);
+  if (first) for (const plane of state.planes.values()) adopt(state, plane, state.facts, now);
+  for (const health of allHealth(state)) lookAtLine(state, health, state.facts, now, base);
+}
+
+/** Who has an address in a family for the first time takes part in it from now on, whatever becomes of the address. */
+function openPlanes(state: State, facts: KernelFacts, now: Instant): void {
+  for (const family of FAMILIES) {
+    for (const uplink of state.policy.uplinks) {
+      const plane = state.planes.get(family);
+      if (plane?.health.has(uplink.name) === true || !takesPart(uplink, facts, family, state.learnt)) continue;
+      const health = openHealth(uplink, family, now);
+      if (plane === undefined) state.planes.set(family, openPlane(family, [health], now));
+      else plane.health.set(uplink.name, health);
+    }
+  }
 }
 
 export function absorbLinks(state: State, event: Extract<Event, { type: 'links' }>, effects: Effect[]): void {
@@ -38,48 +55,85 @@ export function absorbLinks(state: State, event: Extract<Event, { type: 'links' 
   const remade = next.length !== facts.links.length
     || links.some((link) => known(link.index)?.adminUp !== link.adminUp);
   if (remade) effects.push({ type: 'read', what: 'all' });
-  state.facts = { ...facts, links: next };
+  state.facts = { ...facts, links: next, routes: gone.length === 0 ? facts.routes : facts.routes.flatMap((route) => withoutDevices(route, gone)) };
   state.dirty = true;
-  for (const health of state.health.values()) lookAtLine(state, health, state.facts, now);
+  for (const health of allHealth(state)) lookAtLine(state, health, state.facts, now);
 }
 
 /** A new policy. What is known of an uplink stays known, unless it is to be asked otherwise or elsewhere. */
-export function refit(state: State, now: Instant): void {
-  for (const name of state.health.keys()) if (!state.policy.uplinks.some((u) => u.name === name)) state.health.delete(name);
-  if (state.facts !== undefined) learn(state.learnt, state.policy, state.facts);
-  for (const uplink of state.policy.uplinks) {
-    const health = state.health.get(uplink.name);
-    if (health !== undefined && askedAs(health.policy) === askedAs(uplink)) health.policy = uplink;
-    else {
-      const fresh = openHealth(uplink, now, health);
-      state.health.set(uplink.name, fresh);
-      if (state.facts !== undefined) lookAtLine(state, fresh, state.facts, now);
+export function refit(state: State, former: readonly UplinkPolicy[], now: Instant): void {
+  const { uplinks } = state.policy;
+  const facts = state.facts;
+  for (const gone of former) if (!uplinks.some((uplink) => uplink.name === gone.name)) forgetRemoved(state, gone);
+  if (facts !== undefined) learn(state.learnt, state.policy, facts);
+  const formerLines = new Map<Health, Line>();
+  for (const plane of state.planes.values()) {
+    const before = new Map(plane.health);
+    plane.health.clear();
+    for (const uplink of uplinks) {
+      const health = before.get(uplink.name);
+      if (health === undefined) {
+        if (plane.family === 4) plane.health.set(uplink.name, openHealth(uplink, 4, now));
+      } else if (askedAs(health, health.policy) === askedAs(health, uplink)) {
+        health.policy = uplink;
+        plane.health.set(uplink.name, health);
+      } else {
+        const anew = openHealth(uplink, plane.family, now, health);
+        plane.health.set(uplink.name, anew);
+        formerLines.set(anew, health.line);
+      }
     }
+    if (plane.health.size > 0 || plane.family === 4) continue;
+    state.planes.delete(plane.family);
+    // What was active in this family is not any more.
+    if ((plane.decision?.ranks.length ?? 0) > 0) state.generation++;
   }
+  if (facts === undefined) return;
+  openPlanes(state, facts, now);
+  for (const health of allHealth(state)) lookAtLine(state, health, facts, now, facts, formerLines.get(health));
 }
 
-function askedAs({ interface: device, gateway, slot, probe, health }: UplinkPolicy): string {
-  return JSON.stringify([device, gateway, slot, probe, health]);
+function askedAs({ family }: Health, { interface: device, match, gateways, slot, probe, health }: UplinkPolicy): string {
+  return JSON.stringify([device, match, gateways[family], slot, probe, health]);
 }
 
-function lookAtLine(state: State, health: Health, facts: KernelFacts, now: Instant): void {
-  noteLine(health, lineOf(recall(state.learnt, health.policy, facts), facts), now);
+/** An address that the line has no more is missed, be it the one in use or one that new connections had left already. */
+function lookAtLine(state: State, health: Health, facts: KernelFacts, now: Instant, before = facts, former = health.line): void {
+  const had = addressesIn(before, health.family, former);
+  noteLine(health, lineOf(health.policy, facts, health.family, state.learnt), now);
+  const has = addressesIn(facts, health.family, health.line);
+  for (const address of had) if (!has.includes(address)) forgetAddress(state, health, address);
+}
+
+/** Of the device that the line is on. */
+function addressesIn({ addresses }: KernelFacts, family: Family, line: Line): readonly string[] {
+  return addresses.filter((address) => address.ifindex === line.ifindex && address.family === family && address.scope === 0).map(({ address }) => address);
 }
 
 /** What a former run left in the kernel is the first decision. */
-function adopt(state: State, now: Instant): void {
+function adopt(state: State, plane: Plane, facts: KernelFacts, now: Instant): void {
   const ranks: Rank[] = [];
-  for (const route of activeRoutes(state)) {
+  for (const route of activeRoutes(state, plane.family)) {
     const members = route.hops.flatMap((hop) => {
-      const name = state.facts!.links.find((link) => link.index === hop.ifindex)?.name;
-      const uplink = state.policy.uplinks.find((u) => u.interface === name);
+      const uplink = state.policy.uplinks.find((u) => linkOf(u, facts)?.index === hop.ifindex);
       return uplink === undefined || ranks.some((rank) => rank.members.some((m) => m.uplink === uplink.name)) ? [] : [{ uplink: uplink.name, weight: uplink.weight }];
     });
     if (members.length > 0) ranks.push({ members });
   }
   if (ranks.length === 0) return;
-  for (const [name, health] of state.health) health.mustProve = !ranks[0]!.members.some((m) => m.uplink === name);
-  state.decision = { ranks, generation: state.generationBefore + 1, since: now, because: 'found in the kernel, as a former run left it', rule: 'adopted', order: state.override?.uplink ?? '' };
+  for (const [name, health] of plane.health) health.mustProve = !ranks[0]!.members.some((m) => m.uplink === name);
+  plane.decision = {
+    ranks, generation: ++state.generation, since: now, because: 'found in the kernel, as a former run left it', rule: 'adopted', order: state.override?.uplink ?? '',
+    fit: ranks.flatMap((rank) => rank.members.map(({ uplink }) => ({ uplink, trust: 'proven' as const }))),
+  };
+}
+
+/** What the kernel leaves of a route when devices are deleted: IPv6 takes out their hops, IPv4 keeps the route while any hop lives. */
+function withoutDevices(route: Route, gone: readonly number[]): readonly Route[] {
+  const hops = route.hops.filter((hop) => !gone.includes(hop.ifindex));
+  if (hops.length === route.hops.length) return [route];
+  if (hops.length === 0) return [];
+  return [route.family === 4 ? route : { ...route, hops: hops.length === 1 ? [{ ...hops[0]!, weight: 1 }] : hops }];
 }
 
 function linksDiffer(a: readonly Link[], b: readonly Link[]): boolean {
@@ -89,5 +143,5 @@ function linksDiffer(a: readonly Link[], b: readonly Link[]): boolean {
 
 /** The same in all that matters here. */
 function sameLink(a: Link | undefined, b: Link): boolean {
-  return a !== undefined && a.carrier === b.carrier && a.adminUp === b.adminUp && a.name === b.name;
+  return a !== undefined && a.carrier === b.carrier && a.adminUp === b.adminUp && a.name === b.name && a.mac === b.mac && a.path === b.path;
 }

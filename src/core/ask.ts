@@ -57,7 +57,7 @@ function send(health: Health, record: TargetRecord, now: Instant, orders: ProbeO
   const address = addressOf(health, record.target);
   if (address === '') return;
   const probe = noteSent(record, health.policy.probe, now);
-  orders.push({ uplink: health.name, target: record.target.id, address, seq: probe.seq });
+  orders.push({ uplink: health.name, family: health.family, target: record.target.id, address, seq: probe.seq });
 }
 
 /** Where a target is asked; '' for the gateway of a line that has none. */

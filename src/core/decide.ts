@@ -33,7 +33,7 @@ export interface Question {
   readonly candidates: readonly Candidate[];
   readonly override: Override | undefined;
   readonly previous: Decision | undefined;
-  /** The first decision counts on from here; default 0. */
+  /** Generations count on from here, those of other families included; default 0. */
   readonly generationBefore?: number;
 }
 
@@ -47,18 +47,20 @@ export function decide(question: Question): Answer {
   const { previous, override, now } = question;
   const automatic = choose(question) ?? previous;
   const choice = override === undefined ? automatic : obey(question, override, automatic);
-  if (choice === undefined || (choice === previous && previous.order === (override?.uplink ?? ''))) return { decision: previous, reviewAt: reviewAt(question) };
+  if (choice === undefined) return { decision: previous, reviewAt: reviewAt(question) };
+  const fit = fitness(question, choice.ranks[0]);
   const same = previous !== undefined && sameRank(previous.ranks[0], choice.ranks[0]);
   const sameRule = same && previous.rule === choice.rule && previous.order === (override?.uplink ?? '');
   // Why somebody leads is what made him lead; an order is explained by how it fares.
   const because = sameRule && choice.rule !== 'override' ? previous.because : choice.because;
-  if (sameRule && because === previous.because && sameRanks(previous.ranks, choice.ranks)) return { decision: previous, reviewAt: reviewAt(question) };
+  if (sameRule && because === previous.because && sameRanks(previous.ranks, choice.ranks) && sameFit(previous.fit, fit)) return { decision: previous, reviewAt: reviewAt(question) };
   const decision: Decision = {
     ranks: choice.ranks,
-    generation: same ? previous.generation : (previous?.generation ?? question.generationBefore ?? 0) + 1,
+    generation: same ? previous.generation : Math.max(previous?.generation ?? 0, question.generationBefore ?? 0) + 1,
     since: same ? previous.since : now,
     because,
     rule: choice.rule,
+    fit,
     order: override?.uplink ?? '',
   };
   return { decision, reviewAt: reviewAt(question) };
@@ -118,6 +120,22 @@ function nothingFit(question: Question, led: readonly Candidate[]): Choice | und
     return { ranks, because: `no uplink answers; trying ${namesIn(ranks[0])}, the most preferred that is not cut off`, rule: 'last-resort' };
   }
   return { ranks: [], because: `every uplink is cut off: ${reasons(candidates)}`, rule: 'last-resort' };
+}
+
+/** For policies, which have orders of their own: whoever is fit, or whoever is not cut off while nobody is. */
+function fitness(question: Question, leading: Rank | undefined): Decision['fit'] {
+  const { candidates, now } = question;
+  const led = candidates.filter((c) => leading?.members.some((member) => member.uplink === c.policy.name) === true);
+  const fit = candidates.filter((c) => isFit(c, led, now));
+  if (fit.length === 0) return candidates.filter((c) => !c.verdict.severed).map((c) => ({ uplink: c.policy.name, trust: 'proven' }));
+  return candidates.filter((c) => c.verdict.state === 'up').map((c) => {
+    const isProven = led.includes(c) || now >= heldAt(question, c);
+    return { uplink: c.policy.name, trust: !fit.includes(c) ? 'resting' : isProven ? 'proven' : 'unproven' };
+  });
+}
+
+function sameFit(a: Decision['fit'], b: Decision['fit']): boolean {
+  return a.length === b.length && a.every((one, i) => one.uplink === b[i]!.uplink && one.trust === b[i]!.trust);
 }
 
 /** The operator's choice before the automatic ones, under the rule he stated for its death. */
@@ -181,7 +199,7 @@ function reviewAt(question: Question): Instant | undefined {
   const times: number[] = [];
   for (const c of candidates) {
     if (c.verdict.holdUntil !== undefined) times.push(c.verdict.holdUntil);
-    if (c.verdict.state === 'up' && question.policy.failback.mode === 'automatic') times.push(heldAt(question, c));
+    if (c.verdict.state === 'up') times.push(heldAt(question, c));
   }
   if (override?.until !== undefined) times.push(override.until);
   if (override?.confirmBy !== undefined) times.push(override.confirmBy);

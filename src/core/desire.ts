@@ -1,77 +1,70 @@
 /**
- * The whole wish for the kernel, made from scratch each time from policy, facts, verdicts and decision.
+ * The whole wish for the kernel's routing, made from scratch each time from policy, facts, verdicts and decisions.
  *
- * layout.ts draws the rules and tables; here they are filled in. An uplink's own table and device rule always stand.
- * Its mark and source rules stand until it is down and something better is installed. ACTIVE and main hold one default
- * per rank. Nothing here depends on what was wished before.
+ * layout.ts draws the rules and tables; here they are filled in. An uplink's own table and device rule always stand. Its mark and
+ * source rules stand until it is down and something better is installed. ACTIVE and main hold one default per rank, a class of
+ * policies those of its own order. A family without a plane has nothing of ours. Nothing here depends on what was wished before.
  */
-import type {
-  Address, Decision, Family, HostWish, KernelFacts, Policy, ProbeLine, Route, Rule, UplinkPolicy, Verdict, Wish,
-} from '../model.js';
-import { ACTIVE_TABLE, FAMILIES, MAIN_TABLE, METRIC_BASES, OUR_PROTOCOL, PREFERENCE, RANKS_AT_MOST, markOf, tableOf } from './layout.js';
-import { gatewayOf, globalAddresses, recall, type Learnt } from './gateway.js';
-import type { Line } from './health.js';
+import type { Address, Decision, Family, Hop, KernelFacts, Policy, Rank, Route, Rule, UplinkPolicy, Wish } from '../model.js';
+import { isWithin, prefixOf } from './address.js';
+import { classesOf, type PolicyClass } from './classes.js';
+import { gatewayOf, globalAddresses, type Memory } from './gateway.js';
+import {
+  ACTIVE_TABLE, CLASS_METRIC, MAIN_TABLE, METRIC_BASES, OUR_PROTOCOL, PREFERENCE, RANKS_AT_MOST, classTableOf, markOf, tableOf,
+} from './layout.js';
+import { linkOf } from './link.js';
+import type { Plane } from './state.js';
 
 const SCOPE_UNIVERSE = 0;
 const SCOPE_LINK = 253;
+/** The kernel takes 0 for this in IPv6, and says so when it is read back. */
+const IPV6_METRIC = 1024;
 
-/** What the kernel says of an uplink's line; `severed` in words when no frame can leave. */
-export function lineOf(uplink: UplinkPolicy, facts: KernelFacts): Line {
-  const link = facts.links.find((l) => l.name === uplink.interface);
-  const gone = { ifindex: 0, address: '', gateway: '' };
-  if (link === undefined) return { ...gone, severed: `there is no interface ${uplink.interface}`, severedDomain: 'device' };
-  const address = globalAddresses(link, facts, 4)[0]?.address ?? '';
-  const gateway = gatewayOf(uplink, link, facts, 4);
-  const line = { ifindex: link.index, address, gateway: gateway ?? '' };
-  if (!link.adminUp) return { ...line, severed: `${uplink.interface} is switched off (ip link set ${uplink.interface} up)`, severedDomain: 'link' };
-  if (!link.carrier) return { ...line, severed: `no carrier on ${uplink.interface}`, severedDomain: 'link' };
-  if (address === '') return { ...line, severed: `${uplink.interface} has no address`, severedDomain: 'address' };
-  if (gateway === undefined) return { ...line, severed: `no gateway is known for ${uplink.interface}`, severedDomain: 'gateway' };
-  return { ...line, severed: '', severedDomain: 'none' };
+/** What the wish is made of. */
+export interface Ground {
+  readonly policy: Policy;
+  readonly facts: KernelFacts;
+  /** Gateways for `auto` that the kernel does not show any more. */
+  readonly learnt: Memory;
+  readonly planes: ReadonlyMap<Family, Pick<Plane, 'health' | 'decision'>>;
+  /** Of a former config, whose marks the packet filter may still give. */
+  readonly lingering: readonly PolicyClass[];
 }
 
-/** @param learnt gateways for `auto` that the kernel does not show any more */
-export function desire(
-  wanted: Policy, facts: KernelFacts, learnt: ReadonlyMap<string, Learnt>, verdicts: ReadonlyMap<string, Verdict>, decision: Decision | undefined,
-): Wish {
-  const policy = { ...wanted, uplinks: wanted.uplinks.map((uplink) => recall(learnt, uplink, facts)) };
+export function desire(ground: Ground): Wish {
+  const { policy } = ground;
   const routes: Route[] = [];
   const rules: Rule[] = [];
-  for (const family of FAMILIES) {
+  const classes = standingClasses(ground);
+  for (const [family, { decision, health }] of ground.planes) {
     for (const uplink of policy.uplinks) {
-      ownTable(routes, uplink, facts, family);
-      uplinkRules(rules, uplink, policy, facts, family, mayCarry(uplink, verdicts, decision));
+      if (!health.has(uplink.name)) continue;
+      ownTable(routes, uplink, ground, family);
+      uplinkRules(rules, uplink, ground, family, mayCarry(uplink, health.get(uplink.name)!.state === 'down', decision));
     }
     rules.push({ ...plainRule(family, PREFERENCE.main, MAIN_TABLE), suppressPrefixLength: 0 });
+    for (const each of classes) rules.push({ ...plainRule(family, PREFERENCE.policy, classTableOf(each.slot)), mark: markOf(each.slot, policy.markMask), markMask: policy.markMask });
     rules.push(plainRule(family, PREFERENCE.active, ACTIVE_TABLE));
-    if (decision !== undefined) steering(routes, policy, facts, family, decision);
+    if (decision !== undefined) inOrder(routes, ground, family, decision.ranks, [ACTIVE_TABLE, MAIN_TABLE], metricBase(ground.facts, family));
+    for (const each of classes) classTable(routes, each, ground, family, decision);
   }
-  return { routes, rules };
+  return { routes, rules, deprecated: deprecated(ground) };
 }
 
-/** NAT and marks stand ready for every uplink, up or not: a switch never touches them. */
-export function desireHost(policy: Policy): HostWish {
-  const sysctls: Record<string, string> = { 'net/ipv4/ip_forward': '1', 'net/ipv4/fib_multipath_hash_policy': '1' };
-  for (const uplink of policy.uplinks) {
-    sysctls[`net/ipv4/conf/${uplink.interface}/rp_filter`] = '2';
-    sysctls[`net/ipv4/conf/${uplink.interface}/ignore_routes_with_linkdown`] = '1';
-  }
-  if (policy.lanInterfaces.length === 0) delete sysctls['net/ipv4/ip_forward'];
-  const lines = policy.uplinks.map((uplink) => ({
-    uplink: uplink.name, interface: uplink.interface, mark: markOf(uplink.slot, policy.markMask), masquerade: uplink.masquerade,
-  }));
-  lines.sort((a, b) => (a.interface < b.interface ? -1 : 1));
-  return {
-    nat: { backend: policy.nat.backend, markMask: policy.markMask, lines, lanInterfaces: policy.lanInterfaces, firewall: policy.forwarding.firewall },
-    sysctls,
-  };
+/** Of this config and of former ones; a slot belongs to the newest that has it. */
+function standingClasses({ policy, lingering }: Ground): readonly PolicyClass[] {
+  const bySlot = new Map<number, PolicyClass>();
+  for (const each of [...classesOf(policy).all, ...lingering]) if (!bySlot.has(each.slot)) bySlot.set(each.slot, each);
+  return [...bySlot.values()];
 }
 
-export function probeLines(policy: Policy, lines: ReadonlyMap<string, Line>): readonly ProbeLine[] {
-  return policy.uplinks.map((uplink) => {
-    const line = lines.get(uplink.name);
-    return { uplink: uplink.name, interface: uplink.interface, ifindex: line?.ifindex ?? 0, source: line?.address ?? '' };
-  });
+/** The uplinks by which a class's new connections go now, in order: those that have yet to hold after a death come last. */
+export function classRanks({ order, otherwise }: Pick<PolicyClass, 'order' | 'otherwise'>, decision: Decision): readonly Rank[] {
+  const trusted = (trust: Decision['fit'][number]['trust']): readonly Rank[] => order
+    .map((rank) => ({ members: rank.members.filter((member) => decision.fit.some((fit) => fit.uplink === member.uplink && fit.trust === trust)) }))
+    .filter((rank) => rank.members.length > 0);
+  // What would be refused otherwise may as well go by an uplink that rests.
+  return [...trusted('proven'), ...trusted('unproven'), ...(otherwise === 'block' ? trusted('resting') : [])];
 }
 
 /** The first metric of a range that holds no default of somebody else. */
@@ -82,71 +75,103 @@ export function metricBase(facts: KernelFacts, family: Family): number {
 }
 
 /** Default through the gateway, and the prefixes that are on the link: a socket bound to the device finds both here. */
-function ownTable(routes: Route[], uplink: UplinkPolicy, facts: KernelFacts, family: Family): void {
-  const hop = hopOf(uplink, facts, family, 1);
+function ownTable(routes: Route[], uplink: UplinkPolicy, ground: Ground, family: Family): void {
+  const hop = hopOf(uplink, ground, family, 1);
   if (hop === undefined) return;
   const table = tableOf(uplink.slot);
-  const link = facts.links.find((l) => l.index === hop.ifindex)!;
+  const metric = family === 6 ? IPV6_METRIC : 0;
+  const link = linkOf(uplink, ground.facts)!;
   const seen = new Set<string>();
-  for (const address of globalAddresses(link, facts, family)) {
-    const prefix = prefixOf(address);
+  for (const address of globalAddresses(link, ground.facts, family)) {
+    const prefix = onLinkPrefix(address);
     if (prefix === '' || seen.has(prefix)) continue;
     seen.add(prefix);
     routes.push({
-      family, table, destination: prefix, metric: 0, protocol: OUR_PROTOCOL, scope: SCOPE_LINK, source: address.address,
+      family, table, destination: prefix, metric, protocol: OUR_PROTOCOL, scope: family === 6 ? SCOPE_UNIVERSE : SCOPE_LINK, source: address.address,
       hops: [{ ifindex: link.index, via: '', weight: 1, onlink: false }],
     });
   }
-  routes.push(defaultRoute(family, table, 0, [hop]));
+  routes.push(defaultRoute(family, table, metric, [hop]));
 }
 
-function uplinkRules(rules: Rule[], uplink: UplinkPolicy, policy: Policy, facts: KernelFacts, family: Family, carries: boolean): void {
+function uplinkRules(rules: Rule[], uplink: UplinkPolicy, { policy, facts }: Ground, family: Family, carries: boolean): void {
   const table = tableOf(uplink.slot);
-  rules.push({ ...plainRule(family, PREFERENCE.device, table), outInterface: uplink.interface });
+  const link = linkOf(uplink, facts);
+  const device = link?.name ?? uplink.interface;
+  if (device !== '') rules.push({ ...plainRule(family, PREFERENCE.device, table), outInterface: device });
   if (!carries) return;
   rules.push({ ...plainRule(family, PREFERENCE.mark, table), mark: markOf(uplink.slot, policy.markMask), markMask: policy.markMask });
-  const link = facts.links.find((l) => l.name === uplink.interface);
   if (link === undefined) return;
   for (const address of new Set(globalAddresses(link, facts, family).map((a) => a.address))) {
     // An address that two lines share says nothing about the line.
     if (facts.addresses.some((a) => a.address === address && a.ifindex !== link.index)) continue;
     rules.push({ ...plainRule(family, PREFERENCE.source, table), from: `${address}/${family === 4 ? 32 : 128}` });
   }
+  // Nobody else's provider takes packets from a prefix that this one routes to us.
+  if (family === 6 && isRouted(uplink)) rules.push({ ...plainRule(6, PREFERENCE.source, table), from: uplink.prefix6 });
 }
 
 /** Old flows and bound sockets keep to an uplink until it is down and somebody else is installed in its place. */
-function mayCarry(uplink: UplinkPolicy, verdicts: ReadonlyMap<string, Verdict>, decision: Decision | undefined): boolean {
-  if (verdicts.get(uplink.name)?.state !== 'down') return true;
-  if (decision === undefined || decision.ranks.length === 0) return true;
+function mayCarry(uplink: UplinkPolicy, isDown: boolean, decision: Decision | undefined): boolean {
+  if (!isDown || decision === undefined || decision.ranks.length === 0) return true;
   return decision.ranks.some((rank) => rank.members.some((member) => member.uplink === uplink.name));
 }
 
-/** One default per rank in ACTIVE, which steers, and in main, its mirror. */
-function steering(routes: Route[], policy: Policy, facts: KernelFacts, family: Family, decision: Decision): void {
-  let metric = metricBase(facts, family);
-  for (const rank of decision.ranks.slice(0, RANKS_AT_MOST)) {
+/** One default per rank, in each of these tables. @returns the first metric that is left */
+function inOrder(routes: Route[], ground: Ground, family: Family, ranks: readonly Rank[], tables: readonly number[], first: number): void {
+  let metric = first;
+  for (const rank of ranks.slice(0, RANKS_AT_MOST)) {
     const hops = rank.members.flatMap((member) => {
-      const uplink = policy.uplinks.find((u) => u.name === member.uplink);
-      const hop = uplink === undefined ? undefined : hopOf(uplink, facts, family, rank.members.length === 1 ? 1 : member.weight);
+      const uplink = ground.policy.uplinks.find((u) => u.name === member.uplink);
+      const hop = uplink === undefined ? undefined : hopOf(uplink, ground, family, rank.members.length === 1 ? 1 : member.weight);
       return hop === undefined ? [] : [hop];
     });
     if (hops.length === 0) continue;
     if (hops.length === 1) hops[0] = { ...hops[0]!, weight: 1 };
-    for (const table of [ACTIVE_TABLE, MAIN_TABLE]) routes.push(defaultRoute(family, table, metric, hops));
+    const shared = family === 6 && hops.length > 1 ? hops.map(withNeighbour) : hops;
+    for (const table of tables) routes.push(defaultRoute(family, table, metric, shared));
     metric++;
   }
 }
 
+/** IPv6 shares nothing among devices without a gateway. A point-to-point device sends whatever it is given to its other end, so any neighbour will do. */
+function withNeighbour(hop: Hop): Hop {
+  return hop.via === '' ? { ...hop, via: 'fe80::1', onlink: true } : hop;
+}
+
+/** An empty table lets packets fall through to ACTIVE; an unreachable route at its end does not. */
+function classTable(routes: Route[], each: PolicyClass, ground: Ground, family: Family, decision: Decision | undefined): void {
+  const table = classTableOf(each.slot);
+  if (decision !== undefined) inOrder(routes, ground, family, classRanks(each, decision), [table], CLASS_METRIC.first);
+  if (each.otherwise === 'block') routes.push({ ...defaultRoute(family, table, CLASS_METRIC.block, []), scope: SCOPE_UNIVERSE });
+}
+
 /** The kernel takes no route through a device that is switched off. */
-function hopOf(uplink: UplinkPolicy, facts: KernelFacts, family: Family, weight: number): Route['hops'][number] | undefined {
-  const link = facts.links.find((l) => l.name === uplink.interface);
+function hopOf(uplink: UplinkPolicy, { facts, learnt }: Ground, family: Family, weight: number): Hop | undefined {
+  const link = linkOf(uplink, facts);
   if (link === undefined || !link.adminUp || globalAddresses(link, facts, family).length === 0) return undefined;
-  const via = gatewayOf(uplink, link, facts, family);
+  const via = gatewayOf(uplink, link, facts, family, learnt);
   return via === undefined ? undefined : { ifindex: link.index, via, weight, onlink: via !== '' };
 }
 
+/** Where a provider routes a prefix to us that is used as it is: while that line is down, hosts are not to use their addresses in it. */
+function deprecated({ policy, facts, planes }: Ground): readonly Address[] {
+  const plane = planes.get(6);
+  const leaders = plane?.decision?.ranks[0]?.members ?? [];
+  const lans = facts.links.filter((link) => policy.lanInterfaces.includes(link.name)).map((link) => link.index);
+  const dead = policy.uplinks.filter((uplink) => isRouted(uplink)
+    && plane?.health.get(uplink.name)?.state === 'down' && leaders.length > 0 && !leaders.some((leader) => leader.uplink === uplink.name));
+  return facts.addresses.filter((address) =>
+    address.family === 6 && address.scope === 0 && lans.includes(address.ifindex) && dead.some((uplink) => isWithin(address.address, uplink.prefix6)));
+}
+
+/** The LAN uses this provider's prefix as it is. */
+function isRouted(uplink: UplinkPolicy): boolean {
+  return uplink.prefix6 !== '' && uplink.translate[6].kind === 'none';
+}
+
 function defaultRoute(family: Family, table: number, metric: number, hops: Route['hops']): Route {
-  const direct = hops.every((hop) => hop.via === '');
+  const direct = family === 4 && hops.every((hop) => hop.via === '');
   return { family, table, destination: 'default', metric, protocol: OUR_PROTOCOL, scope: direct ? SCOPE_LINK : SCOPE_UNIVERSE, source: '', hops };
 }
 
@@ -154,11 +179,8 @@ function plainRule(family: Family, preference: number, table: number): Rule {
   return { family, preference, protocol: OUR_PROTOCOL, table, from: '', outInterface: '', mark: 0, markMask: 0, suppressPrefixLength: -1 };
 }
 
-/** The IPv4 prefix an address stands in, '' for a host address or a point-to-point line. */
-function prefixOf(address: Address): string {
-  if (address.family !== 4 || address.prefixLength === 32 || address.peer !== '') return '';
-  const bits = address.address.split('.').reduce((sum, byte) => sum * 256 + Number(byte), 0);
-  const size = 2 ** (32 - address.prefixLength);
-  const network = Math.floor(bits / size) * size;
-  return `${[24, 16, 8, 0].map((shift) => Math.floor(network / 2 ** shift) % 256).join('.')}/${address.prefixLength}`;
+/** The prefix an address stands in, '' for a host address or a point-to-point line. */
+function onLinkPrefix(address: Address): string {
+  if (address.prefixLength === (address.family === 4 ? 32 : 128) || address.peer !== '') return '';
+  return prefixOf(address.address, address.prefixLength);
 }

@@ -1,10 +1,13 @@
-/** What is remembered of one uplink. Judged by judge.ts, asked by ask.ts; owned by `step` and changed in place. */
-import type { FaultDomain, Instant, UplinkPolicy, UplinkState } from '../model.js';
+/** What is remembered of one uplink in one family. Judged by judge.ts, asked by ask.ts; owned by `step` and changed in place. */
+import type { Family, FaultDomain, Instant, Target, UplinkPolicy, UplinkState } from '../model.js';
+import { familyOf } from './address.js';
 import { openRecord, type TargetRecord } from './record.js';
 
 /** What is known of the line itself, from the kernel. */
 export interface Line {
   readonly ifindex: number;
+  /** The device's present name; what was looked for where there is none. */
+  readonly device: string;
   /** First global address, '' when there is none. */
   readonly address: string;
   /** '' for point-to-point lines. */
@@ -31,6 +34,7 @@ export interface Starvation {
 /** Owned by `step` and changed in place. */
 export interface Health {
   readonly name: string;
+  readonly family: Family;
   policy: UplinkPolicy;
   line: Line;
   state: UplinkState;
@@ -67,14 +71,14 @@ export interface Health {
 }
 
 export const UNPLUGGED: Line = {
-  ifindex: 0, address: '', gateway: '', severed: 'the kernel has not been read yet', severedDomain: 'device',
+  ifindex: 0, device: '', address: '', gateway: '', severed: 'the kernel has not been read yet', severedDomain: 'device',
 };
 
 /** @param former what was remembered of it under an older policy */
-export function openHealth(policy: UplinkPolicy, now: Instant, former?: Health): Health {
+export function openHealth(policy: UplinkPolicy, family: Family, now: Instant, former?: Health): Health {
   return {
-    name: policy.name, policy, line: UNPLUGGED, state: 'unknown', since: now, because: 'not judged yet', domain: 'none',
-    records: openRecords(policy, now, former?.records ?? []),
+    name: policy.name, family, policy, line: UNPLUGGED, state: 'unknown', since: now, because: 'not judged yet', domain: 'none',
+    records: openRecords(policy, family, now, former?.records ?? []),
     burst: undefined, checkedAt: undefined, silentSince: undefined, starved: [], holdUntil: undefined, risenAt: now, mustProve: former?.mustProve ?? false,
     suspicions: former?.suspicions ?? 0, downs: former?.downs ?? 0,
     suspicionLevel: former?.suspicionLevel ?? 0, downLevel: former?.downLevel ?? 0, levelsAt: former?.levelsAt ?? now,
@@ -83,11 +87,18 @@ export function openHealth(policy: UplinkPolicy, now: Instant, former?: Health):
 }
 
 /** The first round goes out at once; then the grids are staggered: three targets at 1/s look at the uplink every 333 ms. */
-export function openRecords(policy: UplinkPolicy, now: Instant, former: readonly TargetRecord[]): readonly TargetRecord[] {
-  const { targets, intervalMs } = policy.probe;
+export function openRecords(policy: UplinkPolicy, family: Family, now: Instant, former: readonly TargetRecord[]): readonly TargetRecord[] {
+  const { intervalMs } = policy.probe;
+  const targets = targetsIn(policy, family);
   return targets.map((target, i) => {
     const nextSeq = former.find((record) => record.target.id === target.id)?.nextSeq ?? 1;
     return openRecord(target, (now - intervalMs + (i * intervalMs) / targets.length) as Instant, nextSeq);
   });
 }
 
+/** Those of this family; the gateway is asked in both, and where there is nothing else to ask. */
+function targetsIn(policy: UplinkPolicy, family: Family): readonly Target[] {
+  const own = policy.probe.targets.filter((target) => target.host === 'gateway' || familyOf(target.host) === family);
+  const asked = policy.gateways[family] === 'none' ? own.filter((target) => target.host !== 'gateway') : own;
+  return asked.length > 0 || policy.gateways[family] === 'none' ? asked : [{ kind: 'icmp', id: 'gateway', host: 'gateway' }];
+}

@@ -36,6 +36,7 @@ const STARVATIONS_AT_MOST = 16;
 /** The line was looked at: a severed one is down at once, a whole one is asked anew. */
 export function noteLine(health: Health, line: Line, now: Instant): void {
   look(health, line, now);
+  if (health.records.length === 0 && line.severed === '') weigh(health, now);
   health.nextPassAt = nextPass(health);
 }
 
@@ -48,7 +49,7 @@ function look(health: Health, line: Line, now: Instant): void {
   }
   const moved = before.ifindex !== line.ifindex || before.gateway !== line.gateway || before.address !== line.address;
   if (before.severed === '' && !moved) return;
-  health.records = openRecords(health.policy, now, health.records);
+  health.records = openRecords(health.policy, health.family, now, health.records);
   health.judgedAt = now;
   const wanted = count(health.policy.health.up.successes, 'answer');
   if (health.state === 'unknown') become(health, 'unknown', 'asking for the first time', 'none', now);
@@ -57,9 +58,10 @@ function look(health: Health, line: Line, now: Instant): void {
   else become(health, 'unknown', 'address or gateway changed; asking anew', 'none', now);
 }
 
-export function takeReply(health: Health, target: string, seq: number, at: Instant, rttMs: number): void {
+/** @param lateMs how long this answer may have lain unread, as far as our own timer tells */
+export function takeReply(health: Health, target: string, seq: number, at: Instant, rttMs: number, lateMs = 0): void {
   const record = recordOf(health, target);
-  if (record === undefined || noteReply(record, seq, at, rttMs) === undefined) return;
+  if (record === undefined || noteReply(record, seq, at, rttMs, lateMs > LATE_MS) === undefined) return;
   weigh(health, at);
   health.nextPassAt = nextPass(health);
 }
@@ -108,7 +110,7 @@ function nextPass(health: Health): number {
 function weigh(health: Health, now: Instant): void {
   switch (health.state) {
     case 'unknown':
-      if (quorumSince(health, health.since)) become(health, 'up', `${answering(health)} answered`, 'none', now);
+      if (quorumSince(health, health.since)) become(health, 'up', health.records.length === 0 ? 'there is nothing to ask; carrier and address count' : `${answering(health)} answered`, 'none', now);
       break;
     case 'up':
       if (health.burst !== undefined && quorumSince(health, health.burst.evidenceFrom)) endBurst(health);
@@ -134,7 +136,7 @@ function lapseAt(health: Health): number {
   const { state, policy, records, since } = health;
   if (state === 'suspect') return health.silentSince! + policy.health.down.afterMs + starvedMs(health, health.silentSince!);
   if (state !== 'unknown') return Infinity;
-  const longest = Math.max(...records.map((record) => timeoutMs(record, policy.probe)));
+  const longest = Math.max(0, ...records.map((record) => timeoutMs(record, policy.probe)));
   return since + Math.max(UNKNOWN_AT_MOST_MS, longest) + starvedMs(health, since);
 }
 

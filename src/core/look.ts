@@ -1,6 +1,6 @@
 /** When to look at the kernel without being told: notifications are hints, and the kernel withholds some. */
 import type { Effect, Instant } from '../model.js';
-import type { State } from './state.js';
+import { allHealth, type State } from './state.js';
 
 const LOOK_QUICK_MS = 10;
 const LOOK_IDLE_MS = 100;
@@ -14,7 +14,7 @@ export function lookAround(state: State, now: Instant, effects: Effect[]): void 
     effects.push({ type: 'read', what: 'all' });
   }
   if (looks.nextLinkAt > now || state.facts === undefined) return;
-  const ifindexes = [...state.health.values()].flatMap((health) => (health.line.ifindex === 0 ? [] : [health.line.ifindex]));
+  const ifindexes = [...new Set([...allHealth(state)].map((health) => health.line.ifindex))].filter((ifindex) => ifindex !== 0);
   looks.nextLinkAt = (now + (now < looks.quickUntil ? LOOK_QUICK_MS : LOOK_IDLE_MS)) as Instant;
   if (ifindexes.length > 0) effects.push({ type: 'look', ifindexes });
 }

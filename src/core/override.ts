@@ -1,17 +1,18 @@
 /** The operator's order: taken, confirmed, ended. What it does to the choice stands in decide.ts. */
 import type { Effect, Event, Instant, Override } from '../model.js';
 import { news } from './news.js';
-import type { State } from './state.js';
+import { allHealth, type State } from './state.js';
 import { duration } from './words.js';
 
 export function absorbOverride(state: State, event: Extract<Event, { type: 'override' }>, effects: Effect[]): void {
   const wanted = event.override;
-  const health = wanted === undefined ? undefined : state.health.get(wanted.uplink);
+  const inFamilies = wanted === undefined ? [] : [...allHealth(state)].filter((health) => health.name === wanted.uplink);
+  const health = inFamilies[0];
   if (wanted !== undefined && health === undefined) {
     effects.push({ type: 'answer', token: event.token, error: `there is no uplink ${wanted.uplink}` });
     return;
   }
-  if (wanted !== undefined && wanted.ifDead === 'fall-through' && health?.state === 'down') {
+  if (wanted !== undefined && wanted.ifDead === 'fall-through' && health !== undefined && inFamilies.every((each) => each.state === 'down')) {
     effects.push({
       type: 'answer', token: event.token,
       error: `${wanted.uplink} is down (${health.because}): switching to it would cut you off; --if-dead obey insists`,
@@ -43,7 +44,7 @@ export function absorbConfirm(state: State, event: Extract<Event, { type: 'confi
 export function expireOverride(state: State, now: Instant, effects: Effect[]): void {
   const override = state.override;
   if (override === undefined) return;
-  if (!state.health.has(override.uplink)) return end(state, override, 'the config has no such uplink any more', effects);
+  if (!state.policy.uplinks.some((uplink) => uplink.name === override.uplink)) return end(state, override, 'the config has no such uplink any more', effects);
   const expired = override.until !== undefined && override.until <= now;
   const unconfirmed = override.confirmBy !== undefined && override.confirmBy <= now;
   if (!expired && !unconfirmed) return;

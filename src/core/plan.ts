@@ -2,49 +2,66 @@
  * The ordered changes from what the kernel has to what we wish. Add, then switch, then delete.
  *
  *   1 own tables       what flows and probes of each uplink need
- *   2 ACTIVE           the switch itself
+ *   2 ACTIVE           the switch itself; then the tables of policies, which steer too
  *   3 rules            new ones
  *   4 main             the mirror
  *   5 rules, tables    what nobody needs any more
+ *   6 addresses        of the LAN that are to be used no more, or again
  *
  * A table that steers never stands empty between two changes: where a metric must change hands, a bridge (the new best
  * route at a metric below all others) is raised first, and nothing is deleted if it could not be raised.
  */
-import type { Change, Link, Plan, Route, Rule, Wish } from '../model.js';
-import { ACTIVE_TABLE, MAIN_TABLE } from './layout.js';
+import type { Change, KernelFacts, Link, Plan, Route, Rule, Wish } from '../model.js';
+import { ACTIVE_TABLE, MAIN_TABLE, OUR_PROTOCOL, isClassTable } from './layout.js';
 
-export function plan(wish: Wish, have: Wish): Plan {
+/** What the kernel has of ours. */
+type Standing = Pick<KernelFacts, 'routes' | 'rules' | 'addresses'>;
+
+export function plan(wish: Wish, have: Standing): Plan {
   const changes: Change[] = [];
-  const steers = (route: Route): boolean => route.table === ACTIVE_TABLE || route.table === MAIN_TABLE;
-  const oldRules = without(have.rules, wish.rules, sameRule);
-  const newRules = without(wish.rules, have.rules, sameRule).sort((a, b) => a.preference - b.preference);
+  const steers = (route: Route): boolean => route.table === ACTIVE_TABLE || route.table === MAIN_TABLE || isClassTable(route.table);
+  const oldRules = without(have.rules, wish.rules, ruleKey);
+  const newRules = without(wish.rules, have.rules, ruleKey).sort((a, b) => a.preference - b.preference);
 
   const ownWish = wish.routes.filter((route) => !steers(route));
   const ownHave = have.routes.filter((route) => !steers(route));
-  for (const route of without(ownWish, ownHave, sameRoute)) changes.push({ op: 'replace', route });
+  for (const route of without(ownWish, ownHave, routeKey)) changes.push({ op: 'replace', route });
 
   switchTable(changes, ACTIVE_TABLE, wish, have);
+  const classes = new Set([...wish.routes, ...have.routes].map((route) => route.table).filter(isClassTable));
+  for (const table of classes) switchTable(changes, table, wish, have);
   for (const rule of newRules) changes.push({ op: 'add', rule });
   switchTable(changes, MAIN_TABLE, wish, have);
   for (const rule of oldRules) changes.push({ op: 'delete', rule });
-  for (const route of without(ownHave, ownWish, sameRoute)) {
-    if (!ownWish.some((wanted) => sameSlot(wanted, route))) changes.push({ op: 'delete', route });
-  }
+  for (const route of without(ownHave, ownWish, slotKey)) changes.push({ op: 'delete', route });
+  switchAddresses(changes, wish, have);
   return { changes };
+}
+
+/** Only what we took out of use is given back. */
+function switchAddresses(changes: Change[], wish: Wish, have: Standing): void {
+  for (const address of wish.deprecated) if (!address.deprecated) changes.push({ op: 'deprecate', address });
+  for (const address of have.addresses) {
+    const ours = address.deprecated && address.protocol === OUR_PROTOCOL;
+    if (ours && !wish.deprecated.some((other) => other.address === address.address && other.ifindex === address.ifindex)) changes.push({ op: 'prefer', address });
+  }
 }
 
 /** The change as the `ip` command that would make it. `links` gives the devices their names. */
 export function showChange(change: Change, links: readonly Link[]): string {
-  return 'rule' in change ? `ip rule ${change.op} ${showRule(change.rule)}` : `ip route ${change.op} ${showRoute(change.route, links)}`;
+  const ip = (family: number): string => (family === 6 ? 'ip -6' : 'ip');
+  if ('rule' in change) return `${ip(change.rule.family)} rule ${change.op === 'add' ? 'add' : 'del'} ${showRule(change.rule)}`;
+  if ('route' in change) return `${ip(change.route.family)} route ${change.op === 'delete' ? 'del' : change.op} ${showRoute(change.route, links)}`;
+  const { address, prefixLength, ifindex } = change.address;
+  return `ip -6 addr change ${address}/${prefixLength} dev ${nameIn(links, ifindex)} preferred_lft ${change.op === 'prefer' ? 'forever' : '0'}`;
 }
 
 export function showRoute(route: Route, links: readonly Link[]): string {
-  const name = (ifindex: number): string => links.find((link) => link.index === ifindex)?.name ?? `if${ifindex}`;
-  const hop = (h: Route['hops'][number]): string => `${h.via === '' ? '' : `via ${h.via} `}dev ${name(h.ifindex)}`;
+  const hop = (h: Route['hops'][number]): string => `${h.via === '' ? '' : `via ${h.via} `}dev ${nameIn(links, h.ifindex)}`;
   const one = route.hops.length === 1;
-  const hops = one ? hop(route.hops[0]!) : route.hops.map((h) => `nexthop ${hop(h)} weight ${h.weight}${h.onlink ? ' onlink' : ''}`).join(' ');
+  const hops = route.hops.length === 0 ? '' : one ? hop(route.hops[0]!) : route.hops.map((h) => `nexthop ${hop(h)} weight ${h.weight}${h.onlink ? ' onlink' : ''}`).join(' ');
   return [
-    route.destination, hops, `table ${route.table === MAIN_TABLE ? 'main' : route.table}`, `proto ${route.protocol}`,
+    route.hops.length === 0 ? `unreachable ${route.destination}` : route.destination, hops, `table ${route.table === MAIN_TABLE ? 'main' : route.table}`, `proto ${route.protocol}`,
     route.metric === 0 ? '' : `metric ${route.metric}`, route.source === '' ? '' : `src ${route.source}`, one && route.hops[0]!.onlink ? 'onlink' : '',
   ].filter((word) => word !== '').join(' ');
 }
@@ -58,17 +75,17 @@ export function showRule(rule: Rule): string {
   ].filter((word) => word !== '').join(' ');
 }
 
-export function sameRoute(a: Route, b: Route): boolean {
-  return sameSlot(a, b) && a.protocol === b.protocol && a.scope === b.scope && a.source === b.source && sameHops(a, b);
+function nameIn(links: readonly Link[], ifindex: number): string {
+  return links.find((link) => link.index === ifindex)?.name ?? `if${ifindex}`;
 }
 
-function switchTable(changes: Change[], table: number, wish: Wish, have: Wish): void {
+function switchTable(changes: Change[], table: number, wish: Wish, have: Standing): void {
   for (const family of [4, 6] as const) {
     const mine = (route: Route): boolean => route.table === table && route.family === family;
     const wanted = wish.routes.filter(mine);
     const present = have.routes.filter(mine);
-    const old = without(present, wanted, sameRoute);
-    const fresh = without(wanted, present, sameRoute).sort((a, b) => a.metric - b.metric);
+    const old = without(present, wanted, routeKey);
+    const fresh = without(wanted, present, routeKey).sort((a, b) => a.metric - b.metric);
     if (fresh.some((route) => old.some((gone) => gone.metric === route.metric))) bridge(changes, wanted, present, old, fresh);
     else {
       const first = changes.length;
@@ -93,23 +110,22 @@ function bridge(changes: Change[], wanted: readonly Route[], present: readonly R
   changes.push({ op: 'delete', route: span, ...(fresh.includes(best) ? { needs: bestAt } : { needs: raised }) });
 }
 
-function without<T>(these: readonly T[], those: readonly T[], same: (a: T, b: T) => boolean): T[] {
-  return these.filter((item) => !those.some((other) => same(item, other)));
+function without<T>(these: readonly T[], those: readonly T[], keyOf: (item: T) => string): T[] {
+  const keys = new Set(those.map(keyOf));
+  return these.filter((item) => !keys.has(keyOf(item)));
 }
 
-/** The kernel's own key of a route: there can be one unicast route for it. */
-function sameSlot(a: Route, b: Route): boolean {
-  return a.table === b.table && a.destination === b.destination && a.metric === b.metric && a.family === b.family;
+/** The kernel's own key of a route: there can be one for it. */
+function slotKey(route: Route): string {
+  return `${route.family} ${route.table} ${route.destination} ${route.metric}`;
 }
 
-function sameHops(a: Route, b: Route): boolean {
-  return a.hops.length === b.hops.length
-    && a.hops.every((hop) => b.hops.some((other) =>
-      other.ifindex === hop.ifindex && other.via === hop.via && other.weight === hop.weight && other.onlink === hop.onlink));
+/** Everything about it; the order of hops means nothing. */
+function routeKey(route: Route): string {
+  const hops = route.hops.map((hop) => `${hop.ifindex} ${hop.via} ${hop.weight} ${hop.onlink}`);
+  return `${slotKey(route)} ${route.protocol} ${route.scope} ${route.source} ${hops.length > 1 ? hops.sort().join() : hops.join()}`;
 }
 
-function sameRule(a: Rule, b: Rule): boolean {
-  return a.preference === b.preference && a.table === b.table && a.from === b.from && a.outInterface === b.outInterface
-    && a.mark === b.mark && a.markMask === b.markMask && a.suppressPrefixLength === b.suppressPrefixLength
-    && a.family === b.family && a.protocol === b.protocol;
+function ruleKey(rule: Rule): string {
+  return `${rule.family} ${rule.preference} ${rule.protocol} ${rule.table} ${rule.from} ${rule.outInterface} ${rule.mark} ${rule.markMask} ${rule.suppressPrefixLength}`;
 }

@@ -67,7 +67,8 @@ export function noteSent(record: TargetRecord, policy: ProbePolicy, at: Instant)
 }
 
 /** @returns the probe that was answered; undefined when it is unknown (too old) or answered before. */
-export function noteReply(record: TargetRecord, seq: number, at: Instant, rttMs: number): Probe | undefined {
+/** @param isLate we ourselves were late to read it: no figure to begin with, although it is a sign of life */
+export function noteReply(record: TargetRecord, seq: number, at: Instant, rttMs: number, isLate = false): Probe | undefined {
   const probe = find(record, seq);
   if (probe === undefined || probe.repliedAt !== undefined) return undefined;
   probe.repliedAt = at;
@@ -76,6 +77,7 @@ export function noteReply(record: TargetRecord, seq: number, at: Instant, rttMs:
   record.lastError = '';
   record.excused = false;
   if (record.srttMs === undefined) {
+    if (isLate) return probe;
     record.srttMs = rttMs;
     record.rttvarMs = rttMs / 2;
   } else {

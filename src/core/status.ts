@@ -1,20 +1,23 @@
 /** The state as people are told it: computed when somebody asks, never stored. */
-import type { ActiveUplink, Decision, Instant, Status, TargetStatus, UplinkStatus } from '../model.js';
+import type { ActiveUplink, Decision, Family, FamilyStatus, Instant, PolicyStatus, Status, TargetStatus, UplinkPolicy, UplinkStatus } from '../model.js';
 import { addressOf } from './ask.js';
+import { classesOf } from './classes.js';
+import { classRanks } from './desire.js';
 import type { Health } from './health.js';
 import { verdictOf } from './judge.js';
 import { markOf, tableOf } from './layout.js';
 import { lossPercent, misses, timeoutMs, type TargetRecord } from './record.js';
-import type { State } from './state.js';
+import type { Plane, State } from './state.js';
 
 const LOSS_WINDOW_MS = 30_000;
-const NOTHING_YET: Decision = { ranks: [], generation: 0, since: 0 as Instant, because: 'waiting for the first answers', rule: 'automatic', order: '' };
+const NOTHING_YET: Decision = { ranks: [], generation: 0, since: 0 as Instant, because: 'waiting for the first answers', rule: 'automatic', order: '', fit: [] };
 
 export function status(state: State, now: Instant): Status {
-  const decision = state.decision ?? { ...NOTHING_YET, generation: state.generationBefore, since: state.startedAt };
+  const decisions = [...state.planes.values()].map((plane) => ({ family: plane.family, decision: decisionOf(state, plane) }));
   return {
-    at: now, decision, active: activeUplinks(state, decision), override: state.override,
-    uplinks: [...state.health.values()].map((health) => uplinkStatus(state, decision, health, now)),
+    at: now, decision: inOne(decisions.map(({ decision }) => decision), state.generation), decisions,
+    active: [...state.planes.values()].flatMap((plane) => activeUplinks(plane)), override: state.override,
+    uplinks: state.policy.uplinks.flatMap((uplink) => uplinkStatus(state, uplink, now) ?? []),
     kernel: {
       inSync: state.repair.inSync, lastReadAt: state.repair.lastReadAt, failures: state.repair.failures,
       repairs: state.repair.repairs, applied: state.repair.applied,
@@ -24,38 +27,78 @@ export function status(state: State, now: Instant): Status {
   };
 }
 
+/** What carries each policy's new connections now. The packet filter has the counters. */
+export function policyStatus(state: State): readonly Omit<PolicyStatus, 'connections' | 'bytes'>[] {
+  const classes = classesOf(state.policy);
+  return state.policy.policies.map((policy) => ({
+    policy,
+    active: [...state.planes.values()].map(({ family, decision }) => ({
+      family, uplinks: decision === undefined ? [] : (classRanks(classes.of.get(policy.name)!, decision)[0]?.members ?? []).map((member) => member.uplink),
+    })),
+  }));
+}
+
+/** IPv4's decision speaks for all, unless it has nobody and another family has; generation and since are of the latest change anywhere. */
+function inOne(decisions: readonly Decision[], generation: number): Decision {
+  const first = decisions.find((decision) => decision.ranks.length > 0) ?? decisions[0] ?? NOTHING_YET;
+  return { ...first, generation, since: Math.max(...decisions.map((decision) => decision.since)) as Instant };
+}
+
+function decisionOf(state: State, plane: Plane): Decision {
+  return plane.decision ?? { ...NOTHING_YET, generation: state.generation, since: plane.openedAt };
+}
+
 /** An uplink that no frame can leave by carries nothing, whatever was ordered. */
-function activeUplinks(state: State, decision: Decision): readonly ActiveUplink[] {
-  return (decision.ranks[0]?.members ?? []).flatMap((member) => {
-    const health = state.health.get(member.uplink);
-    if (health === undefined || health.line.severed !== '') return [];
-    return [{ name: member.uplink, interface: health.policy.interface, gateway: health.line.gateway, family: 4 as const, weight: member.weight }];
+function activeUplinks({ family, health, decision }: Plane): readonly ActiveUplink[] {
+  return (decision?.ranks[0]?.members ?? []).flatMap((member) => {
+    const each = health.get(member.uplink);
+    if (each === undefined || each.line.severed !== '') return [];
+    return [{ name: member.uplink, interface: each.line.device, gateway: each.line.gateway, family, weight: member.weight }];
   });
 }
 
-function uplinkStatus(state: State, decision: Decision, health: Health, now: Instant): UplinkStatus {
-  const { policy, line } = health;
-  const rank = decision.ranks.findIndex((r) => r.members.some((m) => m.uplink === policy.name));
+/** undefined in the moment between a new policy and its first step. */
+function uplinkStatus(state: State, policy: UplinkPolicy, now: Instant): UplinkStatus | undefined {
+  const present = [...state.planes.values()].flatMap((plane) => {
+    const health = plane.health.get(policy.name);
+    return health === undefined ? [] : [{ plane, health }];
+  });
+  // A line that never had an IPv4 address is an IPv6 line.
+  const told = present.length > 1 && present[0]!.health.line.severedDomain === 'address' ? [...present.slice(1), present[0]!] : present;
+  const [first] = told;
+  if (first === undefined) return undefined;
+  const families = told.map(({ plane, health }) => familyStatus(plane, health));
+  const { line } = first.health;
   const link = state.facts?.links.find((l) => l.index === line.ifindex);
   return {
-    ...verdictOf(health),
-    interface: policy.interface, ifindex: line.ifindex === 0 ? undefined : line.ifindex,
+    ...verdictOf(first.health), families,
+    interface: line.device === '' ? policy.interface : line.device, ifindex: line.ifindex === 0 ? undefined : line.ifindex,
     addresses: (state.facts?.addresses ?? []).filter((a) => a.ifindex === line.ifindex && a.scope === 0).map((a) => `${a.address}/${a.prefixLength}`),
     gateway: line.gateway, priority: policy.priority, weight: policy.weight, metered: policy.metered, carrier: link?.carrier ?? false,
-    active: rank === 0 && line.severed === '', rank: rank < 0 ? undefined : rank,
+    active: families.some((family) => family.active), rank: families[0]!.rank,
     mark: markOf(policy.slot, state.policy.markMask), table: tableOf(policy.slot),
-    targets: health.records.map((record) => targetStatus(health, record, now)),
-    suspicions: health.suspicions, downs: health.downs,
+    targets: told.flatMap(({ health }) => health.records.map((record) => targetStatus(health, record, now))),
+    suspicions: sum(told, ({ health }) => health.suspicions), downs: sum(told, ({ health }) => health.downs),
   };
+}
+
+function familyStatus({ family, decision }: { readonly family: Family; readonly decision: Decision | undefined }, health: Health): FamilyStatus {
+  const { uplink, ...verdict } = verdictOf(health);
+  const rank = (decision?.ranks ?? []).findIndex((r) => r.members.some((member) => member.uplink === uplink));
+  return { ...verdict, family, gateway: health.line.gateway, active: rank === 0 && health.line.severed === '', rank: rank < 0 ? undefined : rank };
 }
 
 function targetStatus(health: Health, record: TargetRecord, now: Instant): TargetStatus {
   const judgedAt = Math.min(now, health.judgedAt) as Instant;
   return {
-    target: record.target.id, kind: record.target.kind, address: addressOf(health, record.target),
+    family: health.family, target: record.target.id, kind: record.target.kind, address: addressOf(health, record.target),
     rttMs: record.srttMs, jitterMs: record.srttMs === undefined ? undefined : record.rttvarMs,
     lossPercent: lossPercent(record, judgedAt, LOSS_WINDOW_MS), timeoutMs: timeoutMs(record, health.policy.probe),
     answering: record.lastReplyAt !== undefined && misses(record, judgedAt) === 0 && health.line.severed === '',
     lastReplyAt: record.lastReplyAt, lastError: record.lastError, sent: record.sent, received: record.received,
   };
+}
+
+function sum<T>(items: readonly T[], valueOf: (item: T) => number): number {
+  return items.reduce((total, item) => total + valueOf(item), 0);
 }

@@ -9,18 +9,21 @@
  *
  * Same state, same event, same output. No clock, no dice, no await. Effects are carried out in their order.
  */
-import type { Effect, Event, Instant, ProbeOrder, Verdict } from '../model.js';
+import type { Effect, Event, HostWish, Instant, ProbeOrder, Verdict } from '../model.js';
 import { absorbFacts, absorbLinks, refit } from './absorb.js';
 import { check } from './ask.js';
 import { decide } from './decide.js';
-import { desireHost, probeLines } from './desire.js';
+import { classesOf } from './classes.js';
+import { desireHost, probeLines } from './desire-host.js';
+import { forgetMoved, nextForgetAt } from './forgets.js';
+import type { Health } from './health.js';
 import { downLevel, pass, takeLost, takeReply, verdictOf } from './judge.js';
 import { lookAround } from './look.js';
 import { tellDecision, tellForgotten, tellHost } from './news.js';
 import { absorbConfirm, absorbOverride, expireOverride } from './override.js';
 import { noteOutcome, reconcile } from './reconcile.js';
 import { noteVerdicts, settle } from './settle.js';
-import type { State } from './state.js';
+import { allHealth, type Plane, type State } from './state.js';
 
 export interface Output {
   readonly effects: readonly Effect[];
@@ -44,14 +47,18 @@ export function step(state: State, event: Event): Output {
     if (hasWork(state, event)) decideAndReconcile(state, event, effects);
   }
   lookAround(state, now, effects);
-  return { effects, wakeAt: wakeAt(state, now) };
+  state.wakeAt = wakeAt(state, now);
+  return { effects, wakeAt: state.wakeAt };
 }
 
 /** Most events are answers that change nothing: they end here. */
 function hasWork(state: State, event: Event): boolean {
   if (state.dirty || state.waiting.length > 0 || !state.repair.inSync || event.type === 'applied') return true;
-  if (event.at >= Math.min(state.reviewAt ?? Infinity, state.hostAskAt)) return true;
-  for (const health of state.health.values()) if (health.changed) return true;
+  if (event.at >= Math.min(state.hostAskAt, state.forgetAt)) return true;
+  for (const plane of state.planes.values()) {
+    if (event.at >= (plane.reviewAt ?? Infinity)) return true;
+    for (const health of plane.health.values()) if (health.changed) return true;
+  }
   return false;
 }
 
@@ -59,24 +66,25 @@ function decideAndReconcile(state: State, event: Event, effects: Effect[]): void
   const now = event.at;
   noteVerdicts(state, effects);
   expireOverride(state, now, effects);
-  choose(state, now, effects);
+  for (const plane of state.planes.values()) choose(state, plane, now, effects);
   if (event.type === 'applied') noteOutcome(state, event.failures, effects);
-  const applying = reconcile(state, verdicts(state), now, effects);
-  if (!applying) settle(state, effects);
+  const applying = reconcile(state, now, effects);
+  if (!applying) settle(state, now, effects);
+  state.forgetAt = nextForgetAt(state, now);
   bindAndHost(state, now, effects);
-}
-
-export function verdicts(state: State): ReadonlyMap<string, Verdict> {
-  return new Map([...state.health].map(([name, health]) => [name, verdictOf(health)]));
 }
 
 function absorb(state: State, event: Event, effects: Effect[]): void {
   switch (event.type) {
-    case 'policy':
+    case 'policy': {
+      const former = state.policy.uplinks;
+      state.lingering = [...classesOf(state.policy).all, ...state.lingering];
       state.policy = event.policy;
       state.dirty = true;
-      refit(state, event.at);
+      if (event.token !== 0) state.waitingForHost.push(event.token);
+      refit(state, former, event.at);
       break;
+    }
     case 'kernel':
     case 'applied':
       absorbFacts(state, event.facts, event.at);
@@ -88,18 +96,25 @@ function absorb(state: State, event: Event, effects: Effect[]): void {
       tellHost(state, event, effects);
       state.hostReport = event.report;
       state.dirty ||= !state.ready;
+      noteFilter(state, event.wish);
+      if (event.wish !== state.hostWish) break;
+      state.waiting.push(...state.waitingForHost.splice(0));
+      if (state.lingering.length > 0) {
+        state.lingering = [];
+        state.dirty = true;
+      }
       break;
     case 'ruleset':
       // Gathered, and seldom enough that somebody who changes rules all the time costs us little.
       state.hostAskAt = Math.min(state.hostAskAt, Math.max(event.at + HOST_GATHER_MS, state.hostAskedAt + HOST_APART_MS)) as Instant;
       break;
     case 'reply': {
-      const health = state.health.get(event.uplink);
-      if (health !== undefined) takeReply(health, event.target, event.seq, event.at, event.rttMs);
+      const health = state.planes.get(event.family)?.health.get(event.uplink);
+      if (health !== undefined) takeReply(health, event.target, event.seq, event.at, event.rttMs, event.at - state.wakeAt);
       break;
     }
     case 'lost': {
-      const health = state.health.get(event.uplink);
+      const health = state.planes.get(event.family)?.health.get(event.uplink);
       if (health !== undefined) takeLost(health, event.target, event.seq, event.at, event.error);
       break;
     }
@@ -120,59 +135,85 @@ function absorb(state: State, event: Event, effects: Effect[]): void {
 
 function askAndJudge(state: State, event: Extract<Event, { type: 'wake' }>, effects: Effect[]): void {
   const orders: ProbeOrder[] = [];
-  const leading = state.decision?.ranks[0]?.members ?? [];
-  let doubt = false;
-  for (const [name, health] of state.health) {
-    if (health.nextPassAt > event.at || !pass(health, event.at, event.lateMs, orders)) continue;
-    doubt ||= leading.some((member) => member.uplink === name);
+  for (const { health, decision } of state.planes.values()) {
+    const leading = decision?.ranks[0]?.members ?? [];
+    let doubt = false;
+    for (const [name, each] of health) {
+      if (each.nextPassAt > event.at || !pass(each, event.at, event.lateMs, orders)) continue;
+      doubt ||= leading.some((member) => member.uplink === name);
+    }
+    // Before the leader is left, the others are asked whether they live.
+    if (doubt) for (const each of health.values()) check(each, event.at, orders);
   }
-  // Before the leader is left, the others are asked whether they live.
-  if (doubt) for (const health of state.health.values()) check(health, event.at, orders);
   for (const order of orders) effects.push({ type: 'probe', order });
 }
 
-function choose(state: State, now: Instant, effects: Effect[]): void {
-  const candidates = [...state.health.values()].map((health) => ({
-    policy: health.policy, verdict: verdictOf(health), downLevel: downLevel(health, now), risenAt: health.risenAt,
+function choose(state: State, plane: Plane, now: Instant, effects: Effect[]): void {
+  const candidates = [...plane.health.values()].map((health) => ({
+    policy: health.policy, verdict: verdictFor(state, health), downLevel: downLevel(health, now), risenAt: health.risenAt,
   }));
   const { decision, reviewAt } = decide({
-    now, startedAt: state.startedAt, policy: state.policy, candidates, override: state.override, previous: state.decision,
-    generationBefore: state.generationBefore,
+    now, startedAt: plane.openedAt, policy: state.policy, candidates, override: state.override, previous: plane.decision,
+    generationBefore: state.generation,
   });
-  state.reviewAt = reviewAt;
-  if (decision === undefined || decision === state.decision) return;
-  const told = state.decision;
-  state.decision = decision;
+  plane.reviewAt = reviewAt;
+  if (decision === undefined || decision === plane.decision) return;
+  const told = plane.decision;
+  plane.decision = decision;
+  state.generation = Math.max(state.generation, decision.generation);
   state.dirty = true;
-  if (told?.generation !== decision.generation || told.rule !== decision.rule || told.because !== decision.because) tellDecision(decision, effects);
+  if (told?.generation !== decision.generation) forgetMoved(state, plane, told?.ranks[0], now);
+  if (told?.generation !== decision.generation || told.rule !== decision.rule || told.because !== decision.because) tellDecision(decision, plane.family, effects);
+}
+
+/** Whoever answers before masquerade stands on his device waits for it, as if he had not answered: what leaves untranslated is lost. */
+function verdictFor(state: State, health: Health): Verdict {
+  const verdict = verdictOf(health);
+  const isReady = state.filtered === undefined || state.filtered.has(filterKey(health.name, health.line.device));
+  return verdict.state === 'up' && !isReady ? { ...verdict, state: 'unknown' } : verdict;
+}
+
+function noteFilter(state: State, { nat }: HostWish): void {
+  const filtered = new Set(nat.lines.map((line) => filterKey(line.uplink, line.interface)));
+  const isNew = [...filtered].some((key) => state.filtered?.has(key) !== true);
+  state.filtered = filtered;
+  if (isNew) state.dirty = true;
+}
+
+function filterKey(uplink: string, device: string): string {
+  return `${uplink} ${device}`;
 }
 
 function bindAndHost(state: State, now: Instant, effects: Effect[]): void {
-  const lines = probeLines(state.policy, new Map([...state.health].map(([name, health]) => [name, health.line])));
+  const lines = probeLines(allHealth(state));
   const boundAs = JSON.stringify(lines);
   if (boundAs !== state.boundAs) {
     state.boundAs = boundAs;
     // Before any probe of this turn.
     effects.unshift({ type: 'bind', lines });
   }
-  const wish = desireHost(state.policy);
-  const askedAs = JSON.stringify([wish, lines.map((line) => line.ifindex)]);
-  if (askedAs === state.hostAskedAs) {
+  const devices = lines.map(({ family, interface: device, ifindex }) => `${family} ${device} ${ifindex}`).join();
+  if (state.hostPolicy === state.policy && state.hostDevices === devices) {
     if (now < state.hostAskAt) return;
-    if ([...state.health.values()].some((health) => health.burst !== undefined || health.state === 'suspect')) {
+    if ([...allHealth(state)].some((health) => health.burst !== undefined || health.state === 'suspect')) {
       state.hostAskAt = (now + HOST_NOT_NOW_MS) as Instant;
       return;
     }
   }
-  state.hostAskedAs = askedAs;
+  state.hostPolicy = state.policy;
+  state.hostDevices = devices;
   state.hostAskedAt = now;
   state.hostAskAt = (now + HOST_EVERY_MS) as Instant;
-  effects.push({ type: 'host', wish });
+  state.hostWish = desireHost(state.policy, state.planes);
+  effects.push({ type: 'host', wish: state.hostWish });
 }
 
 function wakeAt(state: State, now: Instant): Instant {
-  let next: number = Math.min(state.looks.nextReadAt, state.looks.nextLinkAt, state.hostAskAt, state.reviewAt ?? Infinity);
-  for (const health of state.health.values()) next = Math.min(next, health.nextPassAt);
+  let next: number = Math.min(state.looks.nextReadAt, state.looks.nextLinkAt, state.hostAskAt, state.forgetAt);
+  for (const plane of state.planes.values()) {
+    next = Math.min(next, plane.reviewAt ?? Infinity);
+    for (const health of plane.health.values()) next = Math.min(next, health.nextPassAt);
+  }
   if (!state.repair.inSync && state.repair.notBefore > now) next = Math.min(next, state.repair.notBefore);
   return next as Instant;
 }

@@ -1,16 +1,23 @@
 /**
  * Forgets connections (conntrack entries) over ctnetlink, so that what an uplink carried can begin anew on another one.
  *
- * Always a dump of the entries that bear the uplink's mark, then deletes of single entries by tuple and id. Never a flush: a
- * request to delete that names no tuple empties the whole table, so none is ever built. Work is in small parts and the kernel's
- * share is done in a thread: the event loop is never held for more than about a millisecond.
+ * Always a dump of the entries that bear the uplink's mark, then changes of single entries by tuple: most are deleted; TCP
+ * connections that are under way get the cut mark in place of the uplink's where the order has one, and their ends in the LAN are
+ * made to notice (resets.ts). Never a flush: a request to delete that names no tuple empties the whole table, so none is ever built.
+ * Work is in small parts and the kernel's share is done in a thread: the event loop is never held for more than about a millisecond.
  * An entry that ends by itself meanwhile (ENOENT) is forgotten too. Source: net/netfilter/nf_conntrack_netlink.c.
  */
 import type { ForgetOrder } from '../model.js';
+import { FlowReader, IPPROTO_TCP, type Flow } from './flow.js';
+import { compileSelection, type IsOwn } from './flow-match.js';
 import { AsideSocket } from './netlink/aside.js';
-import { Attributes, type Message, type Writer } from './netlink/codec.js';
+import { AttributeIndex } from './netlink/attribute-index.js';
+import type { Message, Writer } from './netlink/codec.js';
 import { KernelError } from './netlink/error.js';
+import { afOf, parseAddress } from './netlink/inet.js';
+import { openRtnetlink } from './netlink/rtnetlink.js';
 import { NETLINK_NETFILTER } from './netlink/socket.js';
+import { openTeller, type Teller } from './resets.js';
 
 const NFNL_SUBSYS_CTNETLINK = 1;
 const IPCTNL_MSG_CT_NEW = NFNL_SUBSYS_CTNETLINK << 8;
@@ -18,47 +25,29 @@ const IPCTNL_MSG_CT_GET = IPCTNL_MSG_CT_NEW + 1;
 const IPCTNL_MSG_CT_DELETE = IPCTNL_MSG_CT_NEW + 2;
 const NFGENMSG_BYTES = 4;
 const CTA_TUPLE_ORIG = 1;
+const CTA_TUPLE_REPLY = 2;
 const CTA_STATUS = 3;
+const CTA_PROTOINFO = 4;
+const CTA_TIMEOUT = 7;
 const CTA_MARK = 8;
 const CTA_ID = 12;
 const CTA_ZONE = 18;
 const CTA_MARK_MASK = 21;
+const CTA_PROTOINFO_TCP = 1;
+const CTA_PROTOINFO_TCP_STATE = 1;
 const IPS_SEEN_REPLY = 1 << 1;
+/** From SYN_RECV to LAST_ACK: somebody still waits for something (enum tcp_conntrack). */
+const TCP_UNDER_WAY = { first: 2, last: 6 } as const;
 
-/** Deletes in one call: some 20 KiB and a quarter of a millisecond. */
+/** Changes in one call: some 20 KiB and a quarter of a millisecond. */
 const BATCH = 200;
 /** Entries that were made while the table was walked are met by the next walk; the last one finds nothing, normally the second. */
 const WALKS_AT_MOST = 3;
+/** A connection that was cut and whose ends keep silent is not to stay for the days that a TCP connection may. */
+const CUT_TIMEOUT_S = 120;
 
-/**
- * @returns how many entries were deleted
- * @throws KernelError when ctnetlink cannot be had or fails half-way (what was deleted stays deleted; the order may be repeated)
- */
-export async function forget(order: ForgetOrder): Promise<number> {
-  const deleter = new AsideSocket(NETLINK_NETFILTER);
-  let total = 0;
-  try {
-    for (let walk = 0; walk < WALKS_AT_MOST; walk++) {
-      let deleted = 0;
-      for await (const entries of entriesMarked(order)) deleted += await deleteEntries(deleter, entries);
-      total += deleted;
-      if (deleted === 0) break;
-    }
-  } finally {
-    deleter.close();
-  }
-  return total;
-}
-
-/** How many entries bear the mark. @throws KernelError */
-export async function countMarked(which: Marked): Promise<number> {
-  let count = 0;
-  for await (const entries of entriesMarked(which)) count += entries.length;
-  return count;
-}
-
-/** Which entries are meant. */
-export type Marked = Pick<ForgetOrder, 'mark' | 'markMask' | 'which'>;
+/** Which entries are meant. What is left out limits nothing. */
+export type Marked = Pick<ForgetOrder, 'mark' | 'markMask' | 'which'> & Partial<Pick<ForgetOrder, 'family' | 'translatedTo' | 'only' | 'except' | 'cutMark'>>;
 
 /** What names one entry and no other. */
 export interface Entry {
@@ -66,58 +55,167 @@ export interface Entry {
   readonly family: number;
   /** CTA_TUPLE_ORIG as the kernel gave it. */
   readonly tuple: Buffer;
-  readonly id: Buffer;
+  readonly id: number;
   /** Where connections are kept apart by zones. */
-  readonly zone: Buffer | undefined;
+  readonly zone: number | undefined;
+  /** Is to be cut instead of deleted. */
+  readonly cut: Flow | undefined;
 }
 
-async function* entriesMarked(which: Marked): AsyncGenerator<readonly Entry[], void> {
-  if ((which.mark & which.markMask) === 0) throw new RangeError('connections without a mark are nobody\'s: they cannot be forgotten by mark');
+/**
+ * @returns how many entries were deleted or cut
+ * @throws KernelError when ctnetlink cannot be had or fails half-way (what was done stays done; the order may be repeated);
+ *         RangeError for an order without a mark, or with text that is no address
+ */
+export async function forget(order: ForgetOrder): Promise<number> {
+  const wanted = compileWanted(order);
+  const changer = new AsideSocket(NETLINK_NETFILTER);
+  let teller: Teller | undefined;
+  let total = 0;
+  try {
+    for (let walk = 0; walk < WALKS_AT_MOST; walk++) {
+      let done = 0;
+      for await (const entries of entriesMarked(order, wanted)) {
+        const toCut = entries.filter(({ cut }) => cut !== undefined);
+        done += await deleteEntries(changer, toCut.length === 0 ? entries : entries.filter(({ cut }) => cut === undefined));
+        if (toCut.length === 0) continue;
+        const { cut, refused } = await cutEntries(changer, order, toCut);
+        done += cut.length + (await deleteEntries(changer, refused));
+        teller ??= openTeller();
+        await teller.tell(cut);
+      }
+      total += done;
+      if (done === 0) break;
+    }
+  } finally {
+    changer.close();
+    teller?.close();
+  }
+  return total;
+}
+
+/** How many entries are meant. @throws as `forget` does */
+export async function countMarked(which: Marked): Promise<number> {
+  let count = 0;
+  for await (const entries of entriesMarked(which, compileWanted(which))) count += entries.length;
+  return count;
+}
+
+async function* entriesMarked(which: Marked, wanted: (message: Message) => Entry | undefined): AsyncGenerator<readonly Entry[], void> {
   const socket = new AsideSocket(NETLINK_NETFILTER);
+  const af = which.family === undefined ? 0 : afOf(which.family);
   try {
     yield* socket.dump(
       IPCTNL_MSG_CT_GET,
-      (out) => out.u32(0).attributeU32be(CTA_MARK, which.mark).attributeU32be(CTA_MARK_MASK, which.markMask),
-      (message) => wanted(message, which),
+      (out) => out.u32(af).attributeU32be(CTA_MARK, which.mark).attributeU32be(CTA_MARK_MASK, which.markMask),
+      wanted,
     );
   } finally {
     socket.close();
   }
 }
 
-/** Checks again what the kernel should have filtered: older ones ignore what they do not know, and then everything would go. */
-export function wanted(message: Message, which: Marked): Entry | undefined {
-  if (message.type !== IPCTNL_MSG_CT_NEW) return undefined;
-  const attributes = new Attributes(message.body, NFGENMSG_BYTES);
-  const mark = attributes.u32be(CTA_MARK) ?? 0;
-  if ((mark & which.markMask) >>> 0 !== which.mark) return undefined;
-  if (which.which === 'unanswered' && ((attributes.u32be(CTA_STATUS) ?? 0) & IPS_SEEN_REPLY) !== 0) return undefined;
-  const tuple = attributes.bytes(CTA_TUPLE_ORIG);
-  const id = attributes.bytes(CTA_ID);
-  if (tuple === undefined || id === undefined) return undefined;
-  const zone = attributes.bytes(CTA_ZONE);
-  return { family: message.body.readUInt8(0), tuple: Buffer.from(tuple), id: Buffer.from(id), zone: zone === undefined ? undefined : Buffer.from(zone) };
+/**
+ * Decodes an entry of a dump that is meant. Checks again what the kernel should have filtered: older ones ignore what they do not
+ * know, and then everything would go.
+ * @throws RangeError as `forget` does
+ */
+export function compileWanted(order: Marked): (message: Message) => Entry | undefined {
+  const { mark, markMask, which, family, translatedTo = '', only, except = [], cutMark = 0 } = order;
+  if ((mark & markMask) === 0) throw new RangeError('connections without a mark are nobody\'s: they cannot be forgotten by mark');
+  if ((cutMark & ~markMask) !== 0) throw new RangeError(`the cut mark ${cutMark} has bits that are not ours`);
+  const needsOwn = cutMark !== 0 || [only, ...except].some((kind) => kind?.origin === 'router');
+  const isOwn = needsOwn ? compileOwn(translatedTo) : (): boolean => false;
+  const selects = compileSelection({ translatedTo, only, except }, isOwn);
+  const attributes = new AttributeIndex();
+  const nested = new AttributeIndex();
+  const flows = new FlowReader();
+  return ({ type, body }) => {
+    if (type !== IPCTNL_MSG_CT_NEW) return undefined;
+    attributes.read(body, NFGENMSG_BYTES);
+    if (((attributes.u32be(CTA_MARK) ?? 0) & markMask) >>> 0 !== mark) return undefined;
+    const answered = ((attributes.u32be(CTA_STATUS) ?? 0) & IPS_SEEN_REPLY) !== 0;
+    if (which === 'unanswered' && answered) return undefined;
+    const af = body.readUInt8(0);
+    if (family !== undefined && af !== afOf(family)) return undefined;
+    const cuttable = cutMark !== 0 && answered && isUnderWay(attributes, nested);
+    const flow = cuttable || selects !== undefined ? flows.read(attributes, CTA_TUPLE_ORIG, CTA_TUPLE_REPLY) : undefined;
+    if (selects !== undefined && (flow === undefined || !selects(flow))) return undefined;
+    const tuple = attributes.copy(CTA_TUPLE_ORIG);
+    const id = attributes.u32be(CTA_ID);
+    if (tuple === undefined || id === undefined) return undefined;
+    return { family: af, tuple, id, zone: attributes.u16be(CTA_ZONE), cut: cuttable && flow !== undefined && isToBeCut(flow, isOwn) ? flow : undefined };
+  };
+}
+
+/** The router's own addresses as they are now, and the one that it had. */
+function compileOwn(former: string): IsOwn {
+  const netlink = openRtnetlink();
+  try {
+    const own = new Set(netlink.listAddresses().map(({ address }) => parseAddress(address).toString('latin1')));
+    if (former !== '') own.add(parseAddress(former).toString('latin1'));
+    return (address) => own.has(address.toString('latin1'));
+  } finally {
+    netlink.close();
+  }
+}
+
+/** TCP that got beyond its first packet and has not ended. */
+function isUnderWay(attributes: AttributeIndex, nested: AttributeIndex): boolean {
+  if (!attributes.has(CTA_PROTOINFO)) return false;
+  const inner = nested.readNested(attributes, CTA_PROTOINFO);
+  if (!inner.has(CTA_PROTOINFO_TCP)) return false;
+  const state = inner.readNested(inner, CTA_PROTOINFO_TCP).u8(CTA_PROTOINFO_TCP_STATE);
+  return state !== undefined && state >= TCP_UNDER_WAY.first && state <= TCP_UNDER_WAY.last;
+}
+
+/**
+ * What somebody outside began with the router itself is deleted: nothing of it is translated, so it goes on when its line
+ * comes back (an administrator's session), and nobody here could begin it anew.
+ */
+function isToBeCut({ original, reply }: Flow, isOwn: IsOwn): boolean {
+  return original.protocol === IPPROTO_TCP && (isOwn(original.source) || !isOwn(reply.source));
 }
 
 async function deleteEntries(socket: AsideSocket, entries: readonly Entry[]): Promise<number> {
+  const errors = await changeEntries(socket, IPCTNL_MSG_CT_DELETE, entries, (out, entry) => out.attributeU32be(CTA_ID, entry.id));
   let deleted = 0;
-  for (let at = 0; at < entries.length; at += BATCH) {
-    const errors = await socket.changes(
-      IPCTNL_MSG_CT_DELETE,
-      0,
-      entries.slice(at, at + BATCH).map((entry) => (out) => writeEntry(out, entry)),
-    );
-    for (const error of errors) {
-      if (error === '') deleted++;
-      else if (!error.startsWith('ENOENT')) throw new KernelError(error.split(':', 1)[0] ?? '', `a connection could not be forgotten: ${error}`);
-    }
+  for (const error of errors) {
+    if (error === '') deleted++;
+    else if (!isGone(error)) throw new KernelError(error.split(':', 1)[0] ?? '', `a connection could not be forgotten: ${error}`);
   }
   return deleted;
+}
+
+/** Other bits of the mark stay as they are. What the kernel does not let be marked (a fixed timeout) is left to be deleted. */
+async function cutEntries(socket: AsideSocket, { markMask, cutMark }: ForgetOrder, entries: readonly Entry[]): Promise<{ readonly cut: Flow[]; readonly refused: Entry[] }> {
+  const errors = await changeEntries(socket, IPCTNL_MSG_CT_NEW, entries, (out) =>
+    out.attributeU32be(CTA_MARK, cutMark).attributeU32be(CTA_MARK_MASK, markMask).attributeU32be(CTA_TIMEOUT, CUT_TIMEOUT_S),
+  );
+  const done = entries.filter((_, i) => errors[i] === '');
+  return { cut: done.flatMap(({ cut }) => cut ?? []), refused: entries.filter((_, i) => errors[i] !== '' && !isGone(errors[i] ?? '')) };
+}
+
+/** @returns for each '' or the refusal */
+async function changeEntries(socket: AsideSocket, type: number, entries: readonly Entry[], write: (out: Writer, entry: Entry) => void): Promise<readonly string[]> {
+  const errors: string[] = [];
+  for (let at = 0; at < entries.length; at += BATCH) {
+    const writes = entries.slice(at, at + BATCH).map((entry) => (out: Writer): void => {
+      writeEntry(out, entry);
+      write(out, entry);
+    });
+    errors.push(...(await socket.changes(type, 0, writes)));
+  }
+  return errors;
+}
+
+function isGone(error: string): boolean {
+  return error.startsWith('ENOENT');
 }
 
 /** The tuple comes first and is never empty: without it the kernel would flush the table. */
 function writeEntry(out: Writer, entry: Entry): void {
   if (entry.tuple.length === 0) throw new RangeError('a connection without a tuple');
-  out.u8(entry.family).u8(0).u16(0).nestedBytes(CTA_TUPLE_ORIG, entry.tuple).attribute(CTA_ID, entry.id);
-  if (entry.zone !== undefined) out.attribute(CTA_ZONE, entry.zone);
+  out.u8(entry.family).u8(0).u16(0).nestedBytes(CTA_TUPLE_ORIG, entry.tuple);
+  if (entry.zone !== undefined) out.attribute(CTA_ZONE, Buffer.from([entry.zone >> 8, entry.zone & 0xff]));
 }

@@ -2,22 +2,30 @@
  * The kernel's face: what kernel.ts does on Linux and dry.ts in memory. Errors of the kernel are data; KernelError is thrown only
  * when netlink itself fails. The contract that both keep is test/kernel/contract.ts.
  */
-import type { ChangeFailure, ForgetOrder, HostReport, HostWish, KernelFacts, Link, Plan } from '../model.js';
+import type { ChangeFailure, ForgetOrder, HostReport, HostWish, KernelFacts, Link, Plan, PolicyCounter } from '../model.js';
+import type { Survey } from './netlink/survey.js';
+
+export type { Survey } from './netlink/survey.js';
 
 export interface Kernel {
   /** Everything, true at one instant of each part. */
   readAll(): KernelFacts;
   /** Our routes, in every table, and our rules. */
   readOurs(): Pick<KernelFacts, 'routes' | 'rules'>;
+  /** What others have put into routing beside us. */
+  survey(): Survey;
   /** Asks for these devices one by one, which makes a kernel ≥ 6.8 look at their carrier at once. */
   look(ifindexes: readonly number[]): { readonly links: readonly Link[]; readonly gone: readonly number[] };
   /** In order, going on after a refusal; a change whose `needs` was refused or skipped is skipped. @returns the refusals */
   apply(plan: Plan): readonly ChangeFailure[];
-  /** One watch at a time; it ends with `close`. What our own `apply` changes in routes and rules is not told. */
+  /** One watch at a time; it ends with `close`. What our own `apply` changes in routes and rules is not told; in addresses it is. */
   watch(tell: Watcher): void;
   forget(order: ForgetOrder): Promise<number>;
   host(wish: HostWish): Promise<HostReport>;
-  /** Removes our rules, routes, NAT and firewall and gives the sysctls back. @throws Error that names all that could not be undone */
+  /** As HostDoor has it. */
+  preview(wish: HostWish): Promise<{ readonly filter: readonly string[]; readonly sysctls: readonly string[] }>;
+  counters(): Promise<readonly PolicyCounter[]>;
+  /** Removes our rules, routes, NAT and firewall and gives addresses and sysctls back. @throws Error that names all that could not be undone */
   restore(): Promise<void>;
   close(): void;
 }
@@ -34,6 +42,10 @@ export interface Watcher {
 /** The slow half: NAT, marks, firewall, sysctls. */
 export interface HostDoor {
   host(wish: HostWish): Promise<HostReport>;
+  /** What `host` would change: rules with `+ ` or `- ` in front, and `sysctl -w ...`. Nothing is written. */
+  preview(wish: HostWish): Promise<{ readonly filter: readonly string[]; readonly sysctls: readonly string[] }>;
+  /** New connections that the policies of the last wish took since their rules were written. */
+  counters(): Promise<readonly PolicyCounter[]>;
   restore(): Promise<void>;
 }
 

@@ -2,7 +2,7 @@
  * Links, addresses, routes and rules in memory, refusing and forgetting as Linux does (dry.ts says what is kept). The words of the
  * refusals are the kernel's.
  */
-import { MAIN_TABLE } from '../core/layout.js';
+import { MAIN_TABLE, OUR_PROTOCOL } from '../core/layout.js';
 import type { Address, Hop, Link, Route, Rule } from '../model.js';
 import { parseAddress } from './netlink/inet.js';
 
@@ -14,7 +14,8 @@ export interface Table {
   rules: Rule[];
 }
 
-export function addRoute(table: Table, route: Route): string {
+export function addRoute(table: Table, wanted: Route): string {
+  const route = asKept(wanted);
   const error = invalid(table, route);
   if (error !== '') return error;
   if (table.routes.some((other) => sameKey(other, route))) return EXISTS;
@@ -22,7 +23,8 @@ export function addRoute(table: Table, route: Route): string {
   return '';
 }
 
-export function replaceRoute(table: Table, route: Route): string {
+export function replaceRoute(table: Table, wanted: Route): string {
+  const route = asKept(wanted);
   const error = invalid(table, route);
   if (error !== '') return error;
   const at = table.routes.findIndex((other) => sameKey(other, route));
@@ -31,7 +33,8 @@ export function replaceRoute(table: Table, route: Route): string {
   return '';
 }
 
-export function deleteRoute(table: Table, route: Route): string {
+export function deleteRoute(table: Table, wanted: Route): string {
+  const route = asKept(wanted);
   const at = table.routes.findIndex((other) => sameKey(other, route) && sameRest(other, route));
   if (at < 0) return 'ESRCH: there is none such';
   table.routes.splice(at, 1);
@@ -62,34 +65,66 @@ export function deleteLink(table: Table, ifindex: number): boolean {
   if (!table.links.delete(ifindex)) return false;
   table.addresses = table.addresses.filter((address) => address.ifindex !== ifindex);
   dropDeadRoutes(table);
+  table.routes = table.routes.map((route) => (route.family === 6 ? withoutHops(route, ifindex) : route));
   return true;
+}
+
+/** Preferred lifetime 0, by us, or as long as it is valid. */
+export function useAddress(table: Table, address: Address, inUse: boolean): string {
+  const at = table.addresses.findIndex((other) => other.address === address.address && other.ifindex === address.ifindex);
+  const found = table.addresses[at];
+  if (found === undefined) return 'ENOENT: there is no such address';
+  table.addresses[at] = { ...found, deprecated: !inUse, protocol: inUse ? 0 : OUR_PROTOCOL };
+  return '';
 }
 
 export function deleteAddress(table: Table, address: Address): void {
   const onDevice = (other: Address): boolean => other.ifindex === address.ifindex && other.family === address.family;
   table.addresses = table.addresses.filter((other) => other.address !== address.address || !onDevice(other));
-  if (address.family === 6) return;
+  if (address.family === 6) {
+    table.routes = table.routes.map((route) => (route.family === 6 && route.source === address.address ? { ...route, source: '' } : route));
+    return;
+  }
   const last = !table.addresses.some(onDevice);
   table.routes = table.routes.filter(
     (route) =>
       !(route.table === MAIN_TABLE && route.source === address.address) &&
-      !(last && route.family === 4 && route.hops.every((hop) => hop.ifindex === address.ifindex)),
+      !(last && route.family === 4 && route.hops.length > 0 && route.hops.every((hop) => hop.ifindex === address.ifindex)),
   );
 }
 
 const EXISTS = 'EEXIST: there is one already';
 
-/** What net/ipv4/fib_semantics.c looks at before it looks for a place. */
+/** The metric that IPv6 gives to routes without one (IP6_RT_PRIO_USER), and scopes it does not have. */
+function asKept(route: Route): Route {
+  return route.family === 4 ? route : { ...route, scope: 0, metric: route.metric === 0 ? 1024 : route.metric };
+}
+
+/** What net/ipv4/fib_semantics.c and net/ipv6/route.c look at before they look for a place. */
 function invalid(table: Table, route: Route): string {
+  const words = WORDS[route.family];
   for (const hop of route.hops) {
     const link = table.links.get(hop.ifindex);
     if (link === undefined) return 'ENODEV: no such device';
     if (!link.adminUp) return 'ENETDOWN: Nexthop device is not up';
-    if (hop.via !== '' && !hop.onlink && !reachable(table, route, hop)) return 'ENETUNREACH: Nexthop has invalid gateway';
-    if (hop.via !== '' && table.addresses.some((address) => address.address === hop.via)) return 'EINVAL: Nexthop has invalid gateway';
+    if (hop.via === '') {
+      if (route.family === 6 && route.hops.length > 1) return 'EINVAL: Device only routes can not be added for IPv6 using the multipath API.';
+      continue;
+    }
+    if (table.addresses.some((address) => address.address === hop.via)) return words.ownGateway;
+    if (!hop.onlink && !isLinkLocal(hop.via) && !reachable(table, route, hop)) return words.unreachable;
   }
-  if (route.source !== '' && !table.addresses.some((address) => address.address === route.source)) return 'EINVAL: Invalid prefsrc address';
+  if (route.source !== '' && !table.addresses.some((address) => address.address === route.source)) return words.source;
   return '';
+}
+
+const WORDS = {
+  4: { ownGateway: 'EINVAL: Nexthop has invalid gateway', unreachable: 'ENETUNREACH: Nexthop has invalid gateway', source: 'EINVAL: Invalid prefsrc address' },
+  6: { ownGateway: 'EINVAL: Gateway can not be a local address', unreachable: 'EHOSTUNREACH: host is unreachable', source: 'EINVAL: Invalid source address' },
+} as const;
+
+function isLinkLocal(address: string): boolean {
+  return within(address, 'fe80::', 10);
 }
 
 function reachable(table: Table, route: Route, hop: Hop): boolean {
@@ -104,7 +139,14 @@ function reachable(table: Table, route: Route, hop: Hop): boolean {
 
 /** A route with several hops stays while one of them is alive. */
 function dropDeadRoutes(table: Table): void {
-  table.routes = table.routes.filter((route) => route.hops.some((hop) => table.links.get(hop.ifindex)?.adminUp === true));
+  table.routes = table.routes.filter((route) => route.hops.length === 0 || route.hops.some((hop) => table.links.get(hop.ifindex)?.adminUp === true));
+}
+
+/** IPv6 takes the hops of a deleted device out of a route with several; one that is left has no weight. */
+function withoutHops(route: Route, ifindex: number): Route {
+  const hops = route.hops.filter((hop) => hop.ifindex !== ifindex);
+  if (hops.length === route.hops.length) return route;
+  return { ...route, hops: hops.length > 1 ? hops : hops.map((hop) => ({ ...hop, weight: 1 })) };
 }
 
 /** The kernel's own key of a route. */

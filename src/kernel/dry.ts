@@ -3,10 +3,12 @@
  * Linux does, as far as we use it:
  *
  *   - one route per table, destination and metric; add refuses (EEXIST), replace takes the place of whatever is there
- *   - a hop's device must exist (ENODEV) and be up (ENETDOWN), its gateway be reachable through it unless `onlink` (ENETUNREACH)
- *   - a device that goes down or away takes its IPv4 routes with it (no notice of each); going down also takes its IPv6 addresses
- *   - an address that goes takes the IPv4 routes in main (in no other table) that prefer it as source, the last one all IPv4 routes
- *     of its device
+ *   - a hop's device must exist (ENODEV) and be up (ENETDOWN), its gateway be reachable through it unless `onlink` or link-local
+ *   - IPv6 knows no scopes and no metric 0 (1024 is meant), and shares no load over hops without a gateway
+ *   - a device that goes down or away takes its routes with it (no notice of each) but those that have another hop alive; going down
+ *     also takes its IPv6 addresses. A deleted one leaves the IPv6 routes it shared; in IPv4 its hop stays, dead
+ *   - IPv4: an address that goes takes the routes in main (in no other table) that prefer it as source, the last one all routes of its
+ *     device. IPv6: routes stay, without their preferred source
  *   - rules name devices by name, so they survive them
  *
  * `outside` is the hand of everybody else: it changes links, addresses and routes and tells the watcher at once. Whoever wants
@@ -15,7 +17,7 @@
 import { MAIN_TABLE, OUR_PROTOCOL } from '../core/layout.js';
 import type { Address, Change, KernelFacts, Link, Route, Rule } from '../model.js';
 import { carryOut, type Kernel, type Watcher } from './door.js';
-import { addRoute, addRule, deleteAddress, deleteLink, deleteRoute, deleteRule, linkDown, replaceRoute, type Table } from './dry-table.js';
+import { addRoute, addRule, deleteAddress, deleteLink, deleteRoute, deleteRule, linkDown, replaceRoute, useAddress, type Table } from './dry-table.js';
 
 export interface DryKernel extends Kernel {
   readonly outside: Outside;
@@ -55,15 +57,23 @@ export function openDryKernel(seed: KernelFacts): DryKernel {
       links: ifindexes.flatMap((ifindex) => table.links.get(ifindex) ?? []),
       gone: ifindexes.filter((ifindex) => !table.links.has(ifindex)),
     }),
-    apply: (plan) => carryOut(plan, (change) => make(table, change)),
+    apply(plan) {
+      const failures = carryOut(plan, (change) => make(table, change));
+      if (plan.changes.some((change) => 'address' in change)) watcher?.again('all');
+      return failures;
+    },
     watch: (tell) => {
       watcher = tell;
     },
     forget: () => Promise.resolve(0),
-    host: () => Promise.resolve({ natBackend: 'none', natInSync: true, sysctlsInSync: true, problems: [] }),
+    host: () => Promise.resolve({ natBackend: 'none', natInSync: true, natRepaired: false, sysctlsInSync: true, problems: [] }),
+    survey: () => ({ rules: [], routes: [], defaults: [] }),
+    preview: () => Promise.resolve({ filter: [], sysctls: [] }),
+    counters: () => Promise.resolve([]),
     restore() {
       table.routes = table.routes.filter((route) => route.protocol !== OUR_PROTOCOL);
       table.rules = table.rules.filter((rule) => rule.protocol !== OUR_PROTOCOL);
+      for (const address of table.addresses) if (address.deprecated && address.protocol === OUR_PROTOCOL) useAddress(table, address, true);
       return Promise.resolve();
     },
     close: () => {
@@ -82,6 +92,9 @@ function make(table: Table, change: Change): string {
       return replaceRoute(table, change.route);
     case 'delete':
       return deleteRoute(table, change.route);
+    case 'deprecate':
+    case 'prefer':
+      return useAddress(table, change.address, change.op === 'prefer');
   }
 }
 

@@ -5,7 +5,7 @@
  * of a switch: the rules of every configured uplink stand ready whether it is up or not. The caller serialises the calls.
  */
 import { FAMILIES } from '../core/layout.js';
-import type { Family, HostReport, HostWish } from '../model.js';
+import type { Family, HostReport, HostWish, PolicyCounter } from '../model.js';
 import type { IptablesProgram } from './nat/iptables.js';
 import { openNat } from './nat/nat.js';
 import { openSysctls } from './sysctl.js';
@@ -21,6 +21,10 @@ export interface HostOptions {
 export interface HostDoor {
   /** Operating errors are in `problems`. Never rejects. */
   host(wish: HostWish): Promise<HostReport>;
+  /** What `host` would change: rules with `+ ` or `- ` in front, and `sysctl -w ...`. Nothing is written. Never rejects. */
+  preview(wish: HostWish): Promise<{ readonly filter: readonly string[]; readonly sysctls: readonly string[] }>;
+  /** New connections that the policies of the last wish took since their rules were written. Never rejects. */
+  counters(): Promise<readonly PolicyCounter[]>;
   /** Removes every rule of ours, in both backends, and gives the sysctls back. @throws Error that names all that could not be undone */
   restore(): Promise<void>;
 }
@@ -35,6 +39,8 @@ export function openHost(options: HostOptions): HostDoor {
       const sysctlReport = await sysctls.sync(wish.sysctls);
       return { ...natReport, ...sysctlReport, problems: [...natReport.problems, ...sysctlReport.problems] };
     },
+    preview: async (wish) => ({ filter: await nat.preview(wish.nat), sysctls: await sysctls.preview(wish.sysctls) }),
+    counters: () => nat.counters(),
     async restore() {
       const failures: string[] = [];
       for (const undo of [() => sysctls.restore(), () => nat.remove()]) {

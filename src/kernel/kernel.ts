@@ -5,6 +5,7 @@
 import { OUR_PROTOCOL } from '../core/layout.js';
 import type { Change, KernelFacts, Link } from '../model.js';
 import { forget } from './conntrack.js';
+import { openDevicePaths } from './device-path.js';
 import { carryOut, type HostDoor, type Kernel } from './door.js';
 import { openRtnetlink, type Rtnetlink } from './netlink/rtnetlink.js';
 import { watch } from './netlink/watch.js';
@@ -12,32 +13,36 @@ import { watch } from './netlink/watch.js';
 /** @throws KernelError when netlink cannot be had */
 export function openKernel(hostDoor: HostDoor): Kernel {
   const netlink = openRtnetlink();
+  const paths = openDevicePaths();
   let endWatch: (() => void) | undefined;
   return {
     readAll: () => ({
-      links: netlink.listLinks(),
+      links: paths.placedAll(netlink.listLinks()),
       addresses: netlink.listAddresses(),
       ...readOurs(netlink),
       foreignDefaults: netlink.listForeignDefaults(),
     }),
     readOurs: () => readOurs(netlink),
+    survey: () => netlink.survey(),
     look(ifindexes) {
       const links: Link[] = [];
       const gone: number[] = [];
       for (const ifindex of ifindexes) {
         const link = netlink.getLink(ifindex);
         if (link === undefined) gone.push(ifindex);
-        else links.push(link);
+        else links.push(paths.placed(link));
       }
       return { links, gone };
     },
     apply: (plan) => carryOut(plan, (change) => make(netlink, change)),
     watch(tell) {
       endWatch?.();
-      endWatch = watch({ links: (links, gone) => tell.links(links, gone), again: (what) => tell.again(what), ruleset: () => tell.ruleset?.() }, () => netlink.port);
+      endWatch = watch({ links: (links, gone) => tell.links(links.map((link) => paths.placed(link)), gone), again: (what) => tell.again(what), ruleset: () => tell.ruleset?.() }, () => netlink.port);
     },
     forget,
     host: (wish) => hostDoor.host(wish),
+    preview: (wish) => hostDoor.preview(wish),
+    counters: () => hostDoor.counters(),
     async restore() {
       const failures = removeOurs(netlink);
       await hostDoor.restore().catch((failure: unknown) => failures.push(failure instanceof Error ? failure.message : String(failure)));
@@ -64,6 +69,9 @@ function make(netlink: Rtnetlink, change: Change): string {
       return netlink.replaceRoute(change.route);
     case 'delete':
       return netlink.deleteRoute(change.route);
+    case 'deprecate':
+    case 'prefer':
+      return netlink.useAddress(change.address, change.op === 'prefer');
   }
 }
 
@@ -78,6 +86,10 @@ function removeOurs(netlink: Rtnetlink): string[] {
   for (const route of routes) {
     const error = netlink.deleteRoute(route);
     if (error !== '') failures.push(`route ${route.destination} in table ${route.table} could not be removed: ${error}`);
+  }
+  for (const address of netlink.listAddresses().filter((each) => each.deprecated && each.protocol === OUR_PROTOCOL)) {
+    const error = netlink.useAddress(address, true);
+    if (error !== '') failures.push(`address ${address.address} could not be given back to use: ${error}`);
   }
   return failures;
 }

@@ -1,6 +1,7 @@
 /**
- * Sysctls: writes only what differs from the wish, in the order of the wish, and remembers the value that it found before
- * its first write of each, in `<stateDir>/sysctl-before.json`, so that restore() can give them back (also after a restart).
+ * Sysctls: writes only what differs from the wish, in the order of the wish (some must stand before others: accept_ra=2 before
+ * forwarding, which ends listening to routers otherwise), and remembers the value that it found before its first write
+ * of each, in `<stateDir>/sysctl-before.json`, so that restore() can give them back (also after a restart).
  *
  * A path that does not exist belongs to a device that is away: no error; it is written when the device is back, and a device
  * made anew is set again. /proc/sys/net is that of the network namespace of this process.
@@ -9,6 +10,7 @@
  */
 import { mkdir, open, readFile, rename, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { SysctlWish } from '../model.js';
 
 type Values = Readonly<Record<string, string>>;
 
@@ -19,7 +21,9 @@ export interface SysctlReport {
 
 export interface SysctlShell {
   /** Never rejects. */
-  sync(wish: Values): Promise<SysctlReport>;
+  sync(wish: readonly SysctlWish[]): Promise<SysctlReport>;
+  /** What sync would write, as `sysctl -w net.ipv4.ip_forward=1`. Never rejects. */
+  preview(wish: readonly SysctlWish[]): Promise<readonly string[]>;
   /** Gives the former values back, the last first. @throws Error that names what could not be given back; that is kept for another try */
   restore(): Promise<void>;
 }
@@ -28,20 +32,14 @@ export function openSysctls(stateDir: string): SysctlShell {
   const path = join(stateDir, 'sysctl-before.json');
   return {
     async sync(wish) {
-      const problems: string[] = [];
-      const differing: [key: string, found: string, wished: string][] = [];
-      for (const [key, wished] of Object.entries(wish)) {
-        if (!isSafeKey(key)) problems.push(`sysctl ${JSON.stringify(key)} is not a path below /proc/sys: left alone`);
-        else {
-          const found = await read(key);
-          if (found !== undefined && found !== plain(wished)) differing.push([key, found, wished]);
-        }
-      }
-      if (differing.length > 0) problems.push(...(await remember(path, Object.fromEntries(differing.map(([key, found]) => [key, found])))));
-      for (const [key, , wished] of differing) problems.push(...(await write(key, wished)));
-      const sysctlsInSync = (await Promise.all(Object.entries(wish).map(([key, wished]) => stands(key, wished)))).every(Boolean);
+      const problems = wish.filter(({ path: key }) => !isSafeKey(key)).map(({ path: key }) => `sysctl ${JSON.stringify(key)} is not a path below /proc/sys: left alone`);
+      const differing = await differingFrom(wish);
+      if (differing.length > 0) problems.push(...(await remember(path, Object.fromEntries(differing.map(({ key, found }) => [key, found])))));
+      for (const { key, wished } of differing) problems.push(...(await write(key, wished)));
+      const sysctlsInSync = wish.every(({ path: key }) => isSafeKey(key)) && (await differingFrom(wish)).length === 0;
       return { sysctlsInSync, problems };
     },
+    preview: async (wish) => (await differingFrom(wish)).map(({ key, wished }) => command(key, wished)),
     async restore() {
       const before = await readBefore(path);
       const kept: Record<string, string> = {};
@@ -74,10 +72,14 @@ async function read(key: string): Promise<string | undefined> {
   }
 }
 
-async function stands(key: string, wished: string): Promise<boolean> {
-  if (!isSafeKey(key)) return false;
-  const found = await read(key);
-  return found === undefined || found === plain(wished);
+/** In the order of the wish; what has its `unless` is as it should be, and so is what is not there. */
+async function differingFrom(wish: readonly SysctlWish[]): Promise<{ readonly key: string; readonly found: string; readonly wished: string }[]> {
+  const found = await Promise.all(wish.map(async ({ path: key }) => (isSafeKey(key) ? await read(key) : undefined)));
+  return wish.flatMap(({ path: key, value, unless }, i) => {
+    const now = found[i];
+    if (now === undefined || now === plain(value) || (unless !== undefined && now === plain(unless))) return [];
+    return [{ key, found: now, wished: value }];
+  });
 }
 
 /** '4096\t131072\t6291456\n' → '4096 131072 6291456'. */
@@ -92,8 +94,13 @@ async function write(key: string, value: string): Promise<string[]> {
   } catch (failure) {
     if (isAbsent(failure)) return [];
     const why = failure instanceof Error ? failure.message : String(failure);
-    return [`sysctl ${key} could not be set to ${value} (${why}); set it on the host: sysctl -w ${key.replaceAll('.', '%').replaceAll('/', '.').replaceAll('%', '/')}=${value}`];
+    return [`sysctl ${key} could not be set to ${value} (${why}); set it on the host: ${command(key, value)}`];
   }
+}
+
+/** sysctl writes slashes as dots, and the dots of a device's name as slashes. */
+function command(key: string, value: string): string {
+  return `sysctl -w ${key.replaceAll('.', '%').replaceAll('/', '.').replaceAll('%', '/')}=${value.includes(' ') ? `'${value}'` : value}`;
 }
 
 /** Adds what is not remembered yet: the first value found is the one to give back. Traffic matters more than memory, so a failure is only told. */

@@ -1,12 +1,12 @@
 /**
  * The probe shell: sends what the core orders, stamps, and reports facts. It judges nothing and schedules nothing.
  *
- *   bind(lines)   what each uplink's probes go through; unchanged lines keep their sessions, changed ones get new ones
+ *   bind(lines)   what each uplink's probes of a family go through; unchanged lines keep their sessions, changed ones get new ones
  *   send(order)   one echo request, now, through the uplink's device and no other
  *   reply, lost   each at most once per order; silence is never reported, deadlines are the core's
  *
- * One session per uplink and family, opened at the first probe. A session that failed is replaced, at most once per second;
- * probes ordered meanwhile are lost, with the reason.
+ * A line is of one uplink and one family, so that what changes in one does not disturb the other. It has one session, opened at the
+ * first probe. A session that failed is replaced, at most once per second; probes ordered meanwhile are lost, with the reason.
  *
  * Facts leave in a turn of their own (setImmediate). raw-socket calls us from C++ outside of any Node callback scope: there,
  * an exception of the daemon's would be swallowed and taken for a socket error, and its promises would not run until something else
@@ -39,14 +39,14 @@ export interface ProberOptions {
   readonly addressOf?: (bytes: Buffer) => bigint;
 }
 
-/** After a failure of a session, the next attempt for its line and family waits this long. */
+/** After a failure of a session, the next attempt for its line waits this long. */
 const REOPEN_AFTER_MS = 1000;
 /** net-ping takes the identifier modulo 65535, and 0 for "use the process id". */
 const IDENTIFIERS = 65_534;
 
 interface HeldLine {
   readonly line: ProbeLine;
-  readonly sessions: Map<Family, HeldSession>;
+  session: HeldSession | undefined;
 }
 
 type HeldSession =
@@ -57,7 +57,7 @@ type HeldSession =
 export function openProber(options: ProberOptions): Prober {
   const { report, now } = options;
   if (!isMainThread) throw new Error('The prober runs in the main thread only: raw-socket polls on its event loop and crashes in a worker.');
-  const held = new Map<UplinkName, HeldLine>();
+  const held = new Map<string, HeldLine>();
   const drawIdentifier = identifiers(held);
   const tell = reporter(report);
   let open = true;
@@ -65,75 +65,70 @@ export function openProber(options: ProberOptions): Prober {
   return {
     bind(lines) {
       if (!open) return;
-      const wanted = new Map(lines.map((line) => [line.uplink, line]));
-      for (const [uplink, { line, sessions }] of held) {
-        if (sameLine(line, wanted.get(uplink))) continue;
-        closeAll(sessions);
-        held.delete(uplink);
+      const wanted = new Map(lines.map((line) => [keyOf(line), line]));
+      for (const [key, heldLine] of held) {
+        if (sameLine(heldLine.line, wanted.get(key))) continue;
+        closeSession(heldLine);
+        held.delete(key);
       }
-      for (const [uplink, line] of wanted) if (!held.has(uplink)) held.set(uplink, { line, sessions: new Map() });
+      for (const [key, line] of wanted) if (!held.has(key)) held.set(key, { line, session: undefined });
     },
     send(order) {
       if (!open) return;
-      const { uplink, target, seq } = order;
-      const lost = (at: Instant, error: string): void => tell.fact({ type: 'lost', at, uplink, target, seq, error });
-      const heldLine = held.get(uplink);
-      const family = isIP(order.address);
+      const { uplink, family, target, seq } = order;
+      const lost = (at: Instant, error: string): void => tell.fact({ type: 'lost', at, uplink, family, target, seq, error });
+      const heldLine = held.get(keyOf(order));
       const refusal = refuse(order, heldLine?.line);
-      if (refusal !== '' || heldLine === undefined || (family !== 4 && family !== 6)) return lost(now(), refusal);
-      const session = sessionOf(heldLine, family, drawIdentifier, options);
+      if (refusal !== '' || heldLine === undefined) return lost(now(), refusal);
+      const session = sessionOf(heldLine, drawIdentifier, options);
       if (session.state === 'failed') return lost(now(), session.error);
       session.session.ask({
         address: order.address,
-        answered: (at, rttMs) => tell.fact({ type: 'reply', at, uplink, target, seq, rttMs }),
+        answered: (at, rttMs) => tell.fact({ type: 'reply', at, uplink, family, target, seq, rttMs }),
         lost,
       });
     },
     close() {
       open = false;
-      for (const { sessions } of held.values()) closeAll(sessions);
+      for (const heldLine of held.values()) closeSession(heldLine);
       held.clear();
       tell.close();
     },
   };
 }
 
-/** Why this order cannot be carried out through this line; '' = it can. */
-function refuse({ uplink, address }: ProbeOrder, line: ProbeLine | undefined): string {
-  if (line === undefined) return `${uplink} has no line to probe through`;
-  if (line.ifindex <= 0) return `${line.interface} does not exist`;
-  const family = isIP(address);
-  if (family === 0) return `"${address}" is not an IP address`;
-  const lineFamily = isIP(line.source);
-  if (lineFamily !== 0 && lineFamily !== family) return `${address} is IPv${family}, but ${uplink} is probed from its IPv${lineFamily} address ${line.source}`;
-  return '';
+function keyOf({ uplink, family }: { readonly uplink: UplinkName; readonly family: Family }): string {
+  return `${uplink} ${family}`;
 }
 
-function sessionOf(heldLine: HeldLine, family: Family, drawIdentifier: () => number, { now, addressOf }: ProberOptions): HeldSession {
-  const present = heldLine.sessions.get(family);
+/** Why this order cannot be carried out through this line; '' = it can. */
+function refuse({ uplink, family, address }: ProbeOrder, line: ProbeLine | undefined): string {
+  if (line === undefined) return `${uplink} has no line to probe IPv${family} through`;
+  if (line.ifindex <= 0) return `${line.interface} does not exist`;
+  const kind = isIP(address);
+  if (kind === 0) return `"${address}" is not an IP address`;
+  return kind === family ? '' : `${address} is IPv${kind}, and was to be asked through the IPv${family} line of ${uplink}`;
+}
+
+function sessionOf(heldLine: HeldLine, drawIdentifier: () => number, { now, addressOf }: ProberOptions): HeldSession {
+  const { line, session: present } = heldLine;
   if (present?.state === 'open' || (present?.state === 'failed' && now() < present.retryAt)) return present;
-  const fail = (error: string): HeldSession => {
-    const failed: HeldSession = { state: 'failed', error, retryAt: (now() + REOPEN_AFTER_MS) as Instant };
-    heldLine.sessions.set(family, failed);
-    return failed;
-  };
+  const fail = (error: string): HeldSession => (heldLine.session = { state: 'failed', error, retryAt: (now() + REOPEN_AFTER_MS) as Instant });
   const identifier = drawIdentifier();
   try {
-    const session = openIcmpSession({ family, ifindex: heldLine.line.ifindex, identifier, now, addressOf, failed: fail });
-    const opened: HeldSession = { state: 'open', session, identifier };
-    heldLine.sessions.set(family, opened);
-    return opened;
+    const session = openIcmpSession({ family: line.family, ifindex: line.ifindex, identifier, now, addressOf, failed: fail });
+    return (heldLine.session = { state: 'open', session, identifier });
   } catch (cause) {
     return fail(cause instanceof Error ? cause.message : String(cause));
   }
 }
 
 /** Identifiers that no open session has. They begin anywhere, so that answers to a former process are not taken for ours. */
-function identifiers(held: ReadonlyMap<UplinkName, HeldLine>): () => number {
+function identifiers(held: ReadonlyMap<string, HeldLine>): () => number {
   let last = randomInt(IDENTIFIERS);
   return () => {
     const taken = new Set<number>();
-    for (const { sessions } of held.values()) for (const session of sessions.values()) if (session.state === 'open') taken.add(session.identifier);
+    for (const { session } of held.values()) if (session?.state === 'open') taken.add(session.identifier);
     do last = (last % IDENTIFIERS) + 1;
     while (taken.has(last));
     return last;
@@ -166,7 +161,6 @@ function sameLine(a: ProbeLine, b: ProbeLine | undefined): boolean {
   return b !== undefined && a.interface === b.interface && a.ifindex === b.ifindex && a.source === b.source;
 }
 
-function closeAll(sessions: Map<Family, HeldSession>): void {
-  for (const session of sessions.values()) if (session.state === 'open') session.session.close();
-  sessions.clear();
+function closeSession({ session }: HeldLine): void {
+  if (session?.state === 'open') session.session.close();
 }

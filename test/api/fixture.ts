@@ -2,10 +2,10 @@
  * A status as plain data, and a daemon that does what it is told: the API's world without a kernel.
  */
 import { openBoard, type Board } from '../../src/board.js';
-import type { Ask } from '../../src/api/desk.js';
+import type { Ask, InvalidConfig, Questions } from '../../src/api/desk.js';
 import { buildServer, type Server, type ServerOptions } from '../../src/api/server.js';
 import type { Clock } from '../../src/api/wire.js';
-import type { Instant, Status, TargetStatus, UplinkStatus } from '../../src/model.js';
+import type { Decision, FamilyStatus, Finding, Instant, PolicyStatus, Preview, Status, TargetStatus, UplinkStatus } from '../../src/model.js';
 
 export const instant = (ms: number) => ms as Instant;
 
@@ -13,31 +13,92 @@ export const instant = (ms: number) => ms as Instant;
 export const STARTED_WALL_MS = Date.UTC(2024, 4, 1, 12);
 
 const answering: TargetStatus = {
-  target: 'gateway', kind: 'icmp', address: '198.51.100.1', rttMs: 4.21875, jitterMs: 0.5, lossPercent: 0, timeoutMs: 300, answering: true, lastReplyAt: instant(59_000), lastError: '', sent: 60, received: 60,
+  family: 4, target: 'gateway', kind: 'icmp', address: '198.51.100.1', rttMs: 4.21875, jitterMs: 0.5, lossPercent: 0, timeoutMs: 300, answering: true, lastReplyAt: instant(59_000), lastError: '', sent: 60, received: 60,
 };
 const silent: TargetStatus = {
-  target: 'icmp 1.1.1.1', kind: 'icmp', address: '1.1.1.1', rttMs: undefined, jitterMs: undefined, lossPercent: 100, timeoutMs: 1000, answering: false, lastReplyAt: undefined, lastError: 'no answer', sent: 60, received: 0,
+  family: 4, target: 'icmp 1.1.1.1', kind: 'icmp', address: '1.1.1.1', rttMs: undefined, jitterMs: undefined, lossPercent: 100, timeoutMs: 1000, answering: false, lastReplyAt: undefined, lastError: 'no answer', sent: 60, received: 0,
 };
 
+const fibre4 = {
+  state: 'up', since: instant(1_000), because: 'all 2 targets answer', domain: 'none', severed: false, inDoubt: false, holdUntil: undefined, gateway: '198.51.100.1', active: true, rank: 0,
+} as const satisfies Omit<FamilyStatus, 'family'>;
+const cable4 = {
+  state: 'down', since: instant(2_000), because: 'upstream is silent since 12:00:02', domain: 'upstream', severed: false, inDoubt: false, holdUntil: instant(70_000), gateway: '', active: false, rank: undefined,
+} as const satisfies Omit<FamilyStatus, 'family'>;
+
 export const fibre: UplinkStatus = {
-  uplink: 'fibre', state: 'up', since: instant(1_000), because: 'all 2 targets answer', domain: 'none', severed: false, inDoubt: false, holdUntil: undefined, interface: 'eth0', ifindex: 2, addresses: ['198.51.100.7/24'],
-  gateway: '198.51.100.1', priority: 1, weight: 1, metered: false, carrier: true, active: true, rank: 0, mark: 0x80, table: 9401, targets: [answering], suspicions: 2, downs: 1,
+  uplink: 'fibre', ...fibre4, families: [{ family: 4, ...fibre4 }], interface: 'eth0', ifindex: 2, addresses: ['198.51.100.7/24'],
+  priority: 1, weight: 1, metered: false, carrier: true, mark: 0x80, table: 9401, targets: [answering], suspicions: 2, downs: 1,
 };
 export const cable: UplinkStatus = {
-  uplink: 'cable', state: 'down', since: instant(2_000), because: 'upstream is silent since 12:00:02', domain: 'upstream', severed: false, inDoubt: false, holdUntil: instant(70_000), interface: 'eth1', ifindex: undefined, addresses: [],
-  gateway: '', priority: 2, weight: 3, metered: true, carrier: false, active: false, rank: undefined, mark: 0x100, table: 9402, targets: [answering, silent], suspicions: 0, downs: 0,
+  uplink: 'cable', ...cable4, families: [{ family: 4, ...cable4 }], interface: 'eth1', ifindex: undefined, addresses: [],
+  priority: 2, weight: 3, metered: true, carrier: false, mark: 0x100, table: 9402, targets: [answering, silent], suspicions: 0, downs: 0,
 };
+
+const decision4: Decision = { ranks: [{ members: [{ uplink: 'fibre', weight: 1 }] }], generation: 7, since: instant(1_000), because: 'fibre has the best priority', rule: 'automatic', order: '', fit: [] };
 
 export const healthy: Status = {
   at: instant(60_000),
-  decision: { ranks: [{ members: [{ uplink: 'fibre', weight: 1 }] }], generation: 7, since: instant(1_000), because: 'fibre has the best priority', rule: 'automatic', order: '' },
+  decision: decision4,
+  decisions: [{ family: 4, decision: decision4 }],
   active: [{ name: 'fibre', interface: 'eth0', gateway: '198.51.100.1', family: 4, weight: 1 }],
   override: undefined,
   uplinks: [fibre, cable],
   kernel: { inSync: true, lastReadAt: instant(59_500), failures: [], repairs: 3, applied: 42 },
-  host: { natBackend: 'nftables', natInSync: true, sysctlsInSync: false, problems: ['net/ipv4/ip_forward is read only'] },
+  host: { natBackend: 'nftables', natInSync: true, natRepaired: false, sysctlsInSync: false, problems: ['net/ipv4/ip_forward is read only'] },
   controller: { startedAt: instant(0), ready: true, worstLatenessMs: 1.5, steps: 1234 },
 };
+
+const decision6: Decision = { ranks: [{ members: [{ uplink: 'cable', weight: 3 }] }], generation: 3, since: instant(40_000), because: 'fibre is down', rule: 'automatic', order: '', fit: [] };
+
+/** fibre works in IPv4 and is dead in IPv6, cable the other way round. */
+export const dual: Status = {
+  ...healthy,
+  decisions: [...healthy.decisions, { family: 6, decision: decision6 }],
+  active: [...healthy.active, { name: 'cable', interface: 'eth1', gateway: 'fe80::2', family: 6, weight: 3 }],
+  uplinks: [
+    {
+      ...fibre,
+      families: [...fibre.families, { ...cable4, family: 6, since: instant(40_000), because: 'no answer in IPv6 for 20 s', gateway: 'fe80::1' }],
+      targets: [answering, { ...silent, family: 6, target: 'gateway', address: 'fe80::1' }],
+    },
+    { ...cable, families: [...cable.families, { ...fibre4, family: 6, gateway: 'fe80::2' }], targets: [silent, { ...answering, family: 6, address: 'fe80::2' }] },
+  ],
+};
+
+/** fibre dies, and cable takes its place. */
+export const preview: Preview = {
+  decisions: [{ family: 4, decision: { ...decision4, ranks: [{ members: [{ uplink: 'cable', weight: 3 }] }], generation: 8, since: instant(60_000), because: 'fibre is down' } }],
+  routing: ['ip route add default via 203.0.113.1 dev eth1 table 9400 proto 147 metric 29', 'ip rule delete fwmark 0x80/0x3f80 lookup 9401'],
+  filter: ['+ oifname "eth1" masquerade'],
+  sysctls: ['sysctl -w net.ipv4.ip_forward=1'],
+  flows: ['forget 17 connections of fibre'],
+};
+
+export const policies: readonly PolicyStatus[] = [
+  {
+    policy: {
+      name: 'telephony',
+      match: { sources: ['192.0.2.0/25', '2001:db8:1::/64'], destinations: [], protocol: 'udp', sourcePorts: [], destinationPorts: [{ first: 5060, last: 5080 }, { first: 10000, last: 10000 }] },
+      mark: { value: 0x10000, mask: 0xff0000 }, set: { name: 'providers', side: 'destination' },
+      order: [{ members: [{ uplink: 'fibre', weight: 3 }, { uplink: 'cable', weight: 1 }] }, { members: [{ uplink: 'lte', weight: 1 }] }],
+      otherwise: 'block', stickyMs: 600_000, router: true,
+    },
+    active: [{ family: 4, uplinks: ['fibre', 'cable'] }, { family: 6, uplinks: [] }], connections: 1234, bytes: 5_678_901,
+  },
+  {
+    policy: {
+      name: 'rest', match: { sources: [], destinations: [], protocol: 'any', sourcePorts: [], destinationPorts: [] }, mark: undefined, set: undefined,
+      order: [{ members: [{ uplink: 'cable', weight: 1 }] }], otherwise: 'fall-through', stickyMs: undefined, router: false,
+    },
+    active: [{ family: 4, uplinks: ['cable'] }, { family: 6, uplinks: ['cable'] }], connections: undefined, bytes: undefined,
+  },
+];
+
+export const findings: readonly Finding[] = [
+  { level: 'ok', subject: 'rp_filter', text: 'loose on every uplink', remedy: '' },
+  { level: 'warning', subject: 'networkd', text: 'systemd-networkd removes routes that it did not make', remedy: 'printf \'[Network]\\nManageForeignRoutes=no\\n\' > /etc/systemd/networkd.conf.d/uplinkd.conf\nsystemctl restart systemd-networkd\n' },
+];
 
 /** The state of the fake daemon; tests put another status here. */
 export interface World {
@@ -50,6 +111,11 @@ export interface World {
   error: string;
   /** Says nothing at all. */
   mute: boolean;
+  /** What the planner finds, or what is wrong with a config. */
+  preview: Preview & { readonly notes?: readonly string[] };
+  invalid: InvalidConfig | undefined;
+  policies: readonly PolicyStatus[];
+  findings: readonly Finding[];
 }
 
 export function openWorld(): World {
@@ -65,6 +131,10 @@ export function openWorld(): World {
     asked: [],
     error: '',
     mute: false,
+    preview,
+    invalid: undefined,
+    policies,
+    findings,
   };
   return world;
 }
@@ -101,12 +171,31 @@ export function obedient(world: World): Ask {
   };
 }
 
+/** The planner, the packet filter and the machine, without any. */
+export function knowing(world: World): Questions {
+  const answer = async <T>(question: unknown, found: () => T): Promise<T> => {
+    world.asked.push(question);
+    return world.mute ? new Promise<never>(() => undefined) : found();
+  };
+  return {
+    whatIf(name) {
+      world.asked.push({ whatIf: name });
+      return world.preview;
+    },
+    plan: (config, file) => answer({ plan: config, file }, () => world.invalid ?? world.preview),
+    policies: () => answer('policies', () => world.policies),
+    doctor: () => answer('doctor', () => world.findings),
+    reload: (by) => answer({ reload: by }, () => world.invalid ?? (world.error === '' ? { preview: world.preview } : { error: world.error })),
+  };
+}
+
 export const quiet = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
 export function serve(world: World, more: Partial<ServerOptions> = {}): Server {
   return buildServer({
     board: world.board,
     ask: obedient(world),
+    questions: knowing(world),
     log: quiet,
     clock: world.clock,
     identity: { version: '0.1.0', boot: 'b1' },

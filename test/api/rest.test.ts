@@ -51,7 +51,7 @@ test('active is an empty list when nothing is left, and a point-to-point uplink 
 test('status is one document with every uplink, target, the kernel, the host and the daemon', async () => {
   const { json } = await ask(openWorld(), 'GET', '/v1/status');
   const gateway = {
-    target: 'gateway', kind: 'icmp', address: '198.51.100.1', answering: true, rttMs: 4.219, jitterMs: 0.5, lossPercent: 0, timeoutMs: 300, lastReplyAt: '2024-05-01T12:00:59.000Z', lastError: '', sent: 60, received: 60,
+    family: 4, target: 'gateway', kind: 'icmp', address: '198.51.100.1', answering: true, rttMs: 4.219, jitterMs: 0.5, lossPercent: 0, timeoutMs: 300, lastReplyAt: '2024-05-01T12:00:59.000Z', lastError: '', sent: 60, received: 60,
   };
   assert.deepEqual(json(), {
     at: '2024-05-01T12:01:00.000Z',
@@ -61,17 +61,20 @@ test('status is one document with every uplink, target, the kernel, the host and
     because: 'fibre has the best priority',
     rule: 'automatic',
     override: null,
+    decisions: [{ family: 4, order: [['fibre']], rule: 'automatic', because: 'fibre has the best priority', since: '2024-05-01T12:00:01.000Z', generation: 7 }],
     uplinks: [
       {
         name: 'fibre', state: 'up', since: '2024-05-01T12:00:01.000Z', because: 'all 2 targets answer', domain: 'none', active: true, rank: 0, interface: 'eth0', ifindex: 2, addresses: ['198.51.100.7/24'], gateway: '198.51.100.1',
         carrier: true, priority: 1, weight: 1, metered: false, severed: false, inDoubt: false, holdUntil: null, mark: '0x80', table: 9401, suspicions: 2, downs: 1, targets: [gateway],
+        families: [{ family: 4, state: 'up', since: '2024-05-01T12:00:01.000Z', because: 'all 2 targets answer', domain: 'none', gateway: '198.51.100.1', active: true, rank: 0, severed: false, inDoubt: false, holdUntil: null }],
       },
       {
         name: 'cable', state: 'down', since: '2024-05-01T12:00:02.000Z', because: 'upstream is silent since 12:00:02', domain: 'upstream', active: false, rank: null, interface: 'eth1', ifindex: null, addresses: [], gateway: null,
         carrier: false, priority: 2, weight: 3, metered: true, severed: false, inDoubt: false, holdUntil: '2024-05-01T12:01:10.000Z', mark: '0x100', table: 9402, suspicions: 0, downs: 0,
+        families: [{ family: 4, state: 'down', since: '2024-05-01T12:00:02.000Z', because: 'upstream is silent since 12:00:02', domain: 'upstream', gateway: null, active: false, rank: null, severed: false, inDoubt: false, holdUntil: '2024-05-01T12:01:10.000Z' }],
         targets: [
           gateway,
-          { target: 'icmp 1.1.1.1', kind: 'icmp', address: '1.1.1.1', answering: false, rttMs: null, jitterMs: null, lossPercent: 100, timeoutMs: 1000, lastReplyAt: null, lastError: 'no answer', sent: 60, received: 0 },
+          { family: 4, target: 'icmp 1.1.1.1', kind: 'icmp', address: '1.1.1.1', answering: false, rttMs: null, jitterMs: null, lossPercent: 100, timeoutMs: 1000, lastReplyAt: null, lastError: 'no answer', sent: 60, received: 0 },
         ],
       },
     ],
@@ -350,9 +353,9 @@ test('metrics tell uplinks, targets, decision, kernel, override and build', asyn
     'uplinkd_uplink_state{uplink="cable",interface="eth1",state="up"} 0',
     'uplinkd_uplink_suspicions_total{uplink="fibre",interface="eth0"} 2',
     'uplinkd_uplink_downs_total{uplink="fibre",interface="eth0"} 1',
-    'uplinkd_target_rtt_seconds{uplink="fibre",interface="eth0",target="gateway"} 0.00421875',
-    'uplinkd_target_loss_ratio{uplink="cable",interface="eth1",target="icmp 1.1.1.1"} 1',
-    'uplinkd_target_loss_ratio{uplink="fibre",interface="eth0",target="gateway"} 0',
+    'uplinkd_target_rtt_seconds{uplink="fibre",interface="eth0",family="4",target="gateway"} 0.00421875',
+    'uplinkd_target_loss_ratio{uplink="cable",interface="eth1",family="4",target="icmp 1.1.1.1"} 1',
+    'uplinkd_target_loss_ratio{uplink="fibre",interface="eth0",family="4",target="gateway"} 0',
   ]) assert.ok(lines.includes(line), `${line}\n--- in ---\n${answer.text}`);
   assert.doesNotMatch(answer.text, /rtt_seconds.*1\.1\.1\.1/, 'what was never measured has no sample');
   for (const line of lines.filter((one) => one !== '')) assert.match(line, /^(# (HELP|TYPE) uplinkd_[a-z_]+ \S.*|uplinkd_[a-z_]+(\{[a-z_]+="[^\n]*"\})? [-0-9.e]+)$/);
@@ -372,8 +375,9 @@ test('openapi describes every call and leaves no reference open', async () => {
   const document = (await ask(openWorld(), 'GET', '/openapi.json')).json();
   assert.match(String(document['openapi']), /^3\.1\./);
   const paths = document['paths'] as Record<string, Record<string, unknown>>;
-  assert.deepEqual(Object.keys(paths).sort(), ['/healthz', '/metrics', '/openapi.json', '/readyz', '/v1/active', '/v1/override', '/v1/override/confirm', '/v1/status', '/v1/uplinks', '/v1/uplinks/{name}']);
+  assert.deepEqual(Object.keys(paths).sort(), ['/healthz', '/metrics', '/openapi.json', '/readyz', '/v1/active', '/v1/doctor', '/v1/override', '/v1/override/confirm', '/v1/plan', '/v1/policies', '/v1/reload', '/v1/status', '/v1/uplinks', '/v1/uplinks/{name}', '/v1/what-if']);
   assert.deepEqual(Object.keys(paths['/v1/override'] ?? {}), ['put', 'delete']);
+  assert.match(JSON.stringify([paths['/v1/what-if'], paths['/v1/active']]), /"name":"down","in":"query","required":true.*"name":"wait","in":"query","required":false/);
   const { schemas } = document['components'] as { schemas: Record<string, unknown> };
   const references = [...JSON.stringify(document).matchAll(/"\$ref":"#\/components\/schemas\/([A-Za-z]+)"/g)].map((match) => match[1] ?? '');
   assert.ok(references.length > 10);

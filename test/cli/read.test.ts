@@ -2,10 +2,12 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { plain, readActive, readStatus, type StatusView } from '../../src/cli/answers.js';
+import { readActive, readStatus, type StatusView } from '../../src/cli/answers.js';
 import { parseCommandLine, VERBS } from '../../src/cli/arguments.js';
 import { checkStatus } from '../../src/cli/check.js';
-import { durationText, paintFor, showActive, showOutcome, showStatus } from '../../src/cli/show.js';
+import { plain } from '../../src/cli/reading.js';
+import { durationText, showActive, showOutcome, showStatus } from '../../src/cli/show.js';
+import { paintFor } from '../../src/cli/table.js';
 
 const WRONG: readonly [string, RegExp][] = [
   ['', /say what to do/],
@@ -23,6 +25,11 @@ const WRONG: readonly [string, RegExp][] = [
   ['switch-uplink a --if-dead panic', /--if-dead "panic" is neither fall-through nor obey/],
   ['status --for 2h', /status does not take --for/],
   ['auto --reason x', /auto does not take --reason/],
+  ['plan', /plan needs --config FILE/],
+  ['plan new.yaml', /plan takes no arguments; "new.yaml" is too much/],
+  ['plan --config=', /--config is empty/],
+  ['reload --config x', /reload does not take --config/],
+  ['what-if', /what-if needs NAME/],
   ['status --nosuch', /--nosuch/],
   ['status --json=yes', /--json/],
   ['status --url nonsense', /--url "nonsense" is not a URL/],
@@ -40,7 +47,7 @@ for (const [line, why] of WRONG) {
 }
 
 test('the commands that are planned are told from those that are misspelt', () => {
-  for (const verb of ['drain', 'disable', 'enable', 'why', 'events', 'what-if', 'plan', 'probe', 'reload', 'log-level', 'monitor', 'doctor', 'init', 'report']) {
+  for (const verb of ['drain', 'disable', 'enable', 'why', 'events', 'probe', 'log-level', 'monitor', 'init', 'report']) {
     for (const args of [[verb], ['--json', verb], [verb, 'fibre'], [verb, '--follow'], ['--socket', '/s', verb]]) {
       const parsed = parseCommandLine(args);
       assert.match(parsed.what === 'wrong' ? parsed.why : parsed.what, new RegExp(`"${verb}" is not in this version`), args.join(' '));
@@ -58,7 +65,7 @@ test('options may stand before and behind the command, and -- ends them', () => 
     const parsed = parseCommandLine(args);
     assert.equal(parsed.what, 'run', args.join(' '));
     if (parsed.what !== 'run') continue;
-    assert.deepEqual({ ...parsed.invocation }, { verb: 'switch-uplink', uplink: 'a', json: true, where: { socketPath: '/run/uplinkd/uplinkd.sock' }, for: '1h30m', reason: undefined, ifDead: undefined, confirm: undefined });
+    assert.deepEqual({ ...parsed.invocation }, { verb: 'switch-uplink', uplink: 'a', json: true, where: { socketPath: '/run/uplinkd/uplinkd.sock' }, for: '1h30m', reason: undefined, ifDead: undefined, confirm: undefined, config: undefined });
   }
   const dashed = parseCommandLine(['switch-uplink', '--', '--odd']);
   assert.equal(dashed.what === 'run' ? dashed.invocation.uplink : dashed.what, '--odd');
@@ -201,6 +208,7 @@ test('the manual has every command and every option that the program has, and no
   const commands = [...page.matchAll(/^\.It Cm ([a-z-]+)/gm)].map(([, name]) => name);
   assert.deepEqual(commands, Object.keys(VERBS));
   const options = [...page.matchAll(/^\.It Fl (?:h , Fl )?\\-([a-z-]+)/gm)].map(([, name]) => name).sort();
-  assert.deepEqual(options, ['confirm', 'for', 'help', 'if-dead', 'json', 'reason', 'socket', 'token-file', 'url', 'version']);
+  assert.deepEqual(options, ['config', 'confirm', 'for', 'help', 'if-dead', 'json', 'reason', 'socket', 'token-file', 'url', 'version']);
+  assert.match(VERBS.plan.help, /--config FILE /);
   for (const option of ['for', 'reason', 'if-dead', 'confirm']) assert.ok(VERBS['switch-uplink'].help.includes(`--${option} `), option);
 });

@@ -38,7 +38,7 @@ test('a list of targets is not empty, not longer than 16, and asks nobody twice'
   assert.equal(targets(many(16)), 'none');
   assert.equal(targets(many(17)), '2: probe.targets: these are 17 items, and 16 at most are possible');
   assert.equal(targets('icmp: 1.1.1.1, icmp: gateway, icmp: 1.1.1.1'), '2: probe.targets[2].icmp: `1.1.1.1` is asked twice, first on line 2: take one away, the answers would count as one');
-  assert.equal(targets('icmp: 1.1.1.1, {}, icmp:'), '2: probe.targets[1]: nothing is written here: write `- icmp: gateway`\n2: probe.targets[2].icmp: nothing is written here: write `gateway` or an IPv4 address, or take the key away');
+  assert.equal(targets('icmp: 1.1.1.1, {}, icmp:'), '2: probe.targets[1]: nothing is written here: write `- icmp: gateway`\n2: probe.targets[2].icmp: nothing is written here: write `gateway` or an IPv4 or IPv6 address, or take the key away');
 });
 
 test('a line without a gateway is not asked for one', () => {
@@ -56,6 +56,8 @@ probe: { targets: [icmp: gateway, icmp: 1.1.1.1] }
         - icmp: 1.1.1.1
         - icmp: gateway
 `), '8: uplinks.lte.probe.targets[1].icmp: `lte` has `gateway: none`, so there is no gateway to ask: take this target away');
+  assert.equal(problemsOf('uplinks: { lte: { interface: wwan0, gateway: none, gateway6: fe80::1, probe: { targets: [icmp: gateway, icmp: 1.1.1.1] } } }'), 'none', 'IPv6 has one');
+  assert.equal(problemsOf('uplinks: { lte: { interface: wwan0, gateway: none, probe: { targets: [icmp: 2620:fe::fe] } } }'), 'none', 'a line of IPv6 alone');
   assert.equal(problemsOf(`uplinks:
   lte: { interface: wwan0, gateway: none }
 probe: { targets: [icmp: gateway] }
@@ -70,13 +72,15 @@ probe:
     - icmp: 198.51.100.1
     - icmp: 1.1.1.1
 `), '5: probe.targets[0].icmp: `198.51.100.1` is the gateway of `fibre`: write `gateway`, or its answer is taken for that of the internet beyond');
+  assert.equal(problemsOf('uplinks: { a: { interface: eth0, gateway6: 2001:DB8::1, probe: { targets: [icmp: gateway, icmp: 2001:db8:0::1] } } }'),
+    '1: uplinks.a.probe.targets[1].icmp: `2001:db8::1` is the gateway of `a`: write `gateway`, or its answer is taken for that of the internet beyond');
 });
 
 test('a quorum asks for no more answers than there are targets beyond the gateway', () => {
-  assert.equal(problemsOf('uplinks: { a: { interface: eth0 } }\nprobe: { quorum: 2 }\n'), 'none', 'the default list has two');
+  assert.equal(problemsOf('uplinks: { a: { interface: eth0 } }\nprobe: { quorum: 2 }\n'), 'none', 'the default list has two in each family');
   assert.equal(problemsOf('uplinks: { a: { interface: eth0 } }\nprobe: { targets: [icmp: gateway] }\n'), 'none', 'the default quorum is content with the gateway');
   assert.equal(problemsOf('uplinks: { a: { interface: eth0 }, b: { interface: eth1 } }\nprobe: { quorum: 3 }\n'),
-    '2: probe.quorum: 3 targets beyond the gateway must answer, but only 2 are asked: add targets or write `quorum: 2` or less');
+    '2: probe.quorum: 3 targets beyond the gateway must answer, but only 2 are asked over IPv4 and IPv6: add targets or write `quorum: 2` or less');
   assert.equal(problemsOf('uplinks: { a: { interface: eth0 } }\nprobe: { quorum: 1, targets: [icmp: gateway] }\n'),
     '2: probe.quorum: 1 target beyond the gateway must answer, but none is asked: add targets or take `quorum` away');
   assert.equal(problemsOf(`uplinks:
@@ -86,6 +90,9 @@ test('a quorum asks for no more answers than there are targets beyond the gatewa
     probe: { targets: [icmp: 8.8.8.8] }
 probe: { quorum: 2 }
 `), '5: uplinks.b.probe.targets: for `b`, 2 targets beyond the gateway must answer, but only one is asked: add targets or write `quorum: 1` or less');
+  assert.equal(problemsOf('uplinks: { a: { interface: eth0 } }\nprobe: { quorum: 2, targets: [icmp: 1.1.1.1, icmp: 9.9.9.9] }\n'), 'none', 'a family without targets has the gateway');
+  assert.equal(problemsOf('uplinks: { a: { interface: eth0 } }\nprobe: { quorum: 2, targets: [icmp: 1.1.1.1, icmp: 9.9.9.9, icmp: 2620:fe::fe] }\n'),
+    '2: probe.quorum: 2 targets beyond the gateway must answer, but only one is asked over IPv6: add targets or write `quorum: 1` or less');
   assert.equal(problemsOf('uplinks: { a: { interface: eth0 } }\nprobe: { quorum: 3, targets: [icmp: 1.1.1.1, icmp: 8.8.8.8, icmp: 9.9.9] }\n'),
     '2: probe.targets[2].icmp: `9.9.9` is not an IPv4 address: it needs four numbers from 0 to 255 without leading zeros, such as `198.51.100.1`',
     'nothing is concluded from a list that is wrong already');

@@ -26,7 +26,7 @@ function problemsOf(file: string, profilesDir = PROFILES): readonly string[] {
 
 test('every shipped profile is a complete valid config, by itself and by name', () => {
   const names = readdirSync(PROFILES).filter((name) => name.endsWith('.yaml')).map((name) => name.slice(0, -5));
-  for (const name of ['dual-isp', 'lab', 'lte-backup', 'three-nic']) assert.ok(names.includes(name), name);
+  for (const name of ['dual-isp', 'dual-stack', 'lab', 'load-balance', 'lte-backup', 'three-nic']) assert.ok(names.includes(name), name);
   for (const name of names) {
     const file = join(PROFILES, `${name}.yaml`);
     assert.deepEqual(problemsOf(file), [], name);

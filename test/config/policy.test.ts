@@ -29,14 +29,18 @@ test('the least config gets the documented defaults', () => {
   assert.deepEqual(config, {
     policy: {
       uplinks: [{
-        name: 'fibre', slot: assignSlots(['fibre'], new Map()).get('fibre') ?? 0, interface: 'eth0', gateway: 'auto', priority: 1, weight: 1, metered: false, masquerade: true,
+        name: 'fibre', slot: assignSlots(['fibre'], new Map()).get('fibre') ?? 0, interface: 'eth0', match: undefined, gateways: { 4: 'auto', 6: 'auto' }, priority: 1, weight: 1, metered: false,
+        translate: { 4: { kind: 'masquerade' }, 6: { kind: 'masquerade' } }, prefix6: '', mss: 'auto',
         probe: {
           intervalMs: 1000, timeoutMs: 'auto', timeoutMinMs: 20, timeoutMaxMs: 2000, quorum: 1,
-          targets: [{ kind: 'icmp', id: 'gateway', host: 'gateway' }, { kind: 'icmp', id: 'icmp 1.1.1.1', host: '1.1.1.1' }, { kind: 'icmp', id: 'icmp 9.9.9.9', host: '9.9.9.9' }],
+          targets: [
+            { kind: 'icmp', id: 'gateway', host: 'gateway' }, { kind: 'icmp', id: 'icmp 1.1.1.1', host: '1.1.1.1' }, { kind: 'icmp', id: 'icmp 9.9.9.9', host: '9.9.9.9' },
+            { kind: 'icmp', id: 'icmp 2606:4700:4700::1111', host: '2606:4700:4700::1111' }, { kind: 'icmp', id: 'icmp 2620:fe::fe', host: '2620:fe::fe' },
+          ],
         },
         health: { suspect: { failures: 1, burst: 3 }, down: { afterMs: 2000 }, up: { successes: 5 } },
       }],
-      lanInterfaces: [], failback: { mode: 'automatic', holdMs: 30_000 }, nat: { backend: 'auto' }, forwarding: { firewall: 'auto' }, stop: 'keep', markMask: 0x3f80,
+      policies: [], flows: [], lanInterfaces: [], routed: [], failback: { mode: 'automatic', holdMs: 30_000, flows: 'keep', drainMs: 600_000 }, nat: { backend: 'auto' }, forwarding: { firewall: 'auto' }, stop: 'keep', markMask: 0x3f80,
     },
     api: { listen: undefined, tokens: undefined },
     files: ['config.yaml'],
@@ -53,11 +57,15 @@ uplinks:
     weight: 256
     metered: true
     masquerade: false
+    gateway6: fe80::1
+    masquerade6: true
+    prefix6: 2001:db8:1::/48
+    mtu: 1492
     probe: { interval: 10s, timeout: 3s, timeoutMin: 5ms, timeoutMax: 4s, targets: [icmp: 8.8.8.8, icmp: 8.8.4.4], quorum: 2 }
     health: { sensitivity: calm, suspect: { failures: 4, burst: 6 }, down: { after: 1m30s }, up: { successes: 9 } }
-lan: { interfaces: [eth2, eth3] }
+lan: { interfaces: [eth2, eth3], prefix6: fd00:1:2::/48, routed: [192.0.2.0/24, 2001:DB8:5::/64] }
 failover: { mode: automatic }
-failback: { mode: manual, hold: 2h, flows: keep }
+failback: { mode: manual, hold: 2h, flows: move, drainDeadline: 5m }
 nat: { backend: nftables }
 forwarding: { firewall: off }
 stop: restore
@@ -65,7 +73,8 @@ api: { listen: localhost:8080 }
 kernel: { markMask: 0xfe000000 }
 `);
   assert.deepEqual(policy.uplinks[0], {
-    name: 'a', slot: assignSlots(['a'], new Map()).get('a') ?? 0, interface: 'eth0', gateway: { address: '198.51.100.1' }, priority: 7, weight: 256, metered: true, masquerade: false,
+    name: 'a', slot: assignSlots(['a'], new Map()).get('a') ?? 0, interface: 'eth0', match: undefined, gateways: { 4: { address: '198.51.100.1' }, 6: { address: 'fe80::1' } }, priority: 7, weight: 256, metered: true,
+    translate: { 4: { kind: 'none' }, 6: { kind: 'masquerade' } }, prefix6: '2001:db8:1::/48', mss: 1452,
     probe: {
       intervalMs: 10_000, timeoutMs: 3000, timeoutMinMs: 5, timeoutMaxMs: 4000, quorum: 2,
       targets: [{ kind: 'icmp', id: 'icmp 8.8.8.8', host: '8.8.8.8' }, { kind: 'icmp', id: 'icmp 8.8.4.4', host: '8.8.4.4' }],
@@ -73,7 +82,8 @@ kernel: { markMask: 0xfe000000 }
     health: { suspect: { failures: 4, burst: 6 }, down: { afterMs: 90_000 }, up: { successes: 9 } },
   });
   assert.deepEqual({ ...policy, uplinks: [] }, {
-    uplinks: [], lanInterfaces: ['eth2', 'eth3'], failback: { mode: 'manual', holdMs: 7_200_000 }, nat: { backend: 'nftables' }, forwarding: { firewall: 'off' }, stop: 'restore', markMask: 0xfe000000,
+    uplinks: [], policies: [], flows: [], lanInterfaces: ['eth2', 'eth3'], routed: ['192.0.2.0/24', '2001:db8:5::/64'],
+    failback: { mode: 'manual', holdMs: 7_200_000, flows: 'move', drainMs: 300_000 }, nat: { backend: 'nftables' }, forwarding: { firewall: 'off' }, stop: 'restore', markMask: 0xfe000000,
   });
   assert.deepEqual(api, { listen: { host: '127.0.0.1', port: 8080 }, tokens: undefined });
 });
@@ -92,12 +102,6 @@ health: { sensitivity: fast, up: { successes: 3 } }
 `);
   assert.deepEqual(knobsOf(uplinkOf(mixed, 'fibre')), [300, 1, 3, 300, 3]);
   assert.deepEqual(knobsOf(uplinkOf(mixed, 'lte')), [30_000, 2, 7, 10_000, 3]);
-});
-
-test('a line without a gateway is asked the common targets but the gateway', () => {
-  const ids = (text: string): readonly string[] => uplinkOf(configOf(text), 'lte').probe.targets.map((target) => target.id);
-  assert.deepEqual(ids('uplinks: { lte: { interface: wwan0, gateway: none } }'), ['icmp 1.1.1.1', 'icmp 9.9.9.9']);
-  assert.deepEqual(ids('uplinks: { lte: { interface: wwan0, gateway: none } }\nprobe: { targets: [icmp: gateway, icmp: 8.8.8.8] }'), ['icmp 8.8.8.8']);
 });
 
 test('sections with all lines commented out are as good as none', () => {
@@ -134,7 +138,7 @@ test('what the config says wins over the profile: sections are merged, lists rep
   assert.deepEqual(policy.uplinks.map((uplink) => uplink.name), ['fibre', 'lte']);
   assert.deepEqual(policy.uplinks[0]?.probe.targets.map((target) => target.id), ['icmp 9.9.9.9']);
   assert.equal(policy.uplinks[0]?.probe.intervalMs, 2000);
-  assert.deepEqual(policy.failback, { mode: 'manual', holdMs: 300_000 });
+  assert.deepEqual(policy.failback, { mode: 'manual', holdMs: 300_000, flows: 'keep', drainMs: 600_000 });
   assert.deepEqual(policy.lanInterfaces, ['br0']);
 });
 
@@ -144,6 +148,12 @@ test('the devices of a profile are examples: named uplinks are all there are, an
     ['dsl', 'ppp0', 1, false, 2000], ['lte', 'usb0', 2, true, 30_000],
   ]);
   assert.deepEqual(policy.lanInterfaces, []);
+});
+
+test('policies of a profile speak of its own uplinks: they go with them', () => {
+  const profile = `${PROFILE}policies: [ { name: backup, source: 192.168.1.7, use: lte } ]\n`;
+  assert.deepEqual(configOf('profile: p', profile).policy.policies.map(({ name }) => name), ['backup']);
+  assert.deepEqual(configOf('profile: p\nuplinks: { dsl: { interface: ppp0 } }', profile).policy.policies, []);
 });
 
 test('a sensitivity in the config puts aside the numbers of the profile that it stands for', () => {

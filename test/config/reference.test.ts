@@ -28,6 +28,7 @@ test('every key is described, and every default passes its own bounds', () => {
     if (field.type === 'section') return Object.entries(field.keys).forEach(([name, below]) => visit(below, `${key}.${name}`));
     if (field.type === 'named') return visit(field.item, `${key}.NAME`);
     if (field.type === 'list') return visit(field.item, `${key}[]`);
+    if (field.type === 'order') return;
     const standard = field.default;
     if (standard === undefined || typeof standard === 'object') return;
     const text = field.type === 'duration' && typeof standard === 'number' ? durationText(standard) : String(standard);

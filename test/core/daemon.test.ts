@@ -28,7 +28,7 @@ async function withDaemon(run: (bench: Bench) => Promise<void>, door: Partial<Ke
   const answer = (order: ProbeOrder): void => {
     const sentAt = now();
     setTimeout(() => {
-      if (open) daemon.report({ type: 'reply', at: now(), uplink: order.uplink, target: order.target, seq: order.seq, rttMs: now() - sentAt });
+      if (open) daemon.report({ type: 'reply', at: now(), uplink: order.uplink, family: order.family, target: order.target, seq: order.seq, rttMs: now() - sentAt });
     }, 1);
   };
   const daemon = openDaemon(state, {
@@ -71,9 +71,9 @@ test('a link event is decided and carried out before anything else runs', () => 
 }));
 
 test('starved in the middle of a turn: the answers that are read first do not hide how late we are', () => withDaemon(async ({ daemon, state, news }) => {
-  daemon.report({ type: 'reply', at: now(), uplink: 'fibre', target: 'gateway', seq: 9999, rttMs: 1 });
+  daemon.report({ type: 'reply', at: now(), uplink: 'fibre', family: 4, target: 'gateway', seq: 9999, rttMs: 1 });
   hog(1100);
-  daemon.report({ type: 'reply', at: now(), uplink: 'fibre', target: 'gateway', seq: 9998, rttMs: 1 });
+  daemon.report({ type: 'reply', at: now(), uplink: 'fibre', family: 4, target: 'gateway', seq: 9998, rttMs: 1 });
   await sleep(60);
   assert.ok(state.worstLatenessMs > 500, `at most ${state.worstLatenessMs} ms late`);
   assert.deepEqual(news.filter((line) => /suspect|down/.test(line.text)), []);
@@ -100,7 +100,7 @@ test('NAT is brought to the wish one at a time, and only the newest wish counts'
   const marks: number[] = [];
   let busy = 0;
   await withDaemon(async ({ daemon }) => {
-    for (const markMask of [0x7f, 0x7f00, 0x7f0000]) daemon.reload({ ...POLICY, markMask });
+    for (const markMask of [0x7f, 0x7f00, 0x7f0000]) void daemon.reload({ ...POLICY, markMask });
     await sleep(120);
     assert.deepEqual(marks.slice(-1), [0x7f0000]);
     assert.ok(!marks.includes(0x7f00), 'the one in between was never carried out');
@@ -110,7 +110,7 @@ test('NAT is brought to the wish one at a time, and only the newest wish counts'
       assert.equal(busy++, 0, 'two at once');
       await sleep(30);
       busy--;
-      return { natBackend: 'nftables', natInSync: true, sysctlsInSync: true, problems: [] };
+      return { natBackend: 'nftables', natInSync: true, natRepaired: false, sysctlsInSync: true, problems: [] };
     },
   });
 });
@@ -129,7 +129,7 @@ test('stopped: no further event is taken and the kernel is not touched, though a
       hog(130);
     });
     const { steps } = state;
-    daemon.report({ type: 'reply', at: now(), uplink: 'fibre', target: 'gateway', seq: 1, rttMs: 1 });
+    daemon.report({ type: 'reply', at: now(), uplink: 'fibre', family: 4, target: 'gateway', seq: 1, rttMs: 1 });
     await sleep(30);
     assert.deepEqual([state.steps, reads], [steps, 0]);
   }, {

@@ -1,5 +1,6 @@
 /**
  * Decisions told as text: what happened, an arrow, and the whole decision that came of it (`=` when it stays, `wait` while there is none).
+ * Who is fit for policies is not told.
  *
  *   0      fibre up             -> fibre [automatic] fibre is up and preferred (priority 1)
  *   5.0    fibre severed        -> cable [automatic] fibre is down: no carrier; cable is next (priority 2)
@@ -8,6 +9,7 @@
  * `order NAME [obey] [for N] [confirm N]`, `auto`, `-` (time passes). Several are separated by commas.
  */
 import assert from 'node:assert/strict';
+import { isDeepStrictEqual } from 'node:util';
 import { decide, type Candidate } from '../../src/core/decide.js';
 import type { Decision, Override, Policy, Verdict } from '../../src/model.js';
 import { at } from './fixture.js';
@@ -39,7 +41,7 @@ export function story(policy: Policy, text: string, previous?: Decision): void {
       return { policy: one, verdict, risenAt: at(risenAt), downLevel };
     });
     const answer = decide({ now: at(now), startedAt: at(0), policy, candidates, override, previous: decision });
-    const same = answer.decision === decision;
+    const same = answer.decision === decision || isDeepStrictEqual({ ...answer.decision, fit: [] }, { ...decision, fit: [] });
     decision = answer.decision;
     return `${what.trimEnd()} -> ${same ? (decision === undefined ? 'wait' : '=') : shown(decision!)}`;
   });

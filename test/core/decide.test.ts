@@ -10,7 +10,7 @@ const TWO = policyOf([uplinkPolicy('fibre'), uplinkPolicy('cable')]);
 const THREE = policyOf([uplinkPolicy('fibre'), uplinkPolicy('cable'), uplinkPolicy('lte')]);
 const ADOPTED: Decision = {
   ranks: [{ members: [{ uplink: 'cable', weight: 1 }] }, { members: [{ uplink: 'fibre', weight: 1 }] }],
-  generation: 1, since: at(0), because: 'found in the kernel, as a former run left it', rule: 'adopted', order: '',
+  generation: 1, since: at(0), because: 'found in the kernel, as a former run left it', rule: 'adopted', order: '', fit: [],
 };
 
 test('start-up: the most preferred is waited for, two seconds at most', () => {

@@ -1,37 +1,19 @@
 /** The whole wish for the kernel, as the `ip` commands that would make it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { desire, desireHost, lineOf, metricBase, probeLines } from '../../src/core/desire.js';
-import { learn, recall, type Learnt } from '../../src/core/gateway.js';
+import { metricBase } from '../../src/core/desire.js';
+import { desireHost, probeLines } from '../../src/core/desire-host.js';
 import { ACTIVE_TABLE, assignSlots, MAIN_TABLE, markOf, METRIC_BASES, OUR_PROTOCOL, tableOf } from '../../src/core/layout.js';
-import { showRoute, showRule } from '../../src/core/plan.js';
-import type { Decision, KernelFacts, Policy, Route, UplinkState, Verdict, Wish } from '../../src/model.js';
-import { addressOf, at, factsOf, foreignDefault, linkOf, policyOf, uplinkPolicy } from './fixture.js';
+import { lineOf } from '../../src/core/line.js';
+import { showRoute } from '../../src/core/plan.js';
+import type { KernelFacts, Wish } from '../../src/model.js';
+import { addressOf, factsOf, foreignDefault, linkOf, policyOf, uplinkPolicy } from './fixture.js';
+import { inTable as steering, NOTHING_LEARNT, planeOf, shown, wished } from './ground.js';
 
 const TWO = policyOf([uplinkPolicy('fibre'), uplinkPolicy('cable')]);
-const NOTHING_LEARNT: ReadonlyMap<string, Learnt> = new Map();
 const [FIBRE, CABLE] = [tableOf(TWO.uplinks[0]!.slot), tableOf(TWO.uplinks[1]!.slot)];
 const [FIBRE_MARK, CABLE_MARK] = TWO.uplinks.map((uplink) => `0x${markOf(uplink.slot, TWO.markMask).toString(16)}/0x3f80`);
 
-/** `fibre>cable`, `fibre+cable`. */
-function decided(ranks: string): Decision {
-  const rankOf = (names: string): Decision['ranks'][number] => ({ members: names.split('+').map((uplink) => ({ uplink, weight: uplink === 'fibre' ? 3 : 1 })) });
-  return { ranks: ranks === '' ? [] : ranks.split('>').map(rankOf), generation: 1, since: at(0), because: 'a test', rule: 'automatic', order: '' };
-}
-
-function verdicts(states: Readonly<Record<string, UplinkState>>): ReadonlyMap<string, Verdict> {
-  return new Map(Object.entries(states).map(([uplink, state]) => [uplink, { uplink, state, since: at(0), because: '', domain: 'none', severed: false, inDoubt: false, holdUntil: undefined }]));
-}
-
-function wished(policy: Policy, facts: KernelFacts, ranks: string | undefined, states: Readonly<Record<string, UplinkState>> = {}): Wish {
-  return desire(policy, facts, NOTHING_LEARNT, verdicts(states), ranks === undefined ? undefined : decided(ranks));
-}
-
-function shown(wish: Wish, facts: KernelFacts): readonly string[] {
-  return [...wish.routes.map((route) => showRoute(route, facts.links)), ...wish.rules.map(showRule)];
-}
-
-const steering = (wish: Wish, table: number): readonly Route[] => wish.routes.filter((route) => route.table === table);
 const preferences = (wish: Wish, uplink: 'fibre' | 'cable'): readonly number[] => wish.rules.filter((rule) => rule.table === (uplink === 'fibre' ? FIBRE : CABLE)).map((rule) => rule.preference);
 
 test('two healthy uplinks: own tables, rules in their order, ACTIVE and its mirror', () => {
@@ -107,7 +89,7 @@ test('a point-to-point line has no gateway, and its routes are those of a link',
     `default dev ppp0 table ${FIBRE} proto 147`, 'default dev ppp0 table 9400 proto 147 metric 30', 'default dev ppp0 table main proto 147 metric 30',
   ]);
   assert.deepEqual(wish.routes.map((route) => route.scope), [253, 253, 253]);
-  assert.equal(lineOf(policy.uplinks[0]!, facts).severed, '');
+  assert.equal(lineOf(policy.uplinks[0]!, facts, 4, NOTHING_LEARNT).severed, '');
 });
 
 test('no route is asked for through a device that is off, has no address, or is gone', () => {
@@ -134,65 +116,21 @@ test('everything wished carries our protocol, and nothing depends on the order o
   assert.deepEqual(shown(turned, facts).toSorted(), shown(wish, facts).toSorted());
 });
 
-test('a line is severed for a reason that says what to do', () => {
-  const severed = (changes: Partial<KernelFacts>, gateway?: 'auto'): string => lineOf(uplinkPolicy('fibre', gateway === undefined ? {} : { gateway }), factsOf(['fibre'], changes)).severed;
-  assert.deepEqual([
-    severed({}), severed({ links: [] }), severed({ links: [linkOf('fibre', { adminUp: false, carrier: false })] }), severed({ links: [linkOf('fibre', { carrier: false })] }),
-    severed({ addresses: [] }), severed({}, 'auto'),
-  ], [
-    '', 'there is no interface eth0', 'eth0 is switched off (ip link set eth0 up)', 'no carrier on eth0', 'eth0 has no address', 'no gateway is known for eth0',
-  ]);
-});
-
-test('gateway auto: learnt from the best default of somebody else through that device', () => {
-  const auto = uplinkPolicy('fibre', { gateway: 'auto' });
-  const via = (address: string) => ({ hops: [{ ifindex: 2, via: address, weight: 1, onlink: false }] });
-  const facts = factsOf(['fibre', 'cable'], { foreignDefaults: [foreignDefault('cable', 5), foreignDefault('fibre', 200, via('198.51.100.9')), foreignDefault('fibre', 100)] });
-  assert.equal(lineOf(auto, facts).gateway, '198.51.100.1');
-});
-
-test('gateway auto: remembered while the device keeps its address, whoever deletes the route that taught it', () => {
-  const auto = uplinkPolicy('fibre', { gateway: 'auto' });
-  const policy = policyOf([auto]);
-  const taught = factsOf(['fibre'], { foreignDefaults: [foreignDefault('fibre', 100)] });
-  const learnt = new Map<string, Learnt>();
-  learn(learnt, policy, taught);
-  const gatewayIn = (facts: KernelFacts): string => {
-    learn(learnt, policy, facts);
-    const line = lineOf(recall(learnt, auto, facts), facts);
-    return line.severed === '' ? line.gateway : line.severed;
-  };
-  assert.equal(gatewayIn(factsOf(['fibre'])), '198.51.100.1');
-  assert.equal(gatewayIn(factsOf(['fibre'], { links: [linkOf('fibre', { index: 77 })], addresses: [addressOf('fibre', { ifindex: 77 })] })), '198.51.100.1', 'made anew');
-  assert.equal(gatewayIn(factsOf(['fibre'], { addresses: [addressOf('fibre', { address: '10.9.8.7' })] })), 'no gateway is known for eth0', 'another network');
-  assert.equal(gatewayIn(factsOf(['fibre'], { foreignDefaults: [foreignDefault('fibre', 100, { hops: [{ ifindex: 2, via: '198.51.100.254', weight: 1, onlink: false }] })] })), '198.51.100.254', 'the kernel is always right');
-  const wish = desire(policy, factsOf(['fibre']), learnt, new Map(), decided('fibre'));
-  assert.deepEqual(steering(wish, ACTIVE_TABLE).map((route) => route.hops[0]!.via), ['198.51.100.254']);
-});
-
-test('gateway auto: the uplink\'s own table remembers it over a restart, for the address it was made for', () => {
-  const policy = policyOf([uplinkPolicy('fibre', { gateway: 'auto' })]);
-  const left = wished(policyOf([uplinkPolicy('fibre')]), factsOf(['fibre']), 'fibre').routes;
-  const learnt = new Map<string, Learnt>();
-  learn(learnt, policy, factsOf(['fibre'], { routes: left }));
-  assert.deepEqual(learnt.get('fibre'), { address: '198.51.100.2', via: '198.51.100.1' });
-  const other = new Map<string, Learnt>();
-  learn(other, policy, factsOf(['fibre'], { routes: left, addresses: [addressOf('fibre', { address: '198.51.100.3' })] }));
-  assert.equal(other.size, 0);
-});
+const planes = (facts: KernelFacts) => new Map([[4, planeOf(TWO, facts, 4, undefined)]]);
 
 test('the host: NAT and marks for every uplink, forwarding only where there is a LAN', () => {
-  const { nat, sysctls } = desireHost(TWO);
-  assert.deepEqual(nat.lines.map((line) => [line.interface, line.mark.toString(16), line.masquerade]), [['eth0', FIBRE_MARK!.slice(2, -7), true], ['eth1', CABLE_MARK!.slice(2, -7), true]]);
-  assert.equal(sysctls['net/ipv4/ip_forward'], '1');
-  assert.equal(sysctls['net/ipv4/conf/eth0/ignore_routes_with_linkdown'], '1');
-  assert.equal(desireHost({ ...TWO, lanInterfaces: [] }).sysctls['net/ipv4/ip_forward'], undefined);
+  const { nat, sysctls } = desireHost(TWO, planes(factsOf(['fibre', 'cable'])));
+  assert.deepEqual(nat.lines.map((line) => [line.interface, line.mark.toString(16), line.translate[4].kind]), [['eth0', FIBRE_MARK!.slice(2, -7), 'masquerade'], ['eth1', CABLE_MARK!.slice(2, -7), 'masquerade']]);
+  const value = (path: string, policy = TWO): string | undefined => desireHost(policy, planes(factsOf(['fibre', 'cable']))).sysctls.find((wish) => wish.path === path)?.value;
+  assert.deepEqual([value('net/ipv4/ip_forward'), value('net/ipv4/conf/eth0/ignore_routes_with_linkdown')], ['1', '1']);
+  assert.equal(value('net/ipv4/ip_forward', { ...TWO, lanInterfaces: [] }), undefined);
+  assert.deepEqual(sysctls.filter(({ path }) => path.startsWith('net/ipv6') && !path.endsWith('accept_ra')), [], 'IPv6 is left alone where no uplink has it');
 });
 
 test('probe lines name the device as it is now', () => {
-  const lines = new Map([['fibre', lineOf(TWO.uplinks[0]!, factsOf(['fibre']))]]);
-  assert.deepEqual(probeLines(TWO, lines), [
-    { uplink: 'fibre', interface: 'eth0', ifindex: 2, source: '198.51.100.2' }, { uplink: 'cable', interface: 'eth1', ifindex: 0, source: '' },
+  const { health } = planeOf(TWO, factsOf(['fibre']), 4, undefined);
+  assert.deepEqual(probeLines(health.values()), [
+    { uplink: 'fibre', family: 4, interface: 'eth0', ifindex: 2, source: '198.51.100.2' }, { uplink: 'cable', family: 4, interface: 'eth1', ifindex: 0, source: '' },
   ]);
 });
 
@@ -204,9 +142,9 @@ test('slots: the one it had, else one made of the name, never of the position', 
   const taken = new Map([['old', first.get('fibre')!]]);
   assert.equal(assignSlots(['old', 'fibre'], taken).get('old'), first.get('fibre'));
   assert.notEqual(assignSlots(['old', 'fibre'], taken).get('fibre'), first.get('fibre'));
-  const many = assignSlots(Array.from({ length: 127 }, (_, i) => `uplink${i}`), new Map());
-  assert.equal(new Set(many.values()).size, 127);
-  assert.throws(() => assignSlots(Array.from({ length: 128 }, (_, i) => `uplink${i}`), new Map()), RangeError);
+  const many = assignSlots(Array.from({ length: 126 }, (_, i) => `uplink${i}`), new Map());
+  assert.equal(new Set(many.values()).size, 126);
+  assert.throws(() => assignSlots(Array.from({ length: 127 }, (_, i) => `uplink${i}`), new Map()), RangeError);
 });
 
 test('marks fill their mask from its lowest bit, wherever it lies', () => {

@@ -29,7 +29,7 @@ test('an order that the kernel refuses is not forgotten, and its answer says so'
 test('an override ends with the uplink that it names', () => {
   const router = begin(TWO, factsOf(['fibre', 'cable']));
   router({ type: 'override', at: at(100), by: 'noc', token: 1, override: ORDER });
-  const effects = router({ type: 'policy', at: at(200), policy: policyOf([uplinkPolicy('fibre')]) });
+  const effects = router({ type: 'policy', at: at(200), policy: policyOf([uplinkPolicy('fibre')]), token: 0 });
   assert.deepEqual(effects.filter((effect) => effect.type === 'save'), [{ type: 'save', override: undefined }]);
   const told = effects.flatMap((effect) => (effect.type === 'tell' ? [effect.news.text] : []));
   assert.ok(told.includes('the override on cable ended: the config has no such uplink any more; back to automatic'), told.join('\n'));
@@ -63,7 +63,7 @@ test('a bug that shows while an order is carried out ends the process, not the r
     const now = () => performance.now();
     const policy = ${JSON.stringify(TWO)};
     const kernel = { watch() {}, readAll: () => (${JSON.stringify(factsOf(['fibre', 'cable']))}), readOurs: () => ({ routes: [], rules: [] }), apply: () => [],
-      look: () => ({ links: [], gone: [] }), host: async () => ({ natBackend: 'none', natInSync: true, sysctlsInSync: true, problems: [] }) };
+      look: () => ({ links: [], gone: [] }), host: async () => ({ natBackend: 'none', natInSync: true, natRepaired: false, sysctlsInSync: true, problems: [] }) };
     const daemon = openDaemon(openState(policy, now()), { kernel, prober: { bind() {}, send() {}, close() {} }, now, publish() {}, tell() {},
       save() { throw new Error('a bug'); } });
     daemon.start();
@@ -95,7 +95,7 @@ test('a reason does not outlive the order that it speaks of', () => {
     policy, downLevel: 1, risenAt: at(0),
     verdict: { uplink: policy.name, state: 'down', since: at(10), because: 'silence', domain: 'upstream', severed: false, inDoubt: false, holdUntil: undefined } as const,
   }));
-  const previous = { ranks: [{ members: [{ uplink: 'cable', weight: 1 }] }], generation: 3, since: at(5), because: 'noc switched to cable', rule: 'override', order: 'cable' } as const;
+  const previous = { ranks: [{ members: [{ uplink: 'cable', weight: 1 }] }], generation: 3, since: at(5), because: 'noc switched to cable', rule: 'override', order: 'cable', fit: [] } as const;
   const question = { startedAt: at(0), policy: TWO, candidates: dead };
   const held = decide({ ...question, now: at(20), override: { ...ORDER, ifDead: 'fall-through' }, previous }).decision;
   assert.match(held?.because ?? '', /^noc switched to cable, but it is down; all uplinks are silent/);
@@ -107,7 +107,7 @@ test('a reason does not outlive the order that it speaks of', () => {
 test('the end of an override leads home at once, to an uplink that never failed', () => {
   const router = begin(TWO, factsOf(['fibre', 'cable']));
   router({ type: 'wake', at: at(1), lateMs: 0 });
-  for (const uplink of ['fibre', 'cable']) router({ type: 'reply', at: at(9), uplink, target: TWO.uplinks[0]!.probe.targets[1]!.id, seq: 1, rttMs: 8 });
+  for (const uplink of ['fibre', 'cable']) router({ type: 'reply', at: at(9), uplink, family: 4, target: TWO.uplinks[0]!.probe.targets[1]!.id, seq: 1, rttMs: 8 });
   router({ type: 'override', at: at(100), by: 'noc', token: 1, override: ORDER });
   const effects = router({ type: 'override', at: at(200), by: 'noc', token: 2, override: undefined });
   const told = effects.flatMap((effect) => (effect.type === 'tell' && effect.news.kind === 'decision' ? [effect.news.text] : []));

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ACTIVE_TABLE, MAIN_TABLE, OUR_PROTOCOL, PREFERENCE } from '../../src/core/layout.js';
 import { plan, showChange } from '../../src/core/plan.js';
-import type { Change, Plan, Route, Rule, Wish } from '../../src/model.js';
+import type { Change, KernelFacts, Plan, Route, Rule, Wish } from '../../src/model.js';
 import { openDice, type Dice } from '../sim/dice.js';
 import { linkOf } from './fixture.js';
 
@@ -25,11 +25,21 @@ function active(text: string): Wish {
     const indexes = devices.split('+').map(Number);
     return route(ACTIVE_TABLE, Number(metric), indexes.length === 1 ? indexes[0]! : indexes);
   });
-  return { routes, rules: [] };
+  return { routes, rules: [], deprecated: [] };
+}
+
+/** What the kernel has, as a wish that was carried out. */
+function standing({ routes, rules, deprecated }: Wish): Pick<KernelFacts, 'routes' | 'rules' | 'addresses'> {
+  return { routes, rules, addresses: deprecated };
 }
 
 function shown({ changes }: Plan): readonly string[] {
-  return changes.map((change) => `${'route' in change ? `${change.op} ${change.route.metric}:${change.route.hops.map((hop) => hop.ifindex).join('+')}` : `${change.op} ${change.rule.preference}`}${change.needs === undefined ? '' : ` if ${change.needs}`}`);
+  return changes.map((change) => `${change.op} ${whatOf(change)}${change.needs === undefined ? '' : ` if ${change.needs}`}`);
+}
+
+function whatOf(change: Change): string {
+  if ('address' in change) return change.address.address;
+  return 'rule' in change ? String(change.rule.preference) : `${change.route.metric}:${change.route.hops.map((hop) => hop.ifindex).join('+')}`;
 }
 
 const key = (r: Route): string => `${r.family} ${r.table} ${r.destination} ${r.metric}`;
@@ -43,6 +53,7 @@ function make(table: Map<string, Route>, rules: Rule[], change: Change): void {
     else rules.push(change.rule);
     return;
   }
+  if ('address' in change) return;
   const stands = table.get(key(change.route));
   if (change.op === 'add') assert.equal(stands, undefined, `EEXIST: ${showChange(change, LINKS)}`);
   if (change.op === 'delete') assert.deepEqual(stands, change.route, `ESRCH: ${showChange(change, LINKS)}`);
@@ -61,72 +72,72 @@ function playPlan(have: Wish, { changes }: Plan, look: (table: Map<string, Route
     else tolerant(table, change);
     look(table);
   });
-  return { routes: [...table.values()], rules };
+  return { routes: [...table.values()], rules, deprecated: [] };
 }
 
 /** After a refusal later changes may be refused, too; that is no fault of the plan. */
 function tolerant(table: Map<string, Route>, change: Change): void {
-  if ('rule' in change) return;
+  if (!('route' in change)) return;
   const stands = table.has(key(change.route));
   if (change.op === 'delete') table.delete(key(change.route));
   else if (change.op === 'replace' || !stands) table.set(key(change.route), change.route);
 }
 
 test('nothing to do is an empty plan', () => {
-  assert.deepEqual(plan(active('30:2 31:3'), active('30:2 31:3')).changes, []);
-  assert.deepEqual(plan(active('30:2+3'), active('30:3+2')).changes, [], 'hops have no order');
+  assert.deepEqual(plan(active('30:2 31:3'), standing(active('30:2 31:3'))).changes, []);
+  assert.deepEqual(plan(active('30:2+3'), standing(active('30:3+2'))).changes, [], 'hops have no order');
 });
 
 test('a switch: the leader\'s metric changes hands over a bridge', () => {
-  assert.deepEqual(shown(plan(active('30:3'), active('30:2 31:3'))), ['add 29:3', 'delete 30:2 if 0', 'delete 31:3 if 0', 'add 30:3 if 0', 'delete 29:3 if 3']);
+  assert.deepEqual(shown(plan(active('30:3'), standing(active('30:2 31:3')))), ['add 29:3', 'delete 30:2 if 0', 'delete 31:3 if 0', 'add 30:3 if 0', 'delete 29:3 if 3']);
 });
 
 test('a tail that goes, or comes, needs no bridge', () => {
-  assert.deepEqual(shown(plan(active('30:2'), active('30:2 31:3'))), ['delete 31:3']);
-  assert.deepEqual(shown(plan(active('30:2 31:3'), active('30:2'))), ['add 31:3']);
-  assert.deepEqual(shown(plan(active('30:2 31:3'), active(''))), ['add 30:2', 'add 31:3']);
+  assert.deepEqual(shown(plan(active('30:2'), standing(active('30:2 31:3')))), ['delete 31:3']);
+  assert.deepEqual(shown(plan(active('30:2 31:3'), standing(active('30:2')))), ['add 31:3']);
+  assert.deepEqual(shown(plan(active('30:2 31:3'), standing(active('')))), ['add 30:2', 'add 31:3']);
 });
 
 test('a move to other metrics: the best stands before the old ones go', () => {
-  assert.deepEqual(shown(plan(active('130:2 131:3'), active('30:2 31:3'))), ['add 130:2', 'add 131:3', 'delete 30:2 if 0', 'delete 31:3 if 0']);
+  assert.deepEqual(shown(plan(active('130:2 131:3'), standing(active('30:2 31:3')))), ['add 130:2', 'add 131:3', 'delete 30:2 if 0', 'delete 31:3 if 0']);
 });
 
 test('a bridge that was left standing is taken away, and a new one goes below it', () => {
-  assert.deepEqual(shown(plan(active('30:2'), active('29:2 30:2'))), ['delete 29:2']);
-  assert.deepEqual(shown(plan(active('30:3'), active('29:2 30:2'))), ['add 28:3', 'delete 29:2 if 0', 'delete 30:2 if 0', 'add 30:3 if 0', 'delete 28:3 if 3']);
+  assert.deepEqual(shown(plan(active('30:2'), standing(active('29:2 30:2')))), ['delete 29:2']);
+  assert.deepEqual(shown(plan(active('30:3'), standing(active('29:2 30:2')))), ['add 28:3', 'delete 29:2 if 0', 'delete 30:2 if 0', 'add 30:3 if 0', 'delete 28:3 if 3']);
 });
 
 test('where there is no room below, the bridge stands behind', () => {
-  assert.deepEqual(shown(plan(active('1:3'), active('1:2'))), ['add 2:3', 'delete 1:2 if 0', 'add 1:3 if 0', 'delete 2:3 if 2']);
+  assert.deepEqual(shown(plan(active('1:3'), standing(active('1:2')))), ['add 2:3', 'delete 1:2 if 0', 'add 1:3 if 0', 'delete 2:3 if 2']);
 });
 
 test('own tables first, then ACTIVE, new rules, main, and what nobody needs any more last', () => {
-  const have: Wish = { routes: [route(9401, 0, 2), route(ACTIVE_TABLE, 30, 2), route(MAIN_TABLE, 30, 2)], rules: [rule(PREFERENCE.mark, 9401, { mark: 128, markMask: 0x3f80 })] };
-  const wish: Wish = { routes: [route(9402, 0, 3), route(ACTIVE_TABLE, 31, 3), route(MAIN_TABLE, 31, 3)], rules: [rule(PREFERENCE.active, ACTIVE_TABLE), rule(PREFERENCE.device, 9402, { outInterface: 'eth1' })] };
-  assert.deepEqual(plan(wish, have).changes.map((change) => showChange(change, LINKS)), [
+  const have: Wish = { routes: [route(9401, 0, 2), route(ACTIVE_TABLE, 30, 2), route(MAIN_TABLE, 30, 2)], rules: [rule(PREFERENCE.mark, 9401, { mark: 128, markMask: 0x3f80 })], deprecated: [] };
+  const wish: Wish = { routes: [route(9402, 0, 3), route(ACTIVE_TABLE, 31, 3), route(MAIN_TABLE, 31, 3)], rules: [rule(PREFERENCE.active, ACTIVE_TABLE), rule(PREFERENCE.device, 9402, { outInterface: 'eth1' })], deprecated: [] };
+  assert.deepEqual(plan(wish, standing(have)).changes.map((change) => showChange(change, LINKS)), [
     'ip route replace default via 192.0.2.3 dev eth1 table 9402 proto 147 onlink',
     'ip route add default via 192.0.2.3 dev eth1 table 9400 proto 147 metric 31 onlink',
-    'ip route delete default via 192.0.2.2 dev eth0 table 9400 proto 147 metric 30 onlink',
+    'ip route del default via 192.0.2.2 dev eth0 table 9400 proto 147 metric 30 onlink',
     'ip rule add pref 9410 oif eth1 lookup 9402 proto 147',
     'ip rule add pref 9600 lookup 9400 proto 147',
     'ip route add default via 192.0.2.3 dev eth1 table main proto 147 metric 31 onlink',
-    'ip route delete default via 192.0.2.2 dev eth0 table main proto 147 metric 30 onlink',
-    'ip rule delete pref 9500 fwmark 0x80/0x3f80 lookup 9401 proto 147',
-    'ip route delete default via 192.0.2.2 dev eth0 table 9401 proto 147 onlink',
+    'ip route del default via 192.0.2.2 dev eth0 table main proto 147 metric 30 onlink',
+    'ip rule del pref 9500 fwmark 0x80/0x3f80 lookup 9401 proto 147',
+    'ip route del default via 192.0.2.2 dev eth0 table 9401 proto 147 onlink',
   ]);
 });
 
 test('an own table is changed in place', () => {
-  const plans = plan({ routes: [route(9401, 0, 3)], rules: [] }, { routes: [route(9401, 0, 2)], rules: [] });
+  const plans = plan({ routes: [route(9401, 0, 3)], rules: [], deprecated: [] }, { routes: [route(9401, 0, 2)], rules: [], addresses: [] });
   assert.deepEqual(plans.changes.map((change) => showChange(change, LINKS)), ['ip route replace default via 192.0.2.3 dev eth1 table 9401 proto 147 onlink']);
 });
 
 test('a change is told as the ip command that would make it', () => {
   const shared: Change = { op: 'add', route: { ...route(ACTIVE_TABLE, 30, [2, 3]), hops: [{ ifindex: 2, via: '192.0.2.1', weight: 3, onlink: true }, { ifindex: 3, via: '', weight: 1, onlink: false }] } };
   assert.equal(showChange(shared, LINKS), 'ip route add default nexthop via 192.0.2.1 dev eth0 weight 3 onlink nexthop dev eth1 weight 1 table 9400 proto 147 metric 30');
-  assert.equal(showChange({ op: 'delete', route: { ...route(9401, 0, 2, '198.51.100.0/24'), source: '198.51.100.2', hops: [{ ifindex: 99, via: '', weight: 1, onlink: false }] } }, LINKS), 'ip route delete 198.51.100.0/24 dev if99 table 9401 proto 147 src 198.51.100.2');
+  assert.equal(showChange({ op: 'delete', route: { ...route(9401, 0, 2, '198.51.100.0/24'), source: '198.51.100.2', hops: [{ ifindex: 99, via: '', weight: 1, onlink: false }] } }, LINKS), 'ip route del 198.51.100.0/24 dev if99 table 9401 proto 147 src 198.51.100.2');
   assert.equal(showChange({ op: 'add', rule: rule(PREFERENCE.main, MAIN_TABLE, { suppressPrefixLength: 0 }) }, LINKS), 'ip rule add pref 9450 lookup main suppress_prefixlength 0 proto 147');
-  assert.equal(showChange({ op: 'delete', rule: rule(PREFERENCE.source, 9401, { from: '198.51.100.2/32' }) }, LINKS), 'ip rule delete pref 9550 from 198.51.100.2/32 lookup 9401 proto 147');
+  assert.equal(showChange({ op: 'delete', rule: rule(PREFERENCE.source, 9401, { from: '198.51.100.2/32' }) }, LINKS), 'ip rule del pref 9550 from 198.51.100.2/32 lookup 9401 proto 147');
 });
 
 /** Any wish that desire can have, and any state that runs, crashes and foreign hands can leave. */
@@ -141,7 +152,7 @@ function anyWish(dice: Dice, tidy: boolean): Wish {
   }
   for (const device of [2, 3, 4]) if (dice.chance(0.7)) routes.push(route(9400 + device, 0, dice.pick([device, device + 10])));
   const rules = [rule(PREFERENCE.active, ACTIVE_TABLE), ...[2, 3, 4].map((device) => rule(PREFERENCE.mark, 9400 + device, { mark: device << 7, markMask: 0x3f80 }))];
-  return { routes, rules: rules.filter(() => dice.chance(0.8)) };
+  return { routes, rules: rules.filter(() => dice.chance(0.8)), deprecated: [] };
 }
 
 const lives = (wish: Pick<Wish, 'routes'>, table: number): boolean => wish.routes.some((r) => r.table === table && r.destination === 'default');
@@ -150,12 +161,12 @@ test('any plan leads exactly to its wish, collides with nothing, and empties no 
   const dice = openDice(20260101);
   for (let round = 0; round < 4000; round++) {
     const [wish, have] = [anyWish(dice, true), anyWish(dice, false)];
-    const made = plan(wish, have);
+    const made = plan(wish, standing(have));
     const full = [ACTIVE_TABLE, MAIN_TABLE].filter((table) => lives(have, table) && lives(wish, table));
     const reached = playPlan(have, made, (table) => {
       for (const one of full) assert.ok(lives({ routes: [...table.values()] }, one), `round ${round}: table ${one} stands empty\n${shown(made).join('\n')}`);
     });
-    assert.deepEqual(plan(wish, reached).changes, [], `round ${round}: done, and still to do`);
+    assert.deepEqual(plan(wish, standing(reached)).changes, [], `round ${round}: done, and still to do`);
     assert.equal(reached.routes.length, wish.routes.length);
   }
 });
@@ -167,12 +178,12 @@ test('whatever the kernel refuses, no table that steers is emptied, and trying a
     let have = anyWish(dice, false);
     const full = [ACTIVE_TABLE, MAIN_TABLE].filter((table) => lives(have, table) && lives(wish, table));
     const share = dice.pick([0.1, 0.4, 0.9]);
-    const made = plan(wish, have);
+    const made = plan(wish, standing(have));
     const first = playPlan(have, made, (table) => {
       for (const one of full) assert.ok(lives({ routes: [...table.values()] }, one), `round ${round}: table ${one} stands empty\n${shown(made).join('\n')}`);
     }, () => dice.chance(share));
-    have = { routes: first.routes, rules: have.rules };
-    const reached = playPlan(have, plan(wish, have), () => undefined);
-    assert.deepEqual(plan(wish, reached).changes, [], `round ${round}`);
+    have = { routes: first.routes, rules: have.rules, deprecated: [] };
+    const reached = playPlan(have, plan(wish, standing(have)), () => undefined);
+    assert.deepEqual(plan(wish, standing(reached)).changes, [], `round ${round}`);
   }
 });

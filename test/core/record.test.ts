@@ -34,6 +34,16 @@ test('RFC 6298: the first sample gives SRTT + 4 × RTT/2, the next ones weigh 1/
   assert.deepEqual([record.srttMs, record.rttvarMs, timeoutMs(record, POLICY)], [105, 47.5, 295]);
 });
 
+test('an answer that we were late to read is a sign of life, and no figure to begin with; later it counts like the rest', () => {
+  const record = recordOf('0>-');
+  noteReply(record, noteSent(record, POLICY, at(1000)).seq, at(1300), 300, true);
+  assert.deepEqual([record.srttMs, record.lastReplyAt, timeoutMs(record, POLICY)], [undefined, 1300, 2000]);
+  noteReply(record, noteSent(record, POLICY, at(2000)).seq, at(2008), 8, false);
+  assert.equal(record.srttMs, 8);
+  noteReply(record, noteSent(record, POLICY, at(3000)).seq, at(3016), 16, true);
+  assert.equal(record.srttMs, 9, 'a slow machine stretches its deadlines');
+});
+
 test('RFC 6298: however steady the line, the deadline leaves room for the granularity of clocks', () => {
   const record = recordOf(Array.from({ length: 60 }, (_, i) => `${i * 1000}>80`).join(' '));
   assert.ok(record.rttvarMs < 0.01);

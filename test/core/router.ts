@@ -12,6 +12,7 @@ export interface Router {
   readonly state: State;
   readonly kernel: DryKernel;
   now: number;
+  /** Who answers: `fibre` in both families, `fibre 6` in that one alone. */
   readonly alive: Set<string>;
   /** In their order, since the last `fresh`. */
   readonly effects: readonly Effect[];
@@ -41,7 +42,8 @@ export function openRouter(policy: Policy, facts: KernelFacts, alive: readonly s
     switch (effect.type) {
       case 'apply': {
         const failures = (router.instead ?? kernel.apply)(effect.plan);
-        router.give({ type: 'applied', at: at(router.now), failures, facts: kernel.readOurs() });
+        const facts = effect.plan.changes.some((change) => 'address' in change) ? kernel.readAll() : kernel.readOurs();
+        router.give({ type: 'applied', at: at(router.now), failures, facts });
         break;
       }
       case 'read':
@@ -51,8 +53,8 @@ export function openRouter(policy: Policy, facts: KernelFacts, alive: readonly s
         router.give({ type: 'links', at: at(router.now), told: false, ...kernel.look(effect.ifindexes) });
         break;
       case 'probe': {
-        const { uplink, target, seq } = effect.order;
-        if (router.alive.has(uplink)) replies.push({ type: 'reply', at: at(router.now + 8), uplink, target, seq, rttMs: 8 });
+        const { uplink, family, target, seq } = effect.order;
+        if (router.alive.has(uplink) || router.alive.has(`${uplink} ${family}`)) replies.push({ type: 'reply', at: at(router.now + 8), uplink, family, target, seq, rttMs: 8 });
         break;
       }
       case 'bind':

@@ -7,7 +7,7 @@ import { status } from '../../src/core/status.js';
 import { step } from '../../src/core/step.js';
 import { carryOut } from '../../src/kernel/door.js';
 import type { Change, Effect, Policy } from '../../src/model.js';
-import { at, factsOf, foreignDefault, linkOf, policyOf, uplinkPolicy } from './fixture.js';
+import { at, bare, factsOf, foreignDefault, linkOf, policyOf, uplinkPolicy } from './fixture.js';
 import { openRouter, type Router } from './router.js';
 
 const TWO = policyOf([uplinkPolicy('fibre'), uplinkPolicy('cable')]);
@@ -36,7 +36,7 @@ test('the first decision stands in the kernel within milliseconds of the first a
 test('ready is said when the first decision was read back and NAT stands, not before', () => {
   const router = openRouter(TWO, FACTS).until(20);
   assert.equal(status(router.state, at(20)).controller.ready, false);
-  router.give({ type: 'host', at: at(25), report: { natBackend: 'nftables', natInSync: true, sysctlsInSync: true, problems: [] } });
+  router.give({ type: 'host', at: at(25), wish: router.state.hostWish!, report: { natBackend: 'nftables', natInSync: true, natRepaired: false, sysctlsInSync: true, problems: [] } });
   assert.equal(status(router.state, at(25)).controller.ready, true);
   assert.deepEqual(router.told().filter((text) => text.startsWith('ready')), ['ready: the first decision and NAT stand in the kernel']);
 });
@@ -46,12 +46,12 @@ test('a restart adopts what stands: no change at all, but for a bridge that was 
   const left = former.kernel.readAll();
   const span = { ...left.routes.find((route) => route.table === ACTIVE_TABLE && route.metric === 30)!, metric: 29 };
   const again = openRouter(TWO, { ...left, routes: [...left.routes, span] });
-  assert.deepEqual(again.state.decision?.rule, 'adopted');
-  assert.deepEqual(again.state.decision?.ranks.map((rank) => rank.members.map((member) => member.uplink)), [['fibre'], ['cable']]);
-  assert.deepEqual(plans(again), [['ip route delete default via 198.51.100.1 dev eth0 table 9400 proto 147 metric 29 onlink']]);
+  assert.deepEqual(again.state.planes.get(4)?.decision?.rule, 'adopted');
+  assert.deepEqual(again.state.planes.get(4)?.decision?.ranks.map((rank) => rank.members.map((member) => member.uplink)), [['fibre'], ['cable']]);
+  assert.deepEqual(plans(again), [['ip route del default via 198.51.100.1 dev eth0 table 9400 proto 147 metric 29 onlink']]);
   again.until(1500);
   assert.deepEqual(devices(again, ACTIVE_TABLE), ['fibre', 'cable']);
-  assert.equal(again.state.decision?.generation, 1);
+  assert.equal(again.state.planes.get(4)?.decision?.generation, 1);
 });
 
 test('a cut cable: the switch is in the step that hears of it', () => {
@@ -76,14 +76,13 @@ test('nothing is forgotten when nothing better is left', () => {
   const router = settled();
   router.alive.clear();
   router.until(9000);
-  assert.equal(router.state.decision?.rule, 'last-resort');
+  assert.equal(router.state.planes.get(4)?.decision?.rule, 'last-resort');
   assert.deepEqual([kinds(router).filter((kind) => kind === 'forget'), devices(router, ACTIVE_TABLE)], [[], ['fibre', 'cable']]);
 });
 
 test('nothing is forgotten while the one that was left still stands in the kernel\'s ACTIVE', () => {
   const router = settled();
   const stubborn = (change: Change): boolean => change.op === 'delete' && 'route' in change && change.route.metric === 30;
-  const bare = (change: Change): Change => ('rule' in change ? { op: change.op, rule: change.rule } : { op: change.op, route: change.route });
   router.instead = (plan) => carryOut(plan, (change) => (stubborn(change) ? 'EBUSY: not now' : router.kernel.apply({ changes: [bare(change)] })[0]?.error ?? ''));
   router.kernel.outside.setLink(linkOf('fibre', { carrier: false }));
   assert.ok(devices(router, ACTIVE_TABLE).includes('fibre') && devices(router, ACTIVE_TABLE)[0] === 'cable', devices(router, ACTIVE_TABLE).join());
@@ -102,11 +101,11 @@ test('an order to obey a dead uplink puts nothing better in the place of another
   assert.ok(!kinds(router).includes('forget'));
 });
 
-test('suspicion forgets what was never answered, death forgets all, each once', () => {
+test('suspicion forgets what was never answered, death forgets all, and sweeps once more a second later', () => {
   const router = settled();
   router.alive.delete('fibre');
   router.until(9000);
-  assert.deepEqual(router.effects.flatMap((effect) => (effect.type === 'forget' ? [effect.order.which] : [])), ['unanswered', 'all']);
+  assert.deepEqual(router.effects.flatMap((effect) => (effect.type === 'forget' ? [effect.order.which] : [])), ['unanswered', 'all', 'all']);
 });
 
 test('one plan at a time: what is heard before its outcome is read back makes no second one', () => {
@@ -183,7 +182,7 @@ test('an order ends at its time, and when nobody confirms it; a confirmed one st
 test('an order to obey a dead uplink says so in the decision, in the words of the log', () => {
   const router = settled().order({ uplink: 'cable', ifDead: 'obey' });
   router.kernel.outside.setLink(linkOf('cable', { carrier: false }));
-  assert.equal(router.state.decision?.because, 'noc switched to cable; it is down, but the order is to obey');
+  assert.equal(router.state.planes.get(4)?.decision?.because, 'noc switched to cable; it is down, but the order is to obey');
   assert.ok(router.told().includes('active: cable; noc switched to cable; it is down, but the order is to obey'));
   assert.deepEqual(status(router.state, at(router.now)).active, [], 'and nothing is active: no frame can leave');
 });
@@ -232,14 +231,14 @@ test('a reload keeps what is known of an uplink, unless it is to be asked otherw
   router.kernel.outside.setLink(linkOf('cable'));
   router.until(9000).fresh();
   const next = policyOf([uplinkPolicy('fibre', { priority: 9 }), uplinkPolicy('cable', { sensitivity: 'fast' })], { holdMs: 1000 });
-  router.give({ type: 'policy', at: at(router.now), policy: next });
-  assert.deepEqual([...router.state.health.values()].map((health) => [health.state, health.downs]), [['up', 0], ['unknown', 1]]);
+  router.give({ type: 'policy', at: at(router.now), policy: next, token: 0 });
+  assert.deepEqual([...router.state.planes.get(4)!.health.values()].map((health) => [health.state, health.downs]), [['up', 0], ['unknown', 1]]);
   router.until(router.now + 1200);
   assert.deepEqual(devices(router, ACTIVE_TABLE), ['cable', 'fibre']);
 });
 
 test('a reload without an uplink takes all that was its own out of the kernel', () => {
-  const router = settled().give({ type: 'policy', at: at(1500), policy: policyOf([TWO.uplinks[1]!]) });
+  const router = settled().give({ type: 'policy', at: at(1500), policy: policyOf([TWO.uplinks[1]!]), token: 0 });
   const { routes, rules } = router.kernel.readOurs();
   assert.deepEqual([routes.filter((route) => route.hops[0]!.ifindex === 2), rules.filter((rule) => rule.outInterface === 'eth0')], [[], []]);
   assert.deepEqual(devices(router, ACTIVE_TABLE), ['cable']);
@@ -250,7 +249,7 @@ test('an emptied main with gateways learnt from it: everything comes back, nothi
   const router = settled(policy, factsOf(['fibre', 'cable'], { foreignDefaults: [foreignDefault('fibre', 100), foreignDefault('cable', 101)] }));
   for (const route of [...router.kernel.readAll().foreignDefaults, ...router.kernel.readOurs().routes.filter((r) => r.table === MAIN_TABLE)]) router.kernel.outside.deleteRoute(route);
   router.until(3000);
-  assert.deepEqual([...router.state.health.values()].map((health) => health.state), ['up', 'up']);
+  assert.deepEqual([...router.state.planes.get(4)!.health.values()].map((health) => health.state), ['up', 'up']);
   assert.deepEqual([devices(router, ACTIVE_TABLE), devices(router, MAIN_TABLE)], [['fibre', 'cable'], ['fibre', 'cable']]);
 });
 
@@ -266,17 +265,17 @@ test('who leads is doubted: the others are asked at once; who does not lead is d
 
 test('being late is not hidden by what is read first: the core keeps asking for the moment that has passed', () => {
   const { state } = settled();
-  const late = step(state, { type: 'reply', at: at(4000), uplink: 'cable', target: 'gateway', seq: 9999, rttMs: 1 });
+  const late = step(state, { type: 'reply', at: at(4000), uplink: 'cable', family: 4, target: 'gateway', seq: 9999, rttMs: 1 });
   assert.ok(late.wakeAt < 1700, `wake at ${late.wakeAt}`);
 });
 
 test('a snapshot can be tried out, and leaves the state as it was', () => {
   const { state } = settled();
-  const before = JSON.stringify([...state.health.values()]);
+  const before = JSON.stringify([...state.planes.get(4)!.health.values()]);
   const trial = structuredClone(state);
   const { effects } = step(trial, { type: 'links', at: at(1501), told: true, links: [linkOf('fibre', { carrier: false })], gone: [] });
   assert.ok(effects.some((effect) => effect.type === 'apply'));
-  assert.deepEqual([state.decision?.ranks[0]?.members[0]?.uplink, JSON.stringify([...state.health.values()])], ['fibre', before]);
+  assert.deepEqual([state.planes.get(4)?.decision?.ranks[0]?.members[0]?.uplink, JSON.stringify([...state.planes.get(4)!.health.values()])], ['fibre', before]);
 });
 
 test('status says of each target and uplink what is known, as of now', () => {

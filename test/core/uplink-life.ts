@@ -28,10 +28,10 @@ export interface Life {
   verdict(): Verdict;
 }
 
-export const WHOLE: Line = { ifindex: 2, address: '198.51.100.2', gateway: '198.51.100.1', severed: '', severedDomain: 'none' };
+export const WHOLE: Line = { ifindex: 2, device: 'eth0', address: '198.51.100.2', gateway: '198.51.100.1', severed: '', severedDomain: 'none' };
 
 export function openLife(policy: UplinkPolicy, answer: Life['answer']): Life {
-  const health = openHealth(policy, at(0));
+  const health = openHealth(policy, 4, at(0));
   const history: string[] = [];
   const sent: { at: number; target: string; seq: number }[] = [];
   let pending: { at: number; take: (now: Instant) => void }[] = [];

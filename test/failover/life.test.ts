@@ -168,10 +168,11 @@ async function furnish(lab: Lab): Promise<void> {
   await lab.text('router', ['nft', '-f', '-'], 'table inet theirs { chain in { type filter hook input priority 5; tcp dport 9 drop; }\n}\n');
 }
 
-/** All but the connections, which come and go by themselves, and the empty built-in chains that iptables-nft leaves behind whoever uses it. */
+/** All but the connections, which come and go by themselves, and the empty built-in chains and tables that iptables-nft leaves behind whoever uses it. */
 async function kernelOf(lab: Lab): Promise<string> {
   const { text } = await lab.view('router');
-  return text.slice(0, text.indexOf('== router: flows')).replace(/ *chain [A-Z]+ \{\n *type \w+ hook .*policy accept;\n *\}\n/g, '');
+  return text.slice(0, text.indexOf('== router: flows')).replace(/ *chain [A-Z]+ \{\n *type \w+ hook .*policy accept;\n *\}\n/g, '')
+    .replace(/ *table ip6 (nat|mangle|filter) \{\n *\}\n/g, '');
 }
 
 async function sysctlsOf(lab: Lab): Promise<string> {

@@ -9,6 +9,7 @@
  * a busy machine. Exact figures are bench's. A story that fails shows the daemon's log and the router's kernel.
  */
 import assert from 'node:assert/strict';
+import type { Family } from '../../src/model.js';
 import type { Daemon, DaemonStatus, LogLine } from '../lab/daemon.js';
 import { now, waitFor, withLab } from '../lab/lab.js';
 import type { Lab } from '../lab/lab.js';
@@ -29,17 +30,22 @@ export interface StoryWish {
   readonly config?: Readonly<Record<string, unknown>>;
   /** Done in the lab before the daemon starts. */
   readonly before?: (lab: Lab) => Promise<unknown>;
+  /** The uplinks that must be up before the story begins. Default: all. */
+  readonly expects?: readonly string[];
 }
+
+/** Those of a family that no uplink has are not asked. */
+const TARGETS = [{ icmp: 'gateway' }, { icmp: '1.1.1.1' }, { icmp: '9.9.9.9' }, { icmp: '2606:4700:4700::1111' }, { icmp: '2620:fe::fe' }] as const;
 
 /** Asked five times a second; a reply may take 150 ms. */
 export const STEADY = {
-  probe: { interval: '200ms', timeoutMin: '150ms', targets: [{ icmp: 'gateway' }, { icmp: '1.1.1.1' }, { icmp: '9.9.9.9' }] },
+  probe: { interval: '200ms', timeoutMin: '150ms', targets: TARGETS },
   health: { sensitivity: 'balanced', up: { successes: 2 } },
   failback: { hold: '1s' },
 } as const;
 
 export const FAST = {
-  probe: { targets: [{ icmp: 'gateway' }, { icmp: '1.1.1.1' }, { icmp: '9.9.9.9' }] },
+  probe: { targets: TARGETS },
   health: { sensitivity: 'fast' },
   failback: { hold: '1s' },
 } as const;
@@ -64,7 +70,7 @@ async function tellOnce(wish: StoryWish, tell: (story: Story) => Promise<void>):
     await wish.before?.(lab);
     const story: Story = { lab, daemon: await lab.startDaemon({ config: lab.config({ ...STEADY, ...wish.config }) }) };
     try {
-      await settled(story.daemon);
+      await settled(story.daemon, wish.expects);
       await tell(story);
     } catch (error) {
       throw await explained(error, story);
@@ -72,10 +78,12 @@ async function tellOnce(wish: StoryWish, tell: (story: Story) => Promise<void>):
   });
 }
 
-/** Every uplink is up, and everything that the daemon wishes was read back from the kernel. */
-export async function settled(daemon: Daemon): Promise<DaemonStatus> {
+/** Every uplink is up in every family that it has (or these are), and everything that the daemon wishes was read back from the kernel. */
+export async function settled(daemon: Daemon, uplinks?: readonly string[]): Promise<DaemonStatus> {
   await daemon.ready();
-  return daemon.until('every uplink is up and the kernel is as wished', (status) => status.uplinks.every((uplink) => uplink.state === 'up') && isInSync(status), { timeoutMs: 10_000 });
+  const isUp = (uplink: DaemonStatus['uplinks'][number]): boolean => uplink.families.every((one) => one.state === 'up');
+  const areUp = (status: DaemonStatus): boolean => status.uplinks.filter(({ name }) => uplinks?.includes(name) ?? true).every(isUp);
+  return daemon.until(`${uplinks?.join(', ') ?? 'every uplink'} is up and the kernel is as wished`, (status) => areUp(status) && isInSync(status), { timeoutMs: 10_000 });
 }
 
 /** Waits until the round trips are known so well that a missed reply shows soon: the first answers of a busy machine are slow, and timeouts adapt to them. */
@@ -90,6 +98,13 @@ export async function untilState(daemon: Daemon, uplink: string, state: string, 
 
 export function stateOf(status: DaemonStatus, uplink: string): string {
   return uplinkIn(status, uplink).state;
+}
+
+/** In one family. */
+export function familyIn(status: DaemonStatus, name: string, family: Family): DaemonStatus['uplinks'][number]['families'][number] {
+  const found = uplinkIn(status, name).families.find((one) => one.family === family);
+  assert.ok(found !== undefined, `${name} has no IPv${family}`);
+  return found;
 }
 
 export function uplinkIn(status: DaemonStatus, name: string): DaemonStatus['uplinks'][number] {
@@ -149,8 +164,8 @@ export async function routeGet(lab: Lab, ...how: readonly string[]): Promise<str
 }
 
 /** Default routes of main, ours and foreign ones, in the kernel's order. */
-export async function defaultsOf(lab: Lab): Promise<readonly string[]> {
-  return (await lab.view('router')).main.filter((route) => route.startsWith('default'));
+export async function defaultsOf(lab: Lab, family: Family = 4): Promise<readonly string[]> {
+  return (await lab.view('router', family)).main.filter((route) => route.startsWith('default'));
 }
 
 /** One question each; the router asks as `arguments_` say. */
@@ -163,7 +178,8 @@ function messageOf(line: LogLine): string {
 }
 
 async function explained(error: unknown, { lab, daemon }: Story): Promise<Error> {
-  const view = await lab.view('router').then((seen) => seen.text, (failure: unknown) => `the router cannot be looked at: ${String(failure)}`);
+  const views = Promise.all((lab.topology.ipv6 ? [4, 6] as const : [4] as const).map(async (family) => (await lab.view('router', family)).text));
+  const view = await views.then((texts) => texts.join('\n\n'), (failure: unknown) => `the router cannot be looked at: ${String(failure)}`);
   const message = error instanceof Error ? error.message : String(error);
   return new Error(`${message}\n\nthe daemon said:\n${daemon.logs().map((line) => `  ${String(line['time'] ?? '')} ${messageOf(line)}`).join('\n')}\n\n${view}`, { cause: error });
 }

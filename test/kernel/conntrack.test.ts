@@ -1,26 +1,31 @@
 /** Connections are forgotten by mark, each on its own, without holding the event loop. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { beforeEach, test } from 'node:test';
-import { countMarked, forget, wanted } from '../../src/kernel/conntrack.js';
+import { compileWanted, countMarked, forget } from '../../src/kernel/conntrack.js';
 import { AsideSocket } from '../../src/kernel/netlink/aside.js';
-import { NLM_F_CREATE, NLM_F_EXCL, type Writer } from '../../src/kernel/netlink/codec.js';
-import { parseAddress } from '../../src/kernel/netlink/inet.js';
 import { NETLINK_NETFILTER } from '../../src/kernel/netlink/socket.js';
-import type { ForgetOrder } from '../../src/model.js';
+import type { ForgetOrder, Match } from '../../src/model.js';
+import { CABLE, CUT, FIBRE, orderOf as order } from './cut-ground.js';
+import { flows, insert, watchLoop, type EntryWish } from './entries.js';
 import { inNamespaces, out } from './nat-ground.js';
 
-const IPCTNL_MSG_CT_NEW = 0x100;
 const IPCTNL_MSG_CT_GET = 0x101;
-const IPS_SEEN_REPLY = 2;
-const IPS_CONFIRMED = 8;
-const MASK = 0x3f80;
-const FIBRE = 0x80;
-const CABLE = 0x100;
 /** Bits of somebody else beside ours. */
 const THEIRS = 0xff0000;
 
-const order = (mark: number, which: ForgetOrder['which'] = 'all'): ForgetOrder => ({ uplink: 'fibre', mark, markMask: MASK, which });
+const CROWDS: readonly { readonly title: string; readonly marked: number; readonly wish: Partial<EntryWish>; readonly more: Partial<ForgetOrder> }[] = [
+  { title: 'are deleted', marked: 150_000, wish: {}, more: {} },
+  { title: 'are cut', marked: 60_000, wish: { protocol: 'tcp', from: '10.0.0.2', translatedFrom: '198.51.100.2', to: '192.0.2.1' }, more: { cutMark: CUT } },
+];
+
+const VARIED: readonly EntryWish[] = [
+  { port: 1, mark: FIBRE, from: '10.0.0.1', to: '192.0.2.1' },
+  { port: 2, mark: FIBRE, from: '10.0.0.2', to: '192.0.2.9' },
+  { port: 3, mark: FIBRE, from: '10.0.1.200', to: '192.0.2.1', service: 5061 },
+  { port: 4, mark: FIBRE, from: '10.0.1.100', to: '192.0.2.1', protocol: 'tcp' },
+  { port: 5, mark: FIBRE, from: '10.0.1.100', to: '192.0.2.9', protocol: 'tcp', service: 5060 },
+  { port: 6, mark: FIBRE, family: 6, from: 'fd01::1', to: 'fd00::9' },
+];
 
 inNamespaces(import.meta.url, 'connections on Linux', () => {
   beforeEach(() => {
@@ -41,7 +46,7 @@ inNamespaces(import.meta.url, 'connections on Linux', () => {
   test('unanswered: entries that saw a reply stay', async () => {
     await insert([1, 2, 3].map((port) => ({ port, mark: FIBRE, answered: port === 2 })));
     out('conntrack', '-I', '-p', 'tcp', '-s', '10.0.0.1', '-d', '10.0.0.2', '--sport', '4', '--dport', '80', '-t', '60', '--state', 'SYN_SENT', '-m', `${FIBRE}`);
-    assert.equal(await forget(order(FIBRE, 'unanswered')), 3);
+    assert.equal(await forget(order(FIBRE, { which: 'unanswered', cutMark: CUT })), 3);
     assert.deepEqual(ports(), [2]);
   });
 
@@ -63,7 +68,7 @@ inNamespaces(import.meta.url, 'connections on Linux', () => {
     const socket = new AsideSocket(NETLINK_NETFILTER);
     const count = async (which: ForgetOrder['which']): Promise<number> => {
       let found = 0;
-      const everything = socket.dump(IPCTNL_MSG_CT_GET, (request) => request.u32(0), (message) => wanted(message, order(FIBRE, which)));
+      const everything = socket.dump(IPCTNL_MSG_CT_GET, (request) => request.u32(0), compileWanted(order(FIBRE, { which })));
       for await (const entries of everything) found += entries.length;
       return found;
     };
@@ -71,88 +76,140 @@ inNamespaces(import.meta.url, 'connections on Linux', () => {
     socket.close();
   });
 
-  for (const marked of [25_000, 300]) {
-    test(`${marked} of 50000 entries: none of them stays, and the event loop is never held for 5 ms`, async () => {
-      await insert(flows(50_000 - marked, 0, CABLE));
+  test('of one family, the other stays', async () => {
+    await insert([{ port: 1, mark: FIBRE }, { port: 2, mark: FIBRE, family: 6 }]);
+    assert.deepEqual([await countMarked(order(FIBRE, { family: 4 })), await countMarked(order(FIBRE, { family: 6 })), await countMarked(order(FIBRE))], [1, 1, 2]);
+    assert.equal(await forget(order(FIBRE, { family: 6 })), 1);
+    assert.deepEqual(ports(), [1]);
+  });
+
+  test('of an address: what was translated to it, began at it or came in to it; what bears another stays', async () => {
+    const mark = FIBRE;
+    await insert([
+      { port: 1, mark, from: '10.0.0.2', translatedFrom: '198.51.100.2', to: '192.0.2.1' },
+      { port: 2, mark, from: '198.51.100.2', to: '192.0.2.1' },
+      { port: 3, mark, from: '192.0.2.1', to: '198.51.100.2', translatedTo: '10.0.0.2' },
+      { port: 4, mark, from: '10.0.0.2', translatedFrom: '198.51.100.77', to: '192.0.2.1' },
+      { port: 5, mark, from: '10.0.0.2', to: '192.0.2.1' },
+      { port: 6, mark, family: 6, from: 'fd00::2', translatedFrom: '2001:db8:a::2', to: '2001:db8::1' },
+      { port: 7, mark: CABLE, from: '198.51.100.2', to: '192.0.2.1' },
+    ]);
+    assert.equal(await forget(order(FIBRE, { translatedTo: '198.51.100.2' })), 3);
+    assert.equal(await forget(order(FIBRE, { translatedTo: '2001:db8:a::2' })), 1);
+    assert.deepEqual(ports(), [4, 5, 7]);
+  });
+
+  const kinds: readonly (readonly [string, Partial<Match>, readonly number[]])[] = [
+    ['everything', {}, [1, 2, 3, 4, 5, 6]],
+    ['sources', { sources: ['10.0.0.0/31', '10.0.1.128/25'] }, [1, 3]],
+    ['sources of the other family only', { sources: ['fd01::/16'] }, [6]],
+    ['sources of both', { sources: ['10.0.1.128/25', 'fd00::/15'] }, [3, 6]],
+    ['destinations', { destinations: ['192.0.2.9'] }, [2, 5]],
+    ['a protocol', { protocol: 'tcp' }, [4, 5]],
+    ['source ports', { sourcePorts: [{ first: 2, last: 3 }, { first: 6, last: 6 }] }, [2, 3, 6]],
+    ['destination ports', { destinationPorts: [{ first: 5060, last: 5061 }] }, [3, 5]],
+    ['several conditions at once', { protocol: 'tcp', destinationPorts: [{ first: 1, last: 5060 }] }, [4, 5]],
+  ];
+  for (const [what, match, expected] of kinds) {
+    test(`only or except those that fit a kind: ${what}`, async () => {
+      await insert(VARIED);
+      const kind = kindOf(match);
+      assert.equal(await forget(order(FIBRE, { except: [kindOf({ sources: ['172.16.0.0/12'] }), kind] })), VARIED.length - expected.length);
+      assert.deepEqual(ports(), expected);
+      await insert(VARIED.filter(({ port }) => !expected.includes(port)));
+      assert.equal(await forget(order(FIBRE, { only: kind })), expected.length);
+      assert.deepEqual(ports(), VARIED.map(({ port }) => port).filter((port) => !expected.includes(port)));
+    });
+  }
+
+  test('origin router: what it began or ends, whoever spoke first; what it only passes on stays', async () => {
+    out('ip', 'addr', 'add', '198.51.100.2/32', 'dev', 'lo');
+    const mark = FIBRE;
+    await insert([
+      { port: 1, mark, service: 51820, from: '198.51.100.2', to: '192.0.2.7' },
+      { port: 2, mark, service: 51820, from: '192.0.2.7', to: '198.51.100.2' },
+      { port: 3, mark, service: 51820, from: '10.0.0.2', translatedFrom: '198.51.100.2', to: '192.0.2.7' },
+      { port: 4, mark, service: 51820, from: '192.0.2.7', to: '198.51.100.2', translatedTo: '10.0.0.2' },
+      { port: 5, mark, service: 51820, from: '198.51.100.2', to: '192.0.2.8' },
+      { port: 6, mark, service: 51820, from: '198.51.100.99', to: '192.0.2.7' },
+    ]);
+    const tunnel = kindOf({ protocol: 'udp', destinations: ['192.0.2.7'] }, 'router');
+    assert.equal(await countMarked(order(FIBRE, { only: tunnel, translatedTo: '198.51.100.99' })), 1, 'an address that the router had');
+    assert.equal(await forget(order(FIBRE, { only: tunnel })), 2);
+    assert.deepEqual(ports(), [3, 4, 5, 6]);
+  });
+
+  test('cut: TCP that is under way gets the cut mark and a short time, beside the bits of others; all else is deleted', async () => {
+    out('ip', 'addr', 'replace', '198.51.100.2/32', 'dev', 'lo');
+    const tcp = { mark: FIBRE, protocol: 'tcp', to: '192.0.2.1' } as const;
+    await insert([
+      { ...tcp, port: 1 }, { ...tcp, port: 2, mark: FIBRE | THEIRS | 1, state: 5 }, { port: 3, mark: FIBRE, protocol: 'tcp', family: 6 },
+      { ...tcp, port: 4, state: 7 }, { ...tcp, port: 5, state: 1, answered: false }, { port: 6, mark: FIBRE },
+      { ...tcp, port: 7, mark: CABLE }, { ...tcp, port: 8, mark: 0 }, { ...tcp, port: 9, mark: THEIRS },
+      { ...tcp, port: 10, from: '198.51.100.2' }, { ...tcp, port: 11, from: '192.0.2.1', to: '198.51.100.2' },
+    ]);
+    const untouched = marks([7, 8, 9]);
+    assert.equal(await forget(order(FIBRE, { cutMark: CUT, except: [kindOf({ sources: ['172.16.0.0/12'] })] })), 8);
+    assert.deepEqual(ports(), [1, 2, 3, 7, 8, 9, 10]);
+    assert.deepEqual(marks([1, 2, 3, 10]).map(({ mark }) => mark), [CUT, CUT | THEIRS | 1, CUT, CUT]);
+    assert.ok(marks([1, 2, 3, 10]).every(({ seconds }) => seconds <= 120 && seconds > 100));
+    assert.deepEqual(marks([7, 8, 9]).map(({ mark }) => mark), untouched.map(({ mark }) => mark));
+    assert.ok(marks([7, 8, 9]).every(({ seconds }) => seconds > 500));
+    assert.equal(await forget(order(FIBRE, { cutMark: CUT })), 0);
+  });
+
+  test('a cut mark that is not within the mask is refused', async () => {
+    await insert([{ port: 1, mark: FIBRE, protocol: 'tcp' }]);
+    await assert.rejects(forget(order(FIBRE, { cutMark: 0x10000 })), RangeError);
+    assert.deepEqual(marks([1]).map(({ mark }) => mark), [FIBRE]);
+  });
+
+  test('connections that are made while others are forgotten are forgotten too', async () => {
+    await insert(flows(20_000, 0, { mark: FIBRE }));
+    const forgotten = forget(order(FIBRE));
+    await insert(flows(500, 20_000, { mark: FIBRE }));
+    assert.equal(await forgotten, 20_500);
+    assert.equal(await countMarked(order(FIBRE)), 0);
+  });
+
+  for (const { title, marked, wish, more } of CROWDS) {
+    test(`${marked} of 200000 entries ${title}: none of them stays as it was, and the event loop is never held for 10 ms`, async () => {
+      await insert(flows(200_000 - marked, 0, { mark: CABLE, ...wish }));
       const heldMs: number[] = [];
       for (let run = 0; run < 2; run++) {
-        await insert(flows(marked, 50_000 - marked, FIBRE));
+        await insert(flows(marked, 200_000 - marked, { mark: FIBRE, ...wish }));
         const loop = watchLoop();
-        assert.equal(await forget(order(FIBRE)), marked);
+        assert.equal(await forget(order(FIBRE, more)), marked);
         heldMs.push(loop.end());
+        assert.equal(await countMarked(order(FIBRE)), 0);
+        if (Math.min(...heldMs) < 10) break;
+        await forget(order(CUT));
       }
-      assert.equal(await countMarked(order(CABLE)), 50_000 - marked);
-      assert.ok(Math.min(...heldMs) < 5, `held for ${heldMs.map((ms) => ms.toFixed(1)).join(', ')} ms`);
+      assert.equal(await countMarked(order(CABLE)), 200_000 - marked);
+      assert.ok(Math.min(...heldMs) < 10, `held for ${heldMs.map((ms) => ms.toFixed(1)).join(', ')} ms`);
     });
   }
 });
 
-function flows(count: number, first: number, mark: number): Flow[] {
-  return Array.from({ length: count }, (_, i) => ({ port: first + i, mark }));
+function kindOf(match: Partial<Match>, origin: 'any' | 'router' = 'any'): NonNullable<ForgetOrder['only']> {
+  return { name: 'kind', origin, match: { sources: [], destinations: [], protocol: 'any', sourcePorts: [], destinationPorts: [], ...match } };
 }
 
 /** Source ports of the entries that are there. */
 function ports(): number[] {
+  return listed().map(({ port }) => port).sort((a, b) => a - b);
+}
+
+function marks(wanted: readonly number[]): readonly { readonly mark: number; readonly seconds: number }[] {
+  const all = listed();
+  return wanted.map((port) => all.find((entry) => entry.port === port) ?? { mark: -1, seconds: -1 });
+}
+
+function listed(): readonly { readonly port: number; readonly mark: number; readonly seconds: number }[] {
   return ['ipv4', 'ipv6']
     .flatMap((family) => out('conntrack', '-L', '-f', family).split('\n'))
-    .flatMap((line) => line.match(/sport=(\d+)/)?.[1] ?? [])
-    .map(Number)
-    .sort((a, b) => a - b);
-}
-
-interface Flow {
-  readonly port: number;
-  readonly mark: number;
-  readonly family?: 4 | 6;
-  readonly answered?: boolean;
-}
-
-/** (`conntrack -I` mixes up mark and status.) */
-async function insert(flows: readonly Flow[]): Promise<void> {
-  const socket = new AsideSocket(NETLINK_NETFILTER);
-  for (let at = 0; at < flows.length; at += 200) {
-    const errors = await socket.changes(IPCTNL_MSG_CT_NEW, NLM_F_CREATE | NLM_F_EXCL, flows.slice(at, at + 200).map((flow) => (entry) => writeFlow(entry, flow)));
-    assert.deepEqual(errors.filter((error) => error !== ''), []);
-  }
-  socket.close();
-}
-
-function writeFlow(entry: Writer, { port, mark, family = 4, answered = true }: Flow): void {
-  const [from, to, af, first] = family === 4 ? (['10.0.0.1', '10.0.0.2', 2, 1] as const) : (['fd00::1', 'fd00::2', 10, 3] as const);
-  const source = Buffer.from([port >> 8, port & 255]);
-  const service = Buffer.from([0, 53]);
-  const tuple = (type: number, ends: readonly [string, string], ports: readonly [Buffer, Buffer]): void =>
-    void entry.nested(type, () => {
-      entry.nested(1, () => ends.forEach((address, i) => entry.attribute(first + i, parseAddress(address))));
-      entry.nested(2, () => entry.attributeU8(1, 17).attribute(2, ports[0]).attribute(3, ports[1]));
+    .flatMap((line) => {
+      const [, port] = /sport=(\d+)/.exec(line) ?? [];
+      return port === undefined ? [] : { port: Number(port), mark: Number(/ mark=(\d+)/.exec(line)?.[1]), seconds: Number(/^\w+ +\d+ (\d+)/.exec(line)?.[1]) };
     });
-  entry.u8(af).u8(0).u16(0);
-  tuple(1, [from, to], [source, service]);
-  tuple(2, [to, from], [service, source]);
-  entry.attributeU32be(3, answered ? IPS_CONFIRMED | IPS_SEEN_REPLY : IPS_CONFIRMED).attributeU32be(7, 600).attributeU32be(8, mark);
-}
-
-/** The most that one turn of the event loop took of the processor, in ms: other programs' load does not count. */
-function watchLoop(): { end(): number } {
-  let worstMs = 0;
-  let last = cpuMs();
-  let on = true;
-  const turn = (): void => {
-    const now = cpuMs();
-    worstMs = Math.max(worstMs, now - last);
-    last = now;
-    if (on) setImmediate(turn);
-  };
-  setImmediate(turn);
-  return {
-    end: () => {
-      on = false;
-      return worstMs;
-    },
-  };
-}
-
-/** Of this thread, kernel time included (first number of schedstat, ns). */
-function cpuMs(): number {
-  return Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'utf8').split(' ')[0]) / 1e6;
 }

@@ -13,11 +13,14 @@ contract('dry', () => Promise.resolve(openDryGround()));
 inNamespaces(import.meta.url, 'the contract on Linux', () => contract('Linux', openRealGround));
 
 function openDryGround(): Ground {
-  const wan = (index: number, name: string): Link => ({ index, name, adminUp: true, carrier: true, mtu: 1500, mac: `02:00:00:00:00:0${index}` });
-  const address = (family: Family, ifindex: number, text: string, prefixLength: number): Address => ({ family, ifindex, address: text, prefixLength, peer: '', scope: 0 });
+  const wan = (index: number, name: string): Link => ({ index, name, adminUp: true, carrier: true, mtu: 1500, mac: `02:00:00:00:00:0${index}`, permanentMac: '', path: '' });
+  const address = (ifindex: number, text: string, prefixLength: number): Address => {
+    const family: Family = text.includes(':') ? 6 : 4;
+    return { family, ifindex, address: text, prefixLength, peer: '', scope: 0, deprecated: false, protocol: 0 };
+  };
   const kernel = openDryKernel({
     links: [wan(1, 'wan1'), wan(2, 'wan2')],
-    addresses: [1, 2].flatMap((i) => [address(4, i, `10.0.${i}.2`, 24), address(6, i, `fd00:${i}::2`, 64)]),
+    addresses: [1, 2].flatMap((i) => [address(i, `10.0.${i}.2`, 24), address(i, `fd00:${i}::2`, 64)]),
     routes: [],
     rules: [],
     foreignDefaults: [],
@@ -34,8 +37,8 @@ function openDryGround(): Ground {
     setCarrier: (name, carrier) => kernel.outside.setLink({ ...link(name), carrier }),
     makeWan3: () => kernel.outside.setLink(wan(3, 'wan3')),
     deleteLink: (name) => kernel.outside.deleteLink(link(name).index),
-    addAddress: (name, text, prefixLength) => kernel.outside.addAddress(address(4, link(name).index, text, prefixLength)),
-    deleteAddress: (name, text, prefixLength) => kernel.outside.deleteAddress(address(4, link(name).index, text, prefixLength)),
+    addAddress: (name, text, prefixLength) => kernel.outside.addAddress(address(link(name).index, text, prefixLength)),
+    deleteAddress: (name, text, prefixLength) => kernel.outside.deleteAddress(address(link(name).index, text, prefixLength)),
     addRoute: (route) => done(kernel.outside.addRoute(route)),
     deleteRoute: (route) => done(kernel.outside.deleteRoute(route)),
     deleteRule: (rule) => done(kernel.outside.deleteRule(rule)),
@@ -54,7 +57,12 @@ async function openRealGround(): Promise<Ground> {
     out('ip', 'addr', 'add', `10.0.${i}.2/24`, 'dev', `wan${i}`);
     out('ip', 'addr', 'add', `fd00:${i}::2/64`, 'dev', `wan${i}`, 'nodad');
   }
-  const kernel = openKernel({ host: () => Promise.reject(new Error('no host here')), restore: () => Promise.resolve() });
+  const kernel = openKernel({
+    host: () => Promise.reject(new Error('no host here')),
+    preview: () => Promise.resolve({ filter: ['preview'], sysctls: [] }),
+    counters: () => Promise.resolve([]),
+    restore: () => Promise.resolve(),
+  });
   const names = (): Map<number, string> => new Map(kernel.readAll().links.map((link) => [link.index, link.name]));
   await sleep(SETTLE_MS); // the devices' own announcements
   return {
@@ -64,7 +72,7 @@ async function openRealGround(): Promise<Ground> {
     setCarrier: (name, carrier) => void out('ip', 'link', 'set', name.replace('wan', 'isp'), carrier ? 'up' : 'down'),
     makeWan3: () => plug('3'),
     deleteLink: (name) => void out('ip', 'link', 'del', name),
-    addAddress: (name, text, prefixLength) => void out('ip', 'addr', 'add', `${text}/${prefixLength}`, 'dev', name),
+    addAddress: (name, text, prefixLength) => void out('ip', 'addr', 'add', `${text}/${prefixLength}`, 'dev', name, ...(text.includes(':') ? ['nodad'] : [])),
     deleteAddress: (name, text, prefixLength) => void out('ip', 'addr', 'del', `${text}/${prefixLength}`, 'dev', name),
     addRoute: (route) => void out('ip', `-${route.family}`, 'route', 'add', ...routeWords(route, names())),
     deleteRoute: (route) => void out('ip', `-${route.family}`, 'route', 'del', ...routeWords(route, names())),

@@ -8,6 +8,7 @@ import { test } from 'node:test';
 import { ACTIVE_TABLE, MAIN_TABLE, OUR_PROTOCOL } from '../../src/core/layout.js';
 import type { KernelDoor } from '../../src/daemon.js';
 import type { Change, ChangeFailure, Family, Route, Rule } from '../../src/model.js';
+import { contractOfFamilies } from './contract-families.js';
 
 /** One world with a door to it, and the hand of everybody else. */
 export interface Ground {
@@ -43,20 +44,21 @@ export function contract(name: string, open: () => Promise<Ground>): void {
   readingAndWriting(story);
   refusals(story);
   devicesAndAddresses(story);
+  contractOfFamilies(story);
   notices(story);
 }
 
-type Story = (title: string, body: (ground: Ground) => Promise<void> | void) => void;
+export type Story = (title: string, body: (ground: Ground) => Promise<void> | void) => void;
 
 function readingAndWriting(story: Story): void {
   story('links and addresses are read', ({ kernel, ifindex }) => {
     const { links, addresses } = kernel.readAll();
     const wan1 = links.find((link) => link.name === 'wan1');
-    assert.deepEqual({ ...wan1, mac: '' }, { index: ifindex('wan1'), name: 'wan1', adminUp: true, carrier: true, mtu: 1500, mac: '' });
+    assert.deepEqual({ ...wan1, mac: '' }, { index: ifindex('wan1'), name: 'wan1', adminUp: true, carrier: true, mtu: 1500, mac: '', permanentMac: '', path: '' });
     assert.match(wan1?.mac ?? '', /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/);
     assert.deepEqual(
       addresses.filter((address) => address.family === 4 && address.ifindex === ifindex('wan1')),
-      [{ family: 4, ifindex: ifindex('wan1'), address: '10.0.1.2', prefixLength: 24, peer: '', scope: 0 }],
+      [{ family: 4, ifindex: ifindex('wan1'), address: '10.0.1.2', prefixLength: 24, peer: '', scope: 0, deprecated: false, protocol: 0 }],
     );
     assert.ok(addresses.some((address) => address.family === 6 && address.address === 'fd00:1::2' && address.prefixLength === 64));
   });
@@ -296,7 +298,7 @@ function notices(story: Story): void {
   });
 }
 
-function defaultThrough(ground: Ground, family: Family, device: 'wan1' | 'wan2', metric: number, via?: string): Route {
+export function defaultThrough(ground: Ground, family: Family, device: 'wan1' | 'wan2', metric: number, via?: string): Route {
   const net = device.slice(3);
   const gateway = via ?? (family === 4 ? `10.0.${net}.1` : `fd00:${net}::1`);
   return {
@@ -311,7 +313,7 @@ function defaultThrough(ground: Ground, family: Family, device: 'wan1' | 'wan2',
   };
 }
 
-function shared(ground: Ground, family: Family): Route {
+export function shared(ground: Ground, family: Family): Route {
   const [a, b] = (['wan1', 'wan2'] as const).map((device, i) => defaultThrough(ground, family, device, 0).hops.map((hop) => ({ ...hop, weight: i + 2 })));
   return { ...defaultThrough(ground, family, 'wan1', 0), hops: [...(a ?? []), ...(b ?? [])] };
 }
@@ -320,10 +322,10 @@ function rule(family: Family, preference: number, what: Partial<Rule>): Rule {
   return { family, preference, protocol: OUR_PROTOCOL, table: 0, from: '', outInterface: '', mark: 0, markMask: 0, suppressPrefixLength: -1, ...what };
 }
 
-function sorted(routes: readonly Route[]): Route[] {
+export function sorted(routes: readonly Route[]): Route[] {
   return [...routes].sort((a, b) => a.table - b.table || a.metric - b.metric);
 }
 
-function codes(failures: readonly ChangeFailure[]): string[] {
+export function codes(failures: readonly ChangeFailure[]): string[] {
   return failures.map((failure) => `${failure.index} ${failure.error.split(':', 1)[0] ?? ''}`);
 }

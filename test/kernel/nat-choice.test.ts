@@ -7,18 +7,10 @@ import { after, before, describe, test } from 'node:test';
 import type { HostReport, HostWish, NatWish } from '../../src/model.js';
 import { openHost, type HostDoor } from '../../src/kernel/host.js';
 import type { IptablesProgram } from '../../src/kernel/nat/iptables.js';
-import { inNamespaces, inNetns, nft, openGround, out, PUBLISHED_PORT, SERVER, steer, type Ground } from './nat-ground.js';
-
-const LINES: NatWish['lines'] = [
-  { uplink: 'fibre', interface: 'wan0', mark: 0x80, masquerade: true },
-  { uplink: 'cable', interface: 'wan1', mark: 0x100, masquerade: true },
-];
+import { inNamespaces, inNetns, line, LINES, natWish, nft, openGround, out, PUBLISHED_PORT, SERVER, steer, type Ground } from './nat-ground.js';
 
 function wishOf(changes: Partial<NatWish>): HostWish {
-  return {
-    nat: { backend: 'auto', markMask: 0x3f80, lines: LINES, lanInterfaces: ['lan0'], firewall: 'off', ...changes },
-    sysctls: { 'net/ipv4/ip_forward': '1' },
-  };
+  return { nat: natWish(changes), sysctls: [{ path: 'net/ipv4/ip_forward', value: '1' }] };
 }
 
 function open(iptables: IptablesProgram = 'iptables'): HostDoor {
@@ -116,27 +108,30 @@ inNamespaces(import.meta.url, 'the choice of the backend and the forward firewal
       assert.deepEqual(summary(await door.host(wishOf({}))), { backend: 'iptables', inSync: true, problems: [] });
     });
 
-    test('where the kernel has no NAT for inet both families get a table each; where it has, one table follows', async () => {
-      const [dir, both] = [mkdtempSync(join('/run', 'uplinkd-nft-')), wishOf({ backend: 'nftables', firewall: 'on' })];
+    test('where the kernel refuses the table for IPv6, IPv4 gets its own and the rest is told; a table for both of a former version goes', async () => {
+      const [dir, wish] = [mkdtempSync(join('/run', 'uplinkd-nft-')), wishOf({ backend: 'nftables', firewall: 'on' })];
+      nft('table inet uplinkd { chain leave { type nat hook postrouting priority srcnat - 5; oifname "wan0" masquerade; }; }');
       copyFileSync('/usr/sbin/nft', join(dir, 'nft'));
       writeFileSync(join(dir, 'old'), `#!/bin/sh
         [ "$1" = -f ] || exec ${dir}/nft "$@"
-        text=$(cat); case "$text" in *"table inet"*) echo "Error: Operation not supported" >&2; exit 1;; esac
+        text=$(cat); case "$text" in *"table ip6"*) echo "Error: Operation not supported" >&2; exit 1;; esac
         echo "$text" | ${dir}/nft -f -`, { mode: 0o755 });
       const mend = bind('/usr/sbin/nft', join(dir, 'old'));
-      const door = openHost({ stateDir: dir, families: [4, 6] });
-      const reports = [await door.host(both), await door.host(both)];
+      const door = open();
+      const reports = [await door.host(wish), await door.host(wish)];
       mend();
-      for (const report of reports) assert.deepEqual(summary(report), { backend: 'nftables', inSync: true, problems: [] });
-      assert.equal(out('nft', 'list', 'tables').match(/^table ip6? uplinkd$/gm)?.length, 2);
-      const next = openHost({ stateDir: dir, families: [4, 6] });
-      assert.deepEqual(summary(await next.host(both)), { backend: 'nftables', inSync: true, problems: [] });
-      assert.deepEqual(out('nft', 'list', 'tables').match(/^table .* uplinkd$/gm), ['table inet uplinkd']);
+      for (const report of reports) {
+        assert.deepEqual([report.natBackend, report.natInSync], ['nftables', false]);
+        assert.match(report.problems.join(), /nft refuses the table for IPv6.*Operation not supported/);
+      }
+      assert.deepEqual(out('nft', 'list', 'tables').match(/^table .* uplinkd$/gm), ['table ip uplinkd']);
+      assert.deepEqual(summary(await open().host(wish)), { backend: 'nftables', inSync: true, problems: [] });
+      assert.deepEqual(out('nft', 'list', 'tables').match(/^table .* uplinkd$/gm)?.sort(), ['table ip uplinkd', 'table ip6 uplinkd']);
     });
 
     test('a name that reads as a wildcard, an option or a quote never gets into a rule, and two uplinks of one device are told', async () => {
-      const odd = ['wan+', '-j', 'a"b', 'wan*'].map((name, i) => ({ uplink: `odd${i}`, interface: name, mark: 0x200 + i * 0x80, masquerade: true }));
-      const twin = { uplink: 'twin', interface: 'wan0', mark: 0x800, masquerade: true };
+      const odd = ['wan+', '-j', 'a"b', 'wan*'].map((name, i) => line(`odd${i}`, name, 0x200 + i * 0x80));
+      const twin = line('twin', 'wan0', 0x800);
       for (const backend of ['iptables', 'nftables'] as const) {
         const report = await open().host(wishOf({ backend, lines: [...LINES, ...odd, twin] }));
         assert.deepEqual([report.natBackend, report.natInSync, report.problems.length], [backend, false, 5]);

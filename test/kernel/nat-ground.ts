@@ -10,17 +10,49 @@
  */
 import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { createSocket } from 'node:dgram';
+import { connect } from 'node:net';
 import { createInterface } from 'node:readline';
 import { test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import type { NatLine, NatPolicy, NatWish } from '../../src/model.js';
+import type { IptablesProgram } from '../../src/kernel/nat/iptables.js';
 
 export const SERVER = '192.0.2.1';
 export const SERVER6 = '2001:db8:ffff::1';
 export const PORT = 7000;
+/** The server listens there, TCP. */
+export const TCP_PORT = 7801;
 /** The client answers there. */
 export const PUBLISHED_PORT = 9000;
+export const MASK = 0x3f80;
+export const CUT = 0x3f80;
 const TIME_LIMIT_MS = 120_000;
 const INSIDE = 'UPLINKD_TEST_INSIDE';
+
+export const SORTS: readonly { readonly name: string; readonly backend: NatWish['backend']; readonly iptables: IptablesProgram }[] = [
+  { name: 'nftables', backend: 'nftables', iptables: 'iptables' },
+  { name: 'iptables-nft', backend: 'iptables', iptables: 'iptables-nft' },
+  { name: 'iptables-legacy', backend: 'iptables', iptables: 'iptables-legacy' },
+];
+
+/** Masqueraded in both families, sizes as they are. */
+export function line(uplink: string, device: string, mark: number, changes: Partial<NatLine> = {}): NatLine {
+  return { uplink, interface: device, mark, translate: { 4: { kind: 'masquerade' }, 6: { kind: 'masquerade' } }, mss: 'off', ...changes };
+}
+
+export const LINES: readonly NatLine[] = [line('fibre', 'wan0', 0x80), line('cable', 'wan1', 0x100)];
+
+export function natWish(changes: Partial<NatWish>): NatWish {
+  return { backend: 'auto', markMask: MASK, lines: LINES, policies: [], routed: [], lanInterfaces: ['lan0'], firewall: 'off', cutMark: CUT, ...changes };
+}
+
+/** Fits everything from the LAN. */
+export function policy(name: string, classMark: number, match: Partial<NatPolicy['match']> = {}, changes: Partial<NatPolicy> = {}): NatPolicy {
+  return {
+    name, classMark, mark: undefined, set: undefined, sticky: undefined, router: false,
+    match: { sources: [], destinations: [], protocol: 'any', sourcePorts: [], destinationPorts: [], ...match }, ...changes,
+  };
+}
 
 /** Defines the tests when inside the namespaces; outside, one test that goes inside. */
 export function inNamespaces(fileUrl: string, title: string, define: () => void): void {
@@ -62,6 +94,17 @@ export interface Agent {
   answer(address: string, port?: number): Promise<void>;
   /** Sends so many datagrams, each from a socket of its own, one per ms; resolves when all are out. */
   storm(to: string, count: number): Promise<void>;
+  /** Accepts connections on that address from now on and answers `yes` to whatever is said. */
+  listen(address: string): Promise<void>;
+  /** Says something on every connection that was accepted and stands. */
+  speak(): Promise<void>;
+  /** Ends those connections, with a reset. */
+  hangUp(): Promise<void>;
+  /** Connects to the server; '' = done, else the error. */
+  open(flow: string, to: string, ownPort?: number): Promise<string>;
+  /** Says something on a connection; the answer, or the error's code, '' = neither came within 1 s. */
+  say(flow: string): Promise<string>;
+  shut(flow: string): Promise<void>;
   end(): void;
 }
 
@@ -86,6 +129,8 @@ export async function openGround(): Promise<Ground> {
   await client.answer('10.0.0.2', PUBLISHED_PORT);
   await server.answer(SERVER);
   await server.answer(SERVER6);
+  await server.listen(SERVER);
+  await server.listen(SERVER6);
   return {
     client,
     server,
@@ -130,6 +175,26 @@ export async function routerSocket(t: TestContext, bind: string, peer?: string):
   return { ask };
 }
 
+/** A TCP connection of the router itself. */
+export async function routerConnection(t: TestContext, host: string): Promise<{ say(): Promise<string> }> {
+  const socket = connect(TCP_PORT, host);
+  t.after(() => void socket.destroy());
+  await new Promise((resolve, reject) => socket.once('connect', resolve).once('error', reject));
+  return {
+    say: () => new Promise((resolve) => {
+      const timer = setTimeout(() => resolve(''), 1000);
+      const tell = (text: string): void => {
+        clearTimeout(timer);
+        socket.removeAllListeners();
+        socket.on('error', () => socket.destroy());
+        resolve(text);
+      };
+      socket.removeAllListeners().once('data', (data) => tell(data.toString())).once('error', (failure: NodeJS.ErrnoException) => tell(failure.code ?? ''));
+      socket.write('?');
+    }),
+  };
+}
+
 export function inNetns(where: string, ...command: string[]): string {
   return out('ip', 'netns', 'exec', where, ...command);
 }
@@ -157,6 +222,12 @@ function agentIn(where: string): Agent {
     ask: (flow, to, port = PORT, from = '') => order({ do: 'ask', flow, to, port, from }),
     answer: async (address, port = PORT) => void (await order({ do: 'answer', address, port })),
     storm: async (to, count) => void (await order({ do: 'storm', to, port: PORT, count })),
+    listen: async (address) => void (await order({ do: 'listen', address, port: TCP_PORT })),
+    speak: async () => void (await order({ do: 'speak' })),
+    hangUp: async () => void (await order({ do: 'hangUp' })),
+    open: (flow, to, ownPort = 0) => order({ do: 'open', flow, to, port: TCP_PORT, ownPort }),
+    say: (flow) => order({ do: 'say', flow }),
+    shut: async (flow) => void (await order({ do: 'shut', flow })),
     end: () => void child.kill('SIGKILL'),
   };
 }
@@ -164,7 +235,10 @@ function agentIn(where: string): Agent {
 /** One order per line in, one JSON string per order out, in order. */
 const AGENT = `
 const { createSocket } = require('node:dgram');
+const { connect, createServer } = require('node:net');
 const sockets = new Map();
+const streams = new Map();
+const accepted = new Set();
 const make = (to) => createSocket(to.includes(':') ? 'udp6' : 'udp4');
 const orders = {
   async ask({ flow, to, port, from }) {
@@ -184,6 +258,43 @@ const orders = {
     const socket = make(address);
     socket.on('message', (_, from) => socket.send(from.address, from.port, from.address));
     return new Promise((resolve) => socket.bind(port, address, () => resolve('')));
+  },
+  listen({ address, port }) {
+    const server = createServer((socket) => {
+      accepted.add(socket);
+      socket.on('data', () => socket.write('yes')).on('error', () => socket.destroy()).on('close', () => accepted.delete(socket));
+    });
+    return new Promise((resolve) => server.listen(port, address, () => resolve('')));
+  },
+  speak() {
+    for (const socket of accepted) socket.write('!');
+    return '';
+  },
+  hangUp() {
+    for (const socket of accepted) socket.resetAndDestroy();
+    return '';
+  },
+  open({ flow, to, port, ownPort }) {
+    return new Promise((resolve) => {
+      const socket = connect({ host: to, port, localPort: ownPort });
+      const timer = setTimeout(() => { socket.destroy(); resolve('silence'); }, 1500);
+      streams.set(flow, socket);
+      socket.once('connect', () => { clearTimeout(timer); socket.removeAllListeners('error').on('error', () => socket.destroy()); resolve(''); });
+      socket.once('error', (failure) => { clearTimeout(timer); socket.destroy(); resolve(failure.code); });
+    });
+  },
+  say({ flow }) {
+    const socket = streams.get(flow);
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => resolve(''), 1000);
+      const tell = (text) => { clearTimeout(timer); socket.removeAllListeners('data'); resolve(text); };
+      socket.removeAllListeners('data').once('data', (data) => tell(data.toString())).once('error', (failure) => tell(failure.code));
+      socket.write('?');
+    });
+  },
+  shut({ flow }) {
+    streams.get(flow)?.resetAndDestroy();
+    return '';
   },
   storm({ to, port, count }) {
     return new Promise((resolve) => {

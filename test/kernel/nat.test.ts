@@ -7,27 +7,16 @@ import { after, before, describe, test, type TestContext } from 'node:test';
 import type { Family, HostWish, NatWish } from '../../src/model.js';
 import { openHost, type HostDoor } from '../../src/kernel/host.js';
 import type { IptablesProgram } from '../../src/kernel/nat/iptables.js';
-import { inNamespaces, inNetns, nft, openGround, out, plugUplink, PORT, PUBLISHED_PORT, routerSocket, SERVER, SERVER6, steer, type Ground } from './nat-ground.js';
-
-const MASK = 0x3f80;
-const SORTS: readonly { readonly name: string; readonly backend: NatWish['backend']; readonly iptables: IptablesProgram }[] = [
-  { name: 'nftables', backend: 'nftables', iptables: 'iptables' },
-  { name: 'iptables-nft', backend: 'iptables', iptables: 'iptables-nft' },
-  { name: 'iptables-legacy', backend: 'iptables', iptables: 'iptables-legacy' },
-];
+import { inNamespaces, inNetns, line, natWish, nft, openGround, out, plugUplink, PORT, PUBLISHED_PORT, routerSocket, SERVER, SERVER6, SORTS, steer, type Ground } from './nat-ground.js';
 
 function wishOf(backend: NatWish['backend'], changes: Partial<NatWish> = {}): HostWish {
-  const lines = [
-    { uplink: 'fibre', interface: 'wan0', mark: 0x80, masquerade: true },
-    { uplink: 'cable', interface: 'wan1', mark: 0x100, masquerade: true },
-  ];
   return {
-    nat: { backend, markMask: MASK, lines, lanInterfaces: ['lan0'], firewall: 'off', ...changes },
-    sysctls: { 'net/ipv4/ip_forward': '1', 'net/ipv6/conf/all/forwarding': '1' },
+    nat: natWish({ backend, ...changes }),
+    sysctls: [{ path: 'net/ipv4/ip_forward', value: '1' }, { path: 'net/ipv6/conf/all/forwarding', value: '1' }],
   };
 }
 
-function open(iptables: IptablesProgram, families: readonly Family[] = [4]): HostDoor {
+function open(iptables: IptablesProgram, families: readonly Family[] = [4, 6]): HostDoor {
   return openHost({ stateDir: mkdtempSync(join('/run', 'uplinkd-host-')), families, iptables });
 }
 
@@ -38,8 +27,8 @@ function everything(): string {
 
 /** What stands of ours, without counters and handles; the jumps in any order. */
 function oursBy(sort: (typeof SORTS)[number]): string {
-  if (sort.backend === 'nftables') return spawnSync('nft', ['list', 'table', 'ip', 'uplinkd'], { encoding: 'utf8' }).stdout;
-  return out(`${sort.iptables}-save`).split('\n').filter((line) => line.includes('UPLINKD_')).sort().join('\n');
+  if (sort.backend === 'nftables') return ['ip', 'ip6'].map((family) => spawnSync('nft', ['list', 'table', family, 'uplinkd'], { encoding: 'utf8' }).stdout).join('');
+  return [sort.iptables, sort.iptables.replace('ip', 'ip6')].map((program) => out(`${program}-save`)).join('').split('\n').filter((line) => line.includes('UPLINKD_')).sort().join('\n');
 }
 
 async function inForce(door: HostDoor, wish: HostWish): Promise<void> {
@@ -130,7 +119,7 @@ inNamespaces(import.meta.url, 'NAT and marks, in namespaces', () => {
     });
 
     test('a line without masquerade keeps its sources, and its flow keeps its stamp when it leaves by another uplink, until it is forgotten', async (t) => {
-      const plain = wishOf(sort.backend).nat.lines.map((line) => ({ ...line, masquerade: false }));
+      const plain = wishOf(sort.backend).nat.lines.map((each) => ({ ...each, translate: { 4: { kind: 'none' }, 6: { kind: 'none' } } as const }));
       await inForce(door, wishOf(sort.backend, { lines: plain }));
       inNetns('inet', 'ip', 'route', 'add', '10.0.0.0/24', 'via', '198.51.100.2');
       t.after(() => inNetns('inet', 'ip', 'route', 'del', '10.0.0.0/24'));
@@ -175,7 +164,7 @@ inNamespaces(import.meta.url, 'NAT and marks, in namespaces', () => {
       void storm.then(() => (going = false));
       const { lines } = wishOf(sort.backend).nat;
       for (let turn = 0; going; turn++) {
-        await inForce(door, wishOf(sort.backend, { lines: turn % 2 === 0 ? [...lines, { uplink: 'lte', interface: 'wwan0', mark: 0x180, masquerade: true }] : lines }));
+        await inForce(door, wishOf(sort.backend, { lines: turn % 2 === 0 ? [...lines, line('lte', 'wwan0', 0x180)] : lines }));
       }
       const seen = inNetns('inet', 'nft', 'list', 'table', 'ip', 'watch');
       assert.match(seen, /ip saddr 10.0.0.0\/8 counter packets 0 /);
@@ -184,15 +173,13 @@ inNamespaces(import.meta.url, 'NAT and marks, in namespaces', () => {
     });
 
     test('IPv6 is the same data: masqueraded and marked, neighbour discovery left alone', async () => {
-      const both = open(sort.iptables, [4, 6]);
-      await inForce(both, wishOf(sort.backend));
+      await inForce(door, wishOf(sort.backend));
       steer(1);
       assert.equal(await ground.client.ask(`${sort.name} six`, SERVER6), '2001:db8:b::2');
       assert.match(out('conntrack', '-L', '-f', 'ipv6', '-p', 'udp'), /mark=256/);
-      const rules = sort.name === 'nftables' ? out('nft', 'list', 'table', 'inet', 'uplinkd') : out(`${sort.iptables.replace('ip', 'ip6')}-save`, '-t', 'mangle');
+      const rules = sort.name === 'nftables' ? out('nft', 'list', 'table', 'ip6', 'uplinkd') : out(`${sort.iptables.replace('ip', 'ip6')}-save`, '-t', 'mangle');
       assert.match(rules, /nd-neighbor-solicit.* return|--icmpv6-type 135 -j RETURN/);
       assert.equal(await ground.client.ask(`${sort.name} four`, SERVER), '203.0.113.2');
-      await both.restore();
     });
 
     test('a turn that finds all well writes nothing; a new process finds it well after one write', async () => {

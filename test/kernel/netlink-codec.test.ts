@@ -2,14 +2,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Route, Rule } from '../../src/model.js';
-import { decodeAddress } from '../../src/kernel/netlink/address.js';
+import { decodeAddress, decodeLife, writeAddressUse } from '../../src/kernel/netlink/address.js';
 import { readAcks, readPart, refusal } from '../../src/kernel/netlink/answer.js';
 import { Attributes, NLMSG_MIN_TYPE, Writer, messagesIn, type Message } from '../../src/kernel/netlink/codec.js';
 import { KernelError } from '../../src/kernel/netlink/error.js';
 import { formatAddress, parseAddress } from '../../src/kernel/netlink/inet.js';
 import { decodeLink } from '../../src/kernel/netlink/link.js';
 import { decodeNeighbour } from '../../src/kernel/netlink/neighbour.js';
-import { decodeRoute, routeHead, writeRoute } from '../../src/kernel/netlink/route.js';
+import { decodeRoute, glanceAtDefault, routeHead, writeRoute } from '../../src/kernel/netlink/route.js';
 import { decodeRule, writeRule } from '../../src/kernel/netlink/rule.js';
 import { asked, told, type Captured } from './captured.js';
 
@@ -67,6 +67,10 @@ test('what is written is read back the same, whatever it is', () => {
     { ...onlink, hops: Array.from({ length: 64 }, (_, i) => ({ ifindex: i + 1, via: i % 2 === 0 ? '' : `10.0.0.${i}`, weight: i * 4 + 1, onlink: i % 3 === 0 })) },
   ];
   for (const route of variants) assert.deepEqual(decodeRoute(onlyMessage(written((out) => writeRoute(out, route))).body), route);
+  for (const family of [4, 6] as const) {
+    const refuse: Route = { ...onlink, family, hops: [] };
+    assert.deepEqual(decodeRoute(onlyMessage(written((out) => writeRoute(out, refuse))).body), refuse);
+  }
   const rule: Rule = { ...noRule, preference: 0xffffffff, table: 0xfffffffe, from: '10.0.0.0/8', outInterface: 'fifteen-letters', mark: 0xffffff80, markMask: 0xffffffff, suppressPrefixLength: 32 };
   assert.deepEqual(decodeRule(onlyMessage(written((out) => writeRule(out, rule))).body), rule);
 });
@@ -96,19 +100,50 @@ test('the kernel’s rules are read, its own among them', () => {
   assert.deepEqual(all(told.rules6, (message) => decodeRule(message.body))[1], rules['rule6Source']);
 });
 
-test('addresses are read: our end, the other end of a point-to-point line, link-local ones', () => {
+test('addresses are read: our end, the other end of a point-to-point line', () => {
   const found = all(told.addresses, (message) => decodeAddress(message.body));
-  assert.deepEqual(found[0], { family: 4, ifindex: WAN1, address: '10.0.1.2', prefixLength: 24, peer: '', scope: 0 });
-  assert.deepEqual(found[1], { family: 6, ifindex: WAN1, address: 'fd00:1::2', prefixLength: 64, peer: '', scope: 0 });
-  assert.deepEqual(found[2], { family: 6, ifindex: WAN1, address: 'fe80::ff:fe00:11', prefixLength: 64, peer: '', scope: 253 });
+  assert.deepEqual(found[0], { family: 4, ifindex: WAN1, address: '10.0.1.2', prefixLength: 24, peer: '', scope: 0, deprecated: false, protocol: 0 });
+  assert.deepEqual(found[1], { family: 6, ifindex: WAN1, address: 'fd00:1::2', prefixLength: 64, peer: '', scope: 0, deprecated: false, protocol: 0 });
+  assert.equal(found.length, 2, 'the link-local one was still tentative');
   assert.deepEqual(all(told.addressesOfPeer, (message) => decodeAddress(message.body))[0], {
-    family: 4, ifindex: WAN2, address: '10.0.2.2', prefixLength: 32, peer: '10.0.2.1', scope: 0,
+    family: 4, ifindex: WAN2, address: '10.0.2.2', prefixLength: 32, peer: '10.0.2.1', scope: 0, deprecated: false, protocol: 0,
   });
 });
 
+test('addresses that nobody may use are not listed, and others say whether they are to be used, and who said so', () => {
+  const address = (flags: number): Buffer => onlyMessage(written((out) => out.u8(10).u8(64).u8(flags & 0xff).u8(0).u32(WAN1).attribute(1, parseAddress('2001:db8::1')).attributeU32(8, flags).attributeU8(11, 147))).body;
+  assert.equal(decodeAddress(address(0x40)), undefined, 'tentative');
+  assert.equal(decodeAddress(address(0x08)), undefined, 'duplicate');
+  assert.equal(decodeAddress(address(0x80))?.deprecated, false);
+  assert.deepEqual(decodeAddress(address(0x20 | 0x80 | 0x100)), { family: 6, ifindex: WAN1, address: '2001:db8::1', prefixLength: 64, peer: '', scope: 0, deprecated: true, protocol: 147 });
+});
+
+test('an address is taken out of use and given back without touching what else it is', () => {
+  const body = onlyMessage(written((out) => {
+    const life = Buffer.alloc(16);
+    life.writeUInt32LE(500, 0);
+    life.writeUInt32LE(1000, 4);
+    out.u8(10).u8(64).u8(0x80).u8(0).u32(WAN1).attribute(1, parseAddress('2001:db8::1')).attribute(6, life).attributeU32(8, 0x80 | 0x100 | 0x200 | 0x800).attributeU32(9, 77);
+  })).body;
+  const life = decodeLife(body);
+  assert.deepEqual(life, { flags: 0x300, validS: 1000, routeMetric: 77 });
+  const address = decodeAddress(body);
+  assert.ok(address !== undefined);
+  for (const [inUse, preferredS] of [[false, 0], [true, 1000]] as const) {
+    const asked = new Attributes(onlyMessage(written((out) => writeAddressUse(out, address, life, inUse, 147))).body, 8);
+    assert.deepEqual([asked.bytes(6)?.readUInt32LE(0), asked.bytes(6)?.readUInt32LE(4), asked.u32(8), asked.u32(9), asked.u8(11)], [preferredS, 1000, 0x300, 77, 147]);
+  }
+});
+
+test('a burnt-in hardware address is read beside the one in use', () => {
+  const body = onlyMessage(written((out) => out.u32(0).u32(WAN1).u32(1).u32(0).attributeText(3, 'wan1').attributeU32(4, 1500).attribute(1, Buffer.from('020000000011', 'hex')).attribute(54, Buffer.from('0050b6000001', 'hex')))).body;
+  const link = decodeLink(body);
+  assert.deepEqual([link?.mac, link?.permanentMac], ['02:00:00:00:00:11', '00:50:b6:00:00:01']);
+});
+
 test('links are read, with and without carrier', () => {
-  assert.deepEqual(decodeLink(onlyMessage(told.link.bytes).body), { index: WAN1, name: 'wan1', adminUp: true, carrier: true, mtu: 1500, mac: '02:00:00:00:00:11' });
-  assert.deepEqual(decodeLink(onlyMessage(told.linkWithoutCarrier.bytes).body), { index: WAN2, name: 'wan2', adminUp: true, carrier: false, mtu: 1500, mac: '02:00:00:00:00:21' });
+  assert.deepEqual(decodeLink(onlyMessage(told.link.bytes).body), { index: WAN1, name: 'wan1', adminUp: true, carrier: true, mtu: 1500, mac: '02:00:00:00:00:11', permanentMac: '', path: '' });
+  assert.deepEqual(decodeLink(onlyMessage(told.linkWithoutCarrier.bytes).body), { index: WAN2, name: 'wan2', adminUp: true, carrier: false, mtu: 1500, mac: '02:00:00:00:00:21', permanentMac: '', path: '' });
   assert.equal(decodeLink(onlyMessage(told.linkDeleted.bytes).body)?.index, WAN2);
 });
 
@@ -154,6 +189,17 @@ test('a dump that the kernel marks as interrupted is known as such', () => {
   assert.equal(readPart(bytes, sequence, () => undefined).interrupted, true);
 });
 
+test('a glance passes over objects, but not over the end of a dump, nor over an object that says it was interrupted', () => {
+  const bytes = Buffer.from(told.rules.bytes);
+  const sequence = onlyMessageSequence(bytes);
+  const part = (): unknown => readPart(bytes, sequence, ({ type }) => type, (block, bodyAt) => block[bodyAt + 2] === 32);
+  assert.deepEqual(part(), { found: [32], interrupted: false, last: true }, 'the one rule with a source');
+  bytes.writeUInt16LE(bytes.readUInt16LE(6) | 0x10, 6);
+  assert.deepEqual(part(), { found: [32, 32], interrupted: true, last: true });
+  assert.deepEqual(all(told.routes, (message) => decodeRoute(message.body)).length, [...messagesIn(told.routes.bytes, glanceAtDefault)].length);
+  assert.equal([...messagesIn(told.routesOfOther.bytes, glanceAtDefault)].length, 0);
+});
+
 test('truncated or scrambled bytes are a KernelError and nothing else', () => {
   const decoders = [decodeRoute, decodeRule, decodeLink, decodeAddress, decodeNeighbour, (body: Buffer) => new Attributes(body, 4)];
   let refused = 0;
@@ -179,8 +225,7 @@ test('a length that leads out of the message is refused', () => {
   assert.throws(() => new Attributes(Buffer.from('06000100aabb0000', 'hex'), 0).u32(1), /EBADMSG: attribute 1 has 2 bytes where 4 were due/);
 });
 
-test('a route without hops or with text that is no address is refused before it is sent', () => {
-  assert.throws(() => written((out) => writeRoute(out, { ...onlink, hops: [] })), /has no hops/);
+test('text that is no address is refused before it is sent', () => {
   assert.throws(() => written((out) => writeRoute(out, { ...onlink, source: '10.0.0' })), /"10.0.0" is not an IP address/);
   assert.throws(() => parseAddress('fe80::1%eth0'), /is not an IP address/);
 });

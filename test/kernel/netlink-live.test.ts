@@ -5,7 +5,7 @@ import { createSocket } from 'node:dgram';
 import { release } from 'node:os';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Route, Rule } from '../../src/model.js';
+import type { Address, Route, Rule } from '../../src/model.js';
 import { KernelError } from '../../src/kernel/netlink/error.js';
 import { openRtnetlink, type Rtnetlink } from '../../src/kernel/netlink/rtnetlink.js';
 import { NETLINK_ROUTE, NetlinkSocket } from '../../src/kernel/netlink/socket.js';
@@ -26,6 +26,7 @@ inNamespaces(import.meta.url, 'netlink on Linux', () => {
   after(() => netlink.close());
   whatIpShows(() => netlink);
   ownership(() => netlink);
+  addressesInUse(() => netlink);
   wholeness(() => netlink);
   carrier(() => netlink);
 });
@@ -121,7 +122,7 @@ function ownership(netlink: () => Rtnetlink): void {
     out('ip', 'route', 'add', 'unreachable', 'default', 'metric', '6');
     assert.deepEqual(netlink().listRoutes({ protocol: 147, table: 0 }), [plain]);
     assert.deepEqual(netlink().listRoutes({ protocol: 0, table: 9401 }).map((route) => route.protocol), [4]);
-    assert.deepEqual(netlink().listForeignDefaults().map((route) => [route.metric, route.hops[0]?.via]), [[5, '10.0.2.1']]);
+    assert.deepEqual(netlink().listForeignDefaults().map((route) => [route.metric, route.hops[0]?.via]), [[5, '10.0.2.1'], [6, undefined]]);
     for (const table of ['9400', '9401']) out('ip', 'route', 'flush', 'table', table);
     for (const metric of ['5', '6']) out('ip', 'route', 'del', 'default', 'metric', metric);
   });
@@ -142,6 +143,55 @@ function ownership(netlink: () => Rtnetlink): void {
     assert.throws(() => socket.dump(26, (request) => request.u8(2).u8(33).u16(0).u32(0).u32(0), () => undefined), (error: unknown) => error instanceof KernelError && /^EINVAL: Invalid values in header/.test(error.message));
     assert.ok(socket.dump(18, (request) => request.u32(0).u32(0).u32(0).u32(0), () => true).length >= 5);
     socket.close();
+  });
+}
+
+function addressesInUse(netlink: () => Rtnetlink): void {
+  const find = (address: string): Address => {
+    const found = netlink().listAddresses().find((each) => each.address === address);
+    assert.ok(found !== undefined, address);
+    return found;
+  };
+  const shown = (address: string): string => {
+    const line = out('ip', '-o', '-6', 'addr', 'show', 'dev', 'wan1').split('\n').find((each) => each.includes(` ${address}`)) ?? '';
+    return (line.split(' scope global ')[1] ?? '').replaceAll('\\', '').replace(/ proto \S+/, '').replace(/\b(\d+)sec/g, (_, s: string) => (Number(s) > 900 ? 'longsec' : `${s}sec`)).replace(/\s+/g, ' ').trim();
+  };
+
+  test('an address that is taken out of use keeps all else: how long it is valid, its flags, its peer, its prefix route', () => {
+    const add = (...words: string[]): void => void out('ip', 'addr', 'add', ...words, 'dev', 'wan1', 'nodad');
+    add('2001:db8:1::1/64');
+    add('2001:db8:2::1/64', 'valid_lft', '1000', 'preferred_lft', '950', 'noprefixroute');
+    add('2001:db8:3::1', 'peer', '2001:db8:3::9/128');
+    add('2001:db8:4::1/64', 'metric', '777');
+    const routes = (): string => out('ip', '-6', 'route', 'show', 'dev', 'wan1').split('\n').map((line) => line.replace(/ expires.*/, '')).sort().join('\n');
+    const before = routes();
+    const addresses = ['2001:db8:1::1', '2001:db8:2::1', '2001:db8:3::1', '2001:db8:4::1'].map(find);
+    for (const address of addresses) {
+      assert.equal(netlink().useAddress(address, false), '');
+      assert.deepEqual(find(address.address), { ...address, deprecated: true, protocol: 147 });
+    }
+    assert.equal(shown('2001:db8:1::1/64'), 'nodad deprecated valid_lft forever preferred_lft 0sec');
+    assert.equal(shown('2001:db8:2::1/64'), 'nodad deprecated dynamic noprefixroute valid_lft longsec preferred_lft 0sec');
+    assert.equal(routes(), before);
+    for (const address of addresses) {
+      assert.equal(netlink().useAddress(address, true), '');
+      assert.deepEqual(find(address.address), address);
+    }
+    assert.equal(shown('2001:db8:2::1/64'), 'nodad dynamic noprefixroute valid_lft longsec preferred_lft longsec');
+    assert.equal(routes(), before);
+    for (const { address, prefixLength } of addresses) out('ip', 'addr', 'del', `${address}/${prefixLength}`, 'dev', 'wan1');
+  });
+
+  test('an address on trial is not listed and cannot be used; after it, it goes on as one that was tried', async () => {
+    out('ip', 'addr', 'add', '2001:db8:5::1/64', 'dev', 'wan1');
+    assert.ok(!netlink().listAddresses().some(({ address }) => address === '2001:db8:5::1'));
+    for (let i = 0; i < 300 && !netlink().listAddresses().some(({ address }) => address === '2001:db8:5::1'); i++) await sleep(10);
+    const tried = find('2001:db8:5::1');
+    assert.equal(netlink().useAddress(tried, false), '');
+    assert.match(shown('2001:db8:5::1/64'), /^deprecated /);
+    assert.equal(netlink().useAddress(tried, true), '');
+    assert.equal(shown('2001:db8:5::1/64'), 'valid_lft forever preferred_lft forever');
+    out('ip', 'addr', 'del', '2001:db8:5::1/64', 'dev', 'wan1');
   });
 }
 

@@ -47,21 +47,34 @@ export interface Anchor {
 
 const TOOLS = ['unshare', 'nsenter', 'ip', 'nft', 'conntrack', 'cat', 'tee', 'mount', 'ping'] as const;
 
-/** Why no lab can be opened here, in words for a skipped test; undefined = it can. */
-export async function labUnavailable(): Promise<string | undefined> {
+/** Debian's package of each program that some tests need beside the lab's own. */
+const PACKAGES: Readonly<Record<string, string>> = { dnsmasq: 'dnsmasq-base', udhcpc: 'udhcpc', radvd: 'radvd', python3: 'python3' };
+
+/**
+ * Why no lab can be opened here, in words for a skipped test; undefined = it can.
+ * @param more programs that the test needs beside the lab's own, or devices that it must be able to write to (`/dev/net/tun`)
+ */
+export async function labUnavailable(...more: readonly string[]): Promise<string | undefined> {
   try {
     const anchor = await openAnchor();
     try {
+      const closed = await absent(anchor, more.filter((one) => one.startsWith('/')), ['test', '-w'], (code) => code !== 0);
+      if (closed.length > 0) return `this user may not open ${closed.join(', ')}: run as root`;
       // env starts a program, or exits with 127 where there is none.
-      const found = await Promise.all(TOOLS.map((tool) => anchor.run('', ['env', tool, '--version'])));
-      const missing = TOOLS.filter((_, n) => found[n]?.code === 127);
-      return missing.length === 0 ? undefined : `the lab needs ${missing.join(', ')}: apt-get install iproute2 nftables conntrack iputils-ping util-linux`;
+      const missing = await absent(anchor, [...TOOLS, ...more.filter((one) => !one.startsWith('/'))], [], (code) => code === 127);
+      const packages = missing.map((tool) => PACKAGES[tool]).filter((name) => name !== undefined);
+      return missing.length === 0 ? undefined : `the lab needs ${missing.join(', ')}: apt-get install iproute2 nftables conntrack iputils-ping util-linux ${packages.join(' ')}`;
     } finally {
       await anchor.close();
     }
   } catch (error) {
     return `no lab here: ${error instanceof Error ? error.message : String(error)}`;
   }
+}
+
+async function absent(anchor: Anchor, what: readonly string[], how: readonly string[], isAbsent: (code: number) => boolean): Promise<readonly string[]> {
+  const found = await Promise.all(what.map((one) => anchor.run('', ['env', ...how, one, ...(how.length === 0 ? ['--help'] : [])])));
+  return what.filter((_, n) => isAbsent(found[n]?.code ?? 127));
 }
 
 /** @throws Error when this user may not make namespaces here */

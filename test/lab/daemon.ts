@@ -8,6 +8,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { Family } from '../../src/model.js';
 import type { Anchor, LabProcess, RunResult } from './anchor.js';
 import { now, waitFor } from './wait.js';
 import type { WaitOptions } from './wait.js';
@@ -54,8 +55,8 @@ export interface Daemon {
   until(what: string, wished: (status: DaemonStatus) => boolean, options?: WaitOptions): Promise<DaemonStatus>;
   /** Waits until /readyz says yes: the first decision is in the kernel. */
   ready(options?: WaitOptions): Promise<void>;
-  /** Waits until this uplink, and no other, is active. */
-  untilActive(uplink: string, options?: WaitOptions): Promise<DaemonStatus>;
+  /** Waits until this uplink, and no other, is active; in every family that is active at all, or in one. */
+  untilActive(uplink: string, options?: WaitOptions & { readonly family?: Family }): Promise<DaemonStatus>;
   /** Writes another config file for the next reload or start. */
   configure(config: string | object): void;
   /** SIGTERM, then waits. The exit code; null when a signal ended it. */
@@ -65,9 +66,15 @@ export interface Daemon {
 
 /** What tests read of the status document; it has more. */
 export interface DaemonStatus {
-  readonly active: readonly { readonly name: string; readonly interface: string; readonly gateway: string }[];
+  readonly active: readonly { readonly name: string; readonly interface: string; readonly gateway: string; readonly family: Family }[];
   readonly override?: unknown;
-  readonly uplinks: readonly { readonly name: string; readonly state: string; readonly because: string; readonly [key: string]: unknown }[];
+  readonly uplinks: readonly {
+    readonly name: string;
+    readonly state: string;
+    readonly because: string;
+    readonly families: readonly { readonly family: Family; readonly state: string; readonly because: string; readonly active: boolean; readonly gateway: string | null }[];
+    readonly [key: string]: unknown;
+  }[];
   readonly [key: string]: unknown;
 }
 
@@ -111,8 +118,11 @@ export async function startDaemon(anchor: Anchor, options: DaemonOptions): Promi
     async ready(wait) {
       await waitFor('the daemon is ready', async () => rest('GET', '/readyz'), (answer) => answer.status === 200, { timeoutMs: 15_000, explain, ...wait });
     },
-    untilActive: async (uplink, wait) =>
-      until(`${uplink} is active`, ({ active }) => active.length === 1 && active[0]?.name === uplink, { timeoutMs: 15_000, ...wait }),
+    untilActive: async (uplink, { family, ...wait } = {}) => {
+      const isAlone = (active: DaemonStatus['active']): boolean => active.length > 0 && active.every((one) => one.name === uplink);
+      const what = `${uplink} is active${family === undefined ? '' : ` for IPv${family}`}`;
+      return until(what, ({ active }) => isAlone(active.filter((one) => family === undefined || one.family === family)), { timeoutMs: 15_000, ...wait });
+    },
     async stop() {
       daemon.kill('SIGTERM');
       await waitFor('the daemon has ended after SIGTERM', () => ended, (seen) => seen, { timeoutMs: 10_000, explain });

@@ -8,13 +8,16 @@
  *   heal           ends any of the above, and gives a deleted interface back
  *
  * Faults of different kinds add up on one line; a second dead-verb replaces the first. All but loss (nft, about 30 ms) take less than 1 ms.
+ * In a lab with IPv6 they hit both families, or one on wish; a cable has none.
  */
+import type { Family } from '../../src/model.js';
 import type { Anchor } from './anchor.js';
-import { RULE_BEFORE_LOCAL, RULE_BEHIND_LOCAL, ispRules, layCable, returnRoutes } from './build.js';
+import { RULE_BEFORE_LOCAL, RULE_BEHIND_LOCAL, ispLine, ispRules, layCable, returnRoutes, routerLine } from './build.js';
 import { stamped } from './ip-batch.js';
 import type { Applied } from './ip-batch.js';
 import { cableOf, prefixLengthOf } from './topology.js';
 import type { Cable, Isp, Topology } from './topology.js';
+import type { Wire } from './tun.js';
 
 export type { Applied } from './ip-batch.js';
 
@@ -25,6 +28,27 @@ export interface NewAddress {
   readonly gateway?: string;
 }
 
+export interface NewNetwork {
+  readonly prefix?: string;
+  readonly gateway?: string;
+  /** Of IPv6, /64; the gateway keeps its link-local address. */
+  readonly prefix6?: string;
+}
+
+export interface OneFamily {
+  /** Default: all that the lab has. */
+  readonly family?: Family;
+}
+
+export interface Hands {
+  readonly ip: (host: string, ...commands: readonly string[]) => Promise<Applied>;
+  /** `ip -6`: rules are of IPv4 unless told. */
+  readonly ip6: Hands['ip'];
+  /** To be called where devices were made anew: `ip` remembers indexes by name. */
+  readonly renewed: (...hosts: readonly string[]) => Promise<void>;
+  readonly wires: ReadonlyMap<string, Wire>;
+}
+
 export interface Faults {
   /** The lines as they are now: addresses change, interfaces get new indexes. */
   isps(): readonly Isp[];
@@ -32,10 +56,11 @@ export interface Faults {
   isp(name: string): Isp;
   cutCable(isp: string): Promise<Applied>;
   plugCable(isp: string): Promise<Applied>;
-  gatewayDead(isp: string): Promise<Applied>;
-  upstreamDead(isp: string): Promise<Applied>;
-  loss(isp: string, percent: number, direction?: 'up' | 'down'): Promise<Applied>;
-  heal(isp: string): Promise<Applied>;
+  gatewayDead(isp: string, of?: OneFamily): Promise<Applied>;
+  upstreamDead(isp: string, of?: OneFamily): Promise<Applied>;
+  loss(isp: string, percent: number, direction?: 'up' | 'down', of?: OneFamily): Promise<Applied>;
+  /** With a family: ends only what befell that family alone. */
+  heal(isp: string, of?: OneFamily): Promise<Applied>;
   /** Every ISP loses its upstream within about 1 ms. */
   allDead(): Promise<Applied>;
   allBack(): Promise<Applied>;
@@ -46,19 +71,23 @@ export interface Faults {
   recreateInterface(isp: string): Promise<Applied>;
   /** What a DHCP client does for a new lease: delete the old address, add the new one. With the old one the kernel drops every route of the device. */
   changeAddress(isp: string, to: NewAddress): Promise<Applied>;
+  /** The provider moves the line to another network; the router is not told, and its old addresses are spoofed ones from now on. */
+  renumberIsp(isp: string, to: NewNetwork): Promise<Applied>;
 }
+
+type Death = 'no' | 'gateway' | 'upstream';
 
 interface Line {
   isp: Isp;
-  cable: Cable;
   cut: boolean;
   deleted: boolean;
-  dead: 'no' | 'gateway' | 'upstream';
+  dead: Readonly<Record<Family, Death>>;
   lossy: boolean;
 }
 
-export function createFaults(anchor: Anchor, topology: Topology, ip: (host: string, ...commands: readonly string[]) => Promise<Applied>): Faults {
-  const lines = new Map(topology.isps.map((isp): [string, Line] => [isp.name, { isp, cable: isp.cable, cut: false, deleted: false, dead: 'no', lossy: false }]));
+export function createFaults(anchor: Anchor, topology: Topology, { ip, ip6, renewed, wires }: Hands): Faults {
+  const lines = new Map(topology.isps.map((isp): [string, Line] => [isp.name, { isp, cut: false, deleted: false, dead: { 4: 'no', 6: 'no' }, lossy: false }]));
+  const families: readonly Family[] = topology.ipv6 ? [4, 6] : [4];
   const pulledSpares = new Set<number>();
   let nextIndex = topology.nextIndex;
   const line = (name: string): Line => {
@@ -68,54 +97,82 @@ export function createFaults(anchor: Anchor, topology: Topology, ip: (host: stri
   };
 
   const plug = async (name: string, plugged: boolean): Promise<Applied> => {
-    line(name).cut = !plugged;
-    return ip(name, `link set line ${plugged ? 'up' : 'down'}`);
-  };
-  const kill = async (name: string, dead: Line['dead']): Promise<Applied> => {
     const one = line(name);
-    if (one.dead === dead) return ip(name);
-    const revive = deadRules(one.dead).map((rule) => `rule del ${rule}`);
-    const strike = deadRules(dead).map((rule) => `rule add ${rule}`);
-    one.dead = dead;
-    return ip(name, ...strike, ...revive);
+    one.cut = !plugged;
+    const wire = wires.get(name);
+    if (wire !== undefined) return wire.carrier(plugged);
+    return plugged ? ip(name, ...ispLine(one.isp)) : ip(name, 'link set line down');
+  };
+  const kill = async (name: string, death: Death, of: readonly Family[]): Promise<Applied> => {
+    const one = line(name);
+    const former = one.dead;
+    one.dead = { ...former, ...Object.fromEntries(of.map((family) => [family, death])) };
+    const changed = of.filter((family) => former[family] !== death);
+    if (changed.length === 0) return ip(name);
+    return span(await Promise.all(changed.map(async (family) => {
+      const [strike, revive] = [deadRules(death).map((rule) => `rule add ${rule}`), deadRules(former[family]).map((rule) => `rule del ${rule}`)];
+      return (family === 4 ? ip : ip6)(name, ...strike, ...revive);
+    })));
   };
   const recreate = async (name: string): Promise<Applied> => {
     const one = line(name);
-    const { device } = one.isp;
-    one.cable = replaced(cableOf(nextIndex++, topology.indexEqual, ['router', device], [name, 'line']), one.cable);
     one.deleted = false;
     one.cut = false;
-    const laid = await ip('router', ...layCable(one.cable));
-    await ip(name, `addr add ${one.isp.gateway}/${one.isp.prefixLength} dev line`, 'link set line up');
-    const addressed = await ip('router', `addr add ${one.isp.router}/${one.isp.prefixLength} dev ${device}`, `link set ${device} up`);
-    return { beganAt: laid.beganAt, doneAt: addressed.doneAt };
+    const wire = wires.get(name);
+    const made = wire === undefined ? await relay(name, one) : await wire.dial();
+    await renewed('router');
+    const addressed = await ip('router', ...routerLine(one.isp));
+    return { beganAt: made.beganAt, doneAt: addressed.doneAt };
   };
-  const heal = async (name: string): Promise<Applied> => {
+  const relay = async (name: string, one: Line): Promise<Applied> => {
+    const cable = replaced(cableOf(nextIndex++, topology.indexEqual, ['router', one.isp.device], [name, 'line']), one.isp.cable);
+    one.isp = { ...one.isp, cable };
+    const laid = await ip('router', ...layCable(cable));
+    await renewed(name);
+    await ip(name, ...ispLine(one.isp));
+    return laid;
+  };
+  const heal = async (name: string, of?: OneFamily): Promise<Applied> => {
     const one = line(name);
+    if (of?.family !== undefined) return kill(name, 'no', [of.family]);
     const done: Applied[] = [];
     if (one.deleted) done.push(await recreate(name));
     if (one.cut) done.push(await plug(name, true));
-    if (one.lossy) done.push(await stamped(() => anchor.text(name, ['nft', 'flush', 'chain', 'ip', 'lab', 'loss'])));
+    if (one.lossy) done.push(await stamped(() => anchor.text(name, ['nft', '-f', '-'], families.map((family) => `flush chain ${tableOf(family)} loss\n`).join(''))));
     one.lossy = false;
-    done.push(await kill(name, 'no'));
+    done.push(await kill(name, 'no', families));
     return span(done);
   };
+  const renumber = async (name: string, to: NewNetwork): Promise<Applied> => {
+    const one = line(name);
+    const old = one.isp;
+    const isp = renumbered(old, to);
+    if (isp.gateway === old.gateway && isp.prefix === old.prefix && isp.six?.prefix === old.six?.prefix) return ip(name);
+    one.isp = isp;
+    one.lossy = false;
+    const moved = await ip(name, 'addr flush dev line scope global', ...ispLine(isp));
+    await ip('internet', ...returnRoutes(isp));
+    await anchor.text(name, ['nft', '-f', '-'], ispRules(isp));
+    return moved;
+  };
+  const chosen = (of: OneFamily = {}): readonly Family[] => (of.family === undefined ? families : [of.family]);
 
   return {
     isps: () => [...lines.values()].map((one) => one.isp),
     isp: (name) => line(name).isp,
     cutCable: async (name) => plug(name, false),
     plugCable: async (name) => plug(name, true),
-    gatewayDead: async (name) => kill(name, 'gateway'),
-    upstreamDead: async (name) => kill(name, 'upstream'),
-    async loss(name, percent, direction = 'up') {
+    gatewayDead: async (name, of) => kill(name, 'gateway', chosen(of)),
+    upstreamDead: async (name, of) => kill(name, 'upstream', chosen(of)),
+    async loss(name, percent, direction = 'up', of) {
       line(name).lossy = true;
-      const rule = `add rule ip lab loss iifname "${direction === 'up' ? 'line' : 'core'}" numgen random mod 1000 < ${Math.round(percent * 10)} drop`;
-      return stamped(() => anchor.text(name, ['nft', '-f', '-'], `flush chain ip lab loss\n${percent > 0 ? rule : ''}\n`));
+      const rule = `iifname "${direction === 'up' ? 'line' : 'core'}" numgen random mod 1000 < ${Math.round(percent * 10)} drop`;
+      const rules = chosen(of).map((family) => `flush chain ${tableOf(family)} loss\n${percent > 0 ? `add rule ${tableOf(family)} loss ${rule}\n` : ''}`);
+      return stamped(() => anchor.text(name, ['nft', '-f', '-'], rules.join('')));
     },
     heal,
-    allDead: async () => span(await Promise.all([...lines.keys()].map((name) => kill(name, 'upstream')))),
-    allBack: async () => span(await Promise.all([...lines.keys()].map(heal))),
+    allDead: async () => span(await Promise.all([...lines.keys()].map((name) => kill(name, 'upstream', families)))),
+    allBack: async () => span(await Promise.all([...lines.keys()].map(async (name) => heal(name)))),
     async flipPort(spare = 0) {
       const device = topology.spares[spare];
       if (device === undefined) throw new Error(`the router has no spare port ${spare}; openLab({ spares: ${spare + 1} }) gives it one`);
@@ -126,15 +183,22 @@ export function createFaults(anchor: Anchor, topology: Topology, ip: (host: stri
     },
     async deleteInterface(name) {
       line(name).deleted = true;
-      return ip('router', `link del ${line(name).isp.device}`);
+      return wires.get(name)?.hangUp() ?? ip('router', `link del ${line(name).isp.device}`);
     },
     recreateInterface: recreate,
-    changeAddress: async (name, to) => move(anchor, ip, line(name), to),
+    async changeAddress(name, to) {
+      const old = line(name).isp;
+      await renumber(name, to);
+      const isp = { ...line(name).isp, router: to.router };
+      line(name).isp = isp;
+      return ip('router', `addr del ${old.router}/${old.prefixLength} dev ${old.device}`, `addr add ${isp.router}/${isp.prefixLength} dev ${isp.device}`);
+    },
+    renumberIsp: renumber,
   };
 }
 
 /** The rules that make an ISP's box dead. A blackhole by rule says nothing to anybody; a blackhole before the local table stops ARP replies as well. */
-function deadRules(dead: Line['dead']): readonly string[] {
+function deadRules(dead: Death): readonly string[] {
   switch (dead) {
     case 'no':
       return [];
@@ -145,23 +209,19 @@ function deadRules(dead: Line['dead']): readonly string[] {
   }
 }
 
-/** A new cable in the old one's place: the MACs belong to the boxes. */
-function replaced(fresh: Cable, old: Cable): Cable {
-  return { near: { ...fresh.near, mac: old.near.mac }, far: { ...fresh.far, mac: old.far.mac } };
+function tableOf(family: Family): string {
+  return family === 4 ? 'ip lab' : 'ip6 lab';
 }
 
-async function move(anchor: Anchor, ip: (host: string, ...commands: readonly string[]) => Promise<Applied>, line: Line, to: NewAddress): Promise<Applied> {
-  const old = line.isp;
+/** A new cable in the old one's place: the MACs belong to the boxes. */
+function replaced(fresh: Cable, old: Cable): Cable {
+  return { wire: fresh.wire, near: { ...fresh.near, mac: old.near.mac }, far: { ...fresh.far, mac: old.far.mac } };
+}
+
+function renumbered(old: Isp, to: NewNetwork): Isp {
   const prefix = to.prefix ?? old.prefix;
-  const isp: Isp = { ...old, router: to.router, prefix, prefixLength: prefixLengthOf(prefix), gateway: to.gateway ?? old.gateway };
-  line.isp = isp;
-  if (isp.gateway !== old.gateway || isp.prefix !== old.prefix) {
-    await ip(isp.name, `addr add ${isp.gateway}/${isp.prefixLength} dev line`, `addr del ${old.gateway}/${old.prefixLength} dev line`);
-    await ip('internet', ...returnRoutes(isp));
-    await anchor.text(isp.name, ['nft', '-f', '-'], ispRules(isp));
-    line.lossy = false;
-  }
-  return ip('router', `addr del ${old.router}/${old.prefixLength} dev ${old.device}`, `addr add ${isp.router}/${isp.prefixLength} dev ${isp.device}`);
+  const six = old.six === undefined || to.prefix6 === undefined ? old.six : { ...old.six, prefix: to.prefix6, global: to.prefix6.replace(/\/64$/, '1') };
+  return { ...old, prefix, prefixLength: prefixLengthOf(prefix), gateway: to.gateway ?? old.gateway, six };
 }
 
 function span(all: readonly Applied[]): Applied {

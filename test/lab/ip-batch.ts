@@ -4,6 +4,7 @@
  * How it tells that it is done: `ip -force -batch -` says `Command failed -:LINE` on stderr for every line that failed, unbuffered. So each
  * order is followed by one line that must fail; when its number comes back, everything before it has been carried out.
  */
+import type { Family } from '../../src/model.js';
 import type { Anchor } from './anchor.js';
 import { now } from './wait.js';
 
@@ -16,6 +17,8 @@ export interface Applied {
 export interface IpBatch {
   /** Carries out `ip` commands in order. @throws Error with what `ip` said, after the whole order was tried */
   do(...commands: readonly string[]): Promise<Applied>;
+  /** `ip` remembers indexes by name: where a device was made anew, another batch must be opened. */
+  close(): void;
 }
 
 /** The instants around any other piece of work. */
@@ -34,8 +37,9 @@ interface Order {
   readonly reject: (error: Error) => void;
 }
 
-export async function openIpBatch(anchor: Anchor, host: string): Promise<IpBatch> {
-  const { child, exited } = await anchor.start('', ['ip', '-n', host, '-force', '-batch', '-']);
+/** @param family what is meant where a command names no address */
+export async function openIpBatch(anchor: Anchor, host: string, family: Family = 4): Promise<IpBatch> {
+  const { child, exited } = await anchor.start('', ['ip', ...(family === 6 ? ['-6'] : []), '-n', host, '-force', '-batch', '-']);
   const orders: Order[] = [];
   let lines = 0;
   let said: string[] = [];
@@ -80,5 +84,6 @@ export async function openIpBatch(anchor: Anchor, host: string): Promise<IpBatch
         orders.push({ beganAt: now(), lastLine: lines, commands, complaints: [], resolve, reject });
         child.stdin?.write([...commands, 'link show dev lab-done', ''].join('\n'));
       }),
+    close: () => void child.stdin?.end(),
   };
 }

@@ -14,6 +14,8 @@ export interface Sample {
   readonly rttMs: number | undefined;
   /** The ISP whose address the far end saw, else that address itself; '' = not answered; `ungreeted` = a connection that stood, of which the far end told nothing. */
   readonly via: string;
+  /** The address that the far end saw, where one was told. */
+  readonly seen?: string;
   /** Which connection (TCP streams); else 0. */
   readonly connection: number;
 }

@@ -5,6 +5,7 @@
  *   const cut = await lab.cutCable('fibre');
  *   const { outageMs, via } = await old.outageAfter(cut);      // waits until answers come again
  */
+import { BlockList } from 'node:net';
 import { join, dirname } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -25,7 +26,7 @@ export interface StreamOptions {
   readonly rateHz?: number;
   /** Host that asks: `client` (default), `router`, `vpn`, `internet`, ... */
   readonly from?: string;
-  /** Any address of a host of the lab. Default the first of the internet. */
+  /** Any address of a host of the lab, of either family. Default the first of the internet. */
   readonly to?: string;
   /** For `tcp`. Default 10. */
   readonly connections?: number;
@@ -193,27 +194,36 @@ function queriesTo(near: LabProcess): Query {
 }
 
 function sampleOf([at, rttMs, address, connection]: RawAnswer['samples'][number], withinMs: number, viaOf: (address: string) => string): Sample {
-  return rttMs === null || rttMs > withinMs ? { at, rttMs: undefined, via: '', connection } : { at, rttMs, via: viaOf(address), connection };
+  return rttMs === null || rttMs > withinMs ? { at, rttMs: undefined, via: '', connection } : { at, rttMs, via: viaOf(address), seen: address, connection };
 }
 
 /** The ISP whose address the far end saw; any other address as it is. */
 function carrierOf(address: string, isps: readonly Isp[]): string {
-  return isps.find((isp) => (isp.nat ? address === isp.core.isp : inPrefix(address, isp.prefix)))?.name ?? address;
+  const isOf = ({ nat, core, prefix, six }: Isp): boolean => {
+    if (address.includes(':')) return six !== undefined && [six.prefix, six.delegated].some((each) => inPrefix(address, each));
+    return nat ? address === core.isp : inPrefix(address, prefix);
+  };
+  return isps.find(isOf)?.name ?? address;
 }
+
+/** Thousands of answers are looked up again and again. */
+const blocks = new Map<string, BlockList>();
 
 function inPrefix(address: string, prefix: string): boolean {
-  const [network = '', length = '32'] = prefix.split('/');
-  const shift = 32 - Number(length);
-  return numberOf(address) >>> shift === numberOf(network) >>> shift;
-}
-
-function numberOf(address: string): number {
-  return address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0) >>> 0;
+  const family = address.includes(':') ? 'ipv6' : 'ipv4';
+  const block = blocks.get(prefix) ?? new BlockList();
+  if (!blocks.has(prefix)) {
+    const [network = '', length] = prefix.split('/');
+    block.addSubnet(network, Number(length), family);
+    blocks.set(prefix, block);
+  }
+  return block.check(address, family);
 }
 
 function hostOf(address: string, topology: Topology, isps: readonly Isp[]): string {
-  const lan = topology.lans.find((one) => one.clientAddress === address);
-  const router = [...isps.map((isp) => isp.router), ...topology.lans.map((one) => one.routerAddress), topology.vpn?.routerAddress];
+  const lan = topology.lans.find((one) => one.clientAddress === address || one.six?.clientAddress === address);
+  const ofIsps = isps.flatMap((isp) => [isp.router, isp.six?.router]);
+  const router = [...ofIsps, ...topology.lans.flatMap((one) => [one.routerAddress, one.six?.routerAddress]), topology.vpn?.routerAddress];
   if (topology.internet.includes(address)) return 'internet';
   if (lan !== undefined) return lan.client;
   if (topology.vpn?.hostAddress === address) return 'vpn';

@@ -44,6 +44,8 @@ const FIRST_PORT = 10_000;
 const PORTS = 22_000;
 
 const order = JSON.parse(process.argv[2] ?? '') as Order;
+/** ipv6Only: else a port that a stream of IPv4 has just now would be taken. */
+const udp = order.to.includes(':') ? { type: 'udp6', ipv6Only: true } as const : { type: 'udp4' } as const;
 const record = createRecord();
 const broken: (readonly [at: number, connection: number, error: string])[] = [];
 
@@ -73,7 +75,7 @@ async function askerFor({ kind, connections }: Order): Promise<() => void> {
 }
 
 async function oneFlow(): Promise<() => void> {
-  const socket = createSocket({ type: 'udp4', recvBufferSize: 1 << 20 });
+  const socket = createSocket({ ...udp, recvBufferSize: 1 << 20 });
   socket.on('message', (answer) => record.answered(answer.toString('latin1')));
   // An ICMP error for a connected socket, or no route: a lost packet, which the record shows.
   socket.on('error', () => undefined);
@@ -84,7 +86,7 @@ async function oneFlow(): Promise<() => void> {
 }
 
 function freshFlow(): void {
-  const socket = createSocket('udp4');
+  const socket = createSocket(udp);
   const patience = setTimeout(() => socket.close(), PATIENCE_MS);
   const question = record.asked(0);
   socket.once('message', (answer) => {

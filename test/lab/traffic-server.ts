@@ -21,7 +21,7 @@ process.stdin.once('end', () => process.exit(0));
 function listenUdp(address: string): Promise<void> {
   return new Promise((resolve, reject) => {
     // All streams ask one socket: on a busy machine its questions must wait here, and not get lost.
-    const socket = createSocket({ type: 'udp4', recvBufferSize: 1 << 20 });
+    const socket = createSocket({ type: address.includes(':') ? 'udp6' : 'udp4', recvBufferSize: 1 << 20 });
     socket.once('error', reject);
     socket.on('message', (question, from) => socket.send(`${question.toString('latin1')} ${from.address}`, from.port, from.address, ignoreSendError));
     socket.bind(port, address, resolve);

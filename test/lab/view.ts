@@ -2,12 +2,13 @@
  * The kernel of one host as text that can be compared: routes by table, rules, packet filters, connection marks. What changes by itself
  * (counters, handles, timers, packet counts) is left out; order is the kernel's where it means something, sorted where it does not.
  */
+import type { Family } from '../../src/model.js';
 import type { Anchor } from './anchor.js';
 
 export interface KernelView {
   /** `9410: from all oif isp0 lookup 9401 proto 147`, in order of preference. */
   readonly rules: readonly string[];
-  /** Table name or number → routes in the kernel's order; `local` is left out. */
+  /** Table name or number → routes in the kernel's order; `local` and multicast are left out. */
   readonly tables: Readonly<Record<string, readonly string[]>>;
   /** The routes of main. */
   readonly main: readonly string[];
@@ -15,7 +16,7 @@ export interface KernelView {
   readonly active: readonly string[];
   /** `nft list ruleset`, iptables-nft included, without counters. */
   readonly nft: readonly string[];
-  /** `iptables-save`; empty where iptables is not installed. */
+  /** `iptables-save`, `ip6tables-save`; empty where iptables is not installed. */
   readonly iptables: readonly string[];
   /** `17 × udp mark=128 ASSURED`: connections counted by protocol, mark and state, sorted. */
   readonly flows: readonly string[];
@@ -23,14 +24,15 @@ export interface KernelView {
   readonly text: string;
 }
 
-export async function viewKernel(anchor: Anchor, host: string): Promise<KernelView> {
+/** @param family of the rules and routes */
+export async function viewKernel(anchor: Anchor, host: string, family: Family): Promise<KernelView> {
   const [rules, routes, nft, iptables, conntrack] = await Promise.all([
-    anchor.text(host, ['ip', '-4', 'rule']),
-    anchor.text(host, ['ip', '-4', 'route', 'show', 'table', 'all']),
+    anchor.text(host, ['ip', `-${family}`, 'rule']),
+    anchor.text(host, ['ip', `-${family}`, 'route', 'show', 'table', 'all']),
     anchor.text(host, ['nft', '-s', 'list', 'ruleset']),
     // env tells a missing program by exit code 127
-    anchor.run(host, ['env', 'iptables-save']),
-    anchor.run(host, ['conntrack', '-L']),
+    anchor.run(host, ['env', family === 4 ? 'iptables-save' : 'ip6tables-save']),
+    anchor.run(host, ['conntrack', '-L', '-f', `ipv${family}`]),
   ]);
   const tables = routesByTable(routes);
   const view = {
@@ -49,7 +51,7 @@ function routesByTable(text: string): Record<string, readonly string[]> {
   const tables: Record<string, string[]> = {};
   for (const raw of joinedHops(text)) {
     const table = / table (\S+)/.exec(raw)?.[1] ?? 'main';
-    if (table === 'local') continue;
+    if (table === 'local' || /^(multicast|anycast) |^ff00::/.test(raw)) continue;
     (tables[table] ??= []).push(raw.replace(/ table \S+/, ''));
   }
   return tables;

@@ -17,7 +17,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     send('b', 'nonsense');
     const before = facts.length;
     prober.close();
-    prober.send({ uplink: 'a', target: 't', address: GATEWAY, seq: 99 });
+    prober.send({ uplink: 'a', family: 4, target: 't', address: GATEWAY, seq: 99 });
     prober.bind([line('a')]);
     prober.close();
     await sleep(50);
@@ -34,7 +34,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
         prober.close();
       },
     });
-    for (const seq of [1, 2]) prober.send({ uplink: 'nobody', target: 't', address: GATEWAY, seq });
+    for (const seq of [1, 2]) prober.send({ uplink: 'nobody', family: 4, target: 't', address: GATEWAY, seq });
     await sleep(20);
     return { told };
   },
@@ -75,7 +75,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
       },
     });
     prober.bind([line('a')]);
-    prober.send({ uplink: 'a', target: 't', address: GATEWAY, seq: 1 });
+    prober.send({ uplink: 'a', family: 4, target: 't', address: GATEWAY, seq: 1 });
     await sleep(500);
     return 'survived';
   },
@@ -92,7 +92,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
       },
     });
     prober.bind([line('a')]);
-    prober.send({ uplink: 'a', target: 't', address: GATEWAY, seq: 1 });
+    prober.send({ uplink: 'a', family: 4, target: 't', address: GATEWAY, seq: 1 });
     await sleep(200);
     prober.close();
     return { delayMs: continuedAt - reportedAt };

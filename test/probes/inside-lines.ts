@@ -1,7 +1,7 @@
 /** Which line a probe takes, and what a line's life does to it. Prints the facts as JSON; see lines.test.ts for what they must be. */
 import { execFileSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { addLine, addRoutes, answerBy, buildWorld, echoesAt, FAR, GATEWAY, ip, ispIp, ispRun, line, listen } from './world.js';
+import { addLine, addRoutes, answerBy, buildWorld, echoesAt, FAR, GATEWAY, ip, ispIp, ispRun, line, line6, listen } from './world.js';
 
 const stories: Readonly<Record<string, () => Promise<unknown>>> = {
   /** Both lines up, then a's ISP silent, then a's device down: b's ISP must never see a probe of a. */
@@ -76,9 +76,14 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
   },
 
   async refused() {
-    const { prober, ask } = listen();
+    const { prober, ask, facts } = listen();
     prober.bind([line('a'), line('b', { interface: 'wan-z', ifindex: 0 })]);
-    const answers = { unknownUplink: await ask('c', FAR), noDevice: await ask('b', FAR), family: await ask('a', '2001:db8::1'), notAddress: await ask('a', 'example.com') };
+    const answers = { unknownUplink: await ask('c', FAR), noDevice: await ask('b', FAR), family: '', notAddress: await ask('a', 'example.com') };
+    prober.bind([line('a'), line6('a')]);
+    prober.send({ uplink: 'a', family: 6, target: 't', address: GATEWAY, seq: 99 });
+    await sleep(20);
+    const wrong = facts.find((fact) => fact.seq === 99);
+    answers.family = wrong?.type === 'lost' ? wrong.error : '';
     prober.bind([line('a'), line('b')]);
     const later = await ask('b', FAR);
     prober.bind([line('a', { ifindex: 4_000_000 })]);
@@ -106,7 +111,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     ispIp('a', 'addr add 2001:db8::1/64 dev eth0 nodad', 'route add unreachable 198.51.100.0/24', 'route add prohibit 198.51.101.0/24', 'route add unreachable 2001:db8:1::/48');
     ispRun('a', 'sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1');
     const { prober, ask } = listen();
-    prober.bind([line('a', { source: '' })]);
+    prober.bind([line('a', { source: '' }), line6('a')]);
     const answers = { unreachable: await ask('a', '198.51.100.1'), prohibited: await ask('a', '198.51.101.1'), noRoute: await ask('a', '2001:db8:1::1', 500), alive: await ask('a', FAR) };
     prober.close();
     return answers;
@@ -130,12 +135,49 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     return { kept, forgotten, changed, gone };
   },
 
+  /** The same link-local gateway on both lines; then a's ISP falls silent. */
+  async sameLinkLocal() {
+    for (const side of ['a', 'b'] as const) ispIp(side, 'addr add fe80::1/64 dev eth0 nodad');
+    const { prober, ask } = listen();
+    prober.bind([line6('a'), line6('b')]);
+    const both = [await ask('a', 'fe80::1'), await ask('b', 'fe80::1')];
+    const counted = { a: echoesAt('a', 6), b: echoesAt('b', 6) };
+    ispRun('a', 'sysctl', '-qw', 'net.ipv6.icmp.echo_ignore_all=1');
+    const silent = await ask('a', 'fe80::1');
+    const leaked = echoesAt('b', 6) - counted.b;
+    const other = await ask('b', 'fe80::1');
+    prober.close();
+    return { both, counted, silent, other, leaked };
+  },
+
+  /** IPv4 answers late; meanwhile the IPv6 line of the same uplink changes, and then the IPv4 one. */
+  async families() {
+    await answerBy('a', 'wait:150', 'reply');
+    ispIp('a', 'addr add fe80::1/64 dev eth0 nodad');
+    const { prober, send, ask, factOf } = listen();
+    prober.bind([line('a'), line6('a')]);
+    const inFlight = send('a', GATEWAY);
+    prober.bind([line('a'), line6('a', { source: 'fe80::2' })]);
+    await sleep(300);
+    const kept = factOf(inFlight)?.type ?? 'silence';
+    const told = factOf(inFlight)?.family ?? 0;
+    const dropped = send('a', GATEWAY);
+    prober.bind([line('a', { source: '' }), line6('a', { source: 'fe80::2' })]);
+    await sleep(300);
+    const forgotten = factOf(dropped)?.type ?? 'silence';
+    const changed = await ask('a', 'fe80::1');
+    prober.bind([line('a')]);
+    const gone = await ask('a', 'fe80::1');
+    prober.close();
+    return { kept, forgotten, changed, told, gone };
+  },
+
   async ipv6() {
     ip('addr add 2001:db8::2/64 dev wan-a nodad', 'route add 2001:db8::/64 dev wan-a table 101');
     execFileSync('ip', ['-6', 'rule', 'add', 'pref', '100', 'oif', 'wan-a', 'lookup', '101']);
     ispRun('a', 'ip', 'addr', 'add', '2001:db8::1/64', 'dev', 'eth0', 'nodad');
     const { prober, ask } = listen();
-    prober.bind([line('a', { source: '' })]);
+    prober.bind([line('a', { source: '' }), line6('a')]);
     const shown = JSON.parse(ispRun('a', 'ip', '-j', '-6', 'addr', 'show', 'dev', 'eth0', 'scope', 'link')) as readonly { readonly addr_info?: readonly { readonly local?: string }[] }[];
     const gateway = shown.flatMap((device) => device.addr_info ?? []).find((address) => address.local !== undefined)?.local ?? '';
     const answers = {

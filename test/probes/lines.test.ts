@@ -40,9 +40,9 @@ describe('a probe and its line', { concurrency: 3 }, () => {
 
   test('what cannot be asked is lost with a reason, and asked as soon as the device is there', async () => {
     const seen = await play<Record<'unknownUplink' | 'noDevice' | 'family' | 'notAddress' | 'later' | 'noSuchIndex', string>>('refused');
-    assert.equal(seen.unknownUplink, 'c has no line to probe through');
+    assert.equal(seen.unknownUplink, 'c has no line to probe IPv4 through');
     assert.equal(seen.noDevice, 'wan-z does not exist');
-    assert.equal(seen.family, '2001:db8::1 is IPv6, but a is probed from its IPv4 address 192.0.2.2');
+    assert.equal(seen.family, '192.0.2.1 is IPv4, and was to be asked through the IPv6 line of a');
     assert.equal(seen.notAddress, '"example.com" is not an IP address');
     assert.equal(seen.later, 'reply');
     assert.match(seen.noSuchIndex, /ENODEV/);
@@ -68,7 +68,16 @@ describe('a probe and its line', { concurrency: 3 }, () => {
     assert.equal(seen.kept, 'reply', 'the probe in flight on the unchanged line was answered');
     assert.equal(seen.forgotten, 'silence');
     assert.equal(seen.changed, 'reply');
-    assert.equal(seen.gone, 'b has no line to probe through');
+    assert.equal(seen.gone, 'b has no line to probe IPv4 through');
+  });
+
+  test('a probe of IPv6 leaves by its own device alone, although both gateways are fe80::1, and although its own is silent', async () => {
+    const seen = await play<Record<string, unknown>>('sameLinkLocal');
+    assert.deepEqual(seen, { both: ['reply', 'reply'], counted: { a: 1, b: 1 }, silent: 'silence', other: 'reply', leaked: 0 });
+  });
+
+  test('a line that changes in one family keeps its session in the other', async () => {
+    assert.deepEqual(await play('families'), { kept: 'reply', forgotten: 'silence', changed: 'reply', told: 4, gone: 'a has no line to probe IPv6 through' });
   });
 
   test('IPv6 targets are asked in a session of their own, beside IPv4 ones, in any notation', async () => {

@@ -13,7 +13,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import type { Instant, ProbeLine, ProbeOrder } from '../../src/model.js';
+import type { Family, Instant, ProbeLine, ProbeOrder } from '../../src/model.js';
 import { openProber, type ProbeFact, type Prober } from '../../src/probes/prober.js';
 
 export const GATEWAY = '192.0.2.1';
@@ -64,7 +64,8 @@ export function ispRun(side: Side, command: string, ...args: readonly string[]):
 }
 
 /** Echo requests that reached this ISP's kernel, whether it answers or not. */
-export function echoesAt(side: Side): number {
+export function echoesAt(side: Side, family: Family = 4): number {
+  if (family === 6) return Number(ispRun(side, 'cat', '/proc/net/snmp6').match(/^Icmp6InEchos\s+(\d+)/m)?.[1]);
   const [names, values] = ispRun(side, 'cat', '/proc/net/snmp').split('\n').filter((line) => line.startsWith('Icmp:'));
   return Number(values?.split(' ')[names?.split(' ').indexOf('InEchos') ?? -1]);
 }
@@ -79,7 +80,12 @@ export async function answerBy(side: Side, ...answers: readonly string[]): Promi
 }
 
 export function line(side: Side, change: Partial<ProbeLine> = {}): ProbeLine {
-  return { uplink: side, interface: `wan-${side}`, ifindex: indexOf(`wan-${side}`), source: side === 'a' ? '192.0.2.2' : '192.0.2.3', ...change };
+  return { uplink: side, family: 4, interface: `wan-${side}`, ifindex: indexOf(`wan-${side}`), source: side === 'a' ? '192.0.2.2' : '192.0.2.3', ...change };
+}
+
+/** The same device's line in IPv6. */
+export function line6(side: Side, change: Partial<ProbeLine> = {}): ProbeLine {
+  return line(side, { family: 6, source: '', ...change });
 }
 
 export function indexOf(device: string): number {
@@ -97,6 +103,7 @@ export interface Listener {
   readonly facts: ProbeFact[];
   /** Sends and waits for its fact: `reply`, the error of `lost`, or `silence`. */
   ask(side: string, address: string, withinMs?: number): Promise<string>;
+  /** In the family of the address (IPv4 for what is none). */
   send(side: string, address: string): ProbeOrder;
   factOf(order: ProbeOrder): ProbeFact | undefined;
 }
@@ -110,7 +117,7 @@ export function listen(sieved = true): Listener {
     prober,
     facts,
     send(side, address) {
-      const order: ProbeOrder = { uplink: side, target: `icmp ${address}`, address, seq: ++seq };
+      const order: ProbeOrder = { uplink: side, family: address.includes(':') ? 6 : 4, target: `icmp ${address}`, address, seq: ++seq };
       prober.send(order);
       return order;
     },

@@ -1,18 +1,30 @@
 /**
- * The world beyond the ports: for each uplink a cable, a gateway, an upstream and an internet, each of which can break, and a round
- * trip that takes its time. It also keeps the truth that the laws are judged by: since when an uplink surely lives, or is surely dead.
+ * The world beyond the ports: for each uplink a cable, and in each family that it has a gateway, an upstream and an internet, each of which
+ * can break, and a round trip that takes its time. It also keeps the truth that the laws are judged by: since when an uplink surely
+ * lives in a family, or is surely dead.
  */
-import type { Address, Link, ProbeLine, ProbeOrder, UplinkPolicy } from '../../src/model.js';
+import { familyOf } from '../../src/core/address.js';
 import { ACTIVE_TABLE, MAIN_TABLE, PREFERENCE, tableOf } from '../../src/core/layout.js';
-import { addressOf, foreignDefault, linkOf, type LineName } from '../core/fixture.js';
+import type { Address, Family, Link, ProbeLine, ProbeOrder, Route, Target, UplinkPolicy } from '../../src/model.js';
+import { addressOf, foreignDefault, linkLocal, linkOf, type LineName } from '../core/fixture.js';
 import type { Agenda } from './agenda.js';
 import type { Dice } from './dice.js';
 import type { Loop } from './loop.js';
 import type { ShakyKernel } from './shaky-kernel.js';
 
-export interface Isp {
+/** One uplink's device: what its families share. */
+export interface Port {
   policy: UplinkPolicy;
   ifindex: number;
+  readonly families: readonly Family[];
+}
+
+/** What is behind a port, in one family. */
+export interface Isp {
+  readonly port: Port;
+  readonly family: Family;
+  readonly policy: UplinkPolicy;
+  readonly ifindex: number;
   rttMs: number;
   jitterMs: number;
   lossChance: number;
@@ -27,46 +39,42 @@ export interface Isp {
   timeoutAtMostMs: number;
   aliveSince: number | undefined;
   deadSince: number | undefined;
+  /** How many probes have left. */
+  sent: number;
 }
 
 export interface Isps {
+  readonly ports: readonly Port[];
   readonly all: readonly Isp[];
-  get(name: string): Isp;
-  /** Changes something and notes what that makes of the truth. */
-  touch(isp: Isp, change: () => void): void;
+  /** In each of its families. */
+  on(port: Port): readonly Isp[];
+  /** Changes something and notes what that makes of the truth for these. */
+  touch(isps: readonly Isp[], change: () => void): void;
   bind(lines: readonly ProbeLine[]): void;
   send(order: ProbeOrder, loop: Loop): void;
-  /** How many probes have left, per uplink. */
-  readonly sent: ReadonlyMap<string, number>;
 }
 
-export function openIsps(uplinks: readonly UplinkPolicy[], kernel: ShakyKernel, agenda: Agenda, dice: Dice): Isps {
+export function openIsps(ports: readonly Port[], kernel: ShakyKernel, agenda: Agenda, dice: Dice): Isps {
   let lines: readonly ProbeLine[] = [];
-  const sent = new Map<string, number>();
-  const all = uplinks.map((policy): Isp => ({
-    policy, ifindex: linkOf(policy.name as LineName).index, rttMs: dice.pick([1, 8, 30, 120, 300]), jitterMs: 0, lossChance: 0, swallow: 0,
-    gatewayUp: true, upstreamUp: true, deadHosts: new Set(), troubledAt: agenda.now, timeoutAtMostMs: 0, aliveSince: undefined, deadSince: undefined,
-  }));
-  for (const isp of all) {
-    isp.jitterMs = isp.rttMs * dice.pick([0, 0.05, 0.3]);
-    isp.timeoutAtMostMs = Math.min(isp.policy.probe.timeoutMaxMs, 30 + 3 * (isp.rttMs + isp.jitterMs));
-  }
+  const all = ports.flatMap((port) => port.families.map((family) => openIsp(port, family, agenda, dice)));
 
-  function touch(isp: Isp, change: () => void): void {
+  function touch(isps: readonly Isp[], change: () => void): void {
     change();
-    isp.troubledAt = agenda.now;
-    const now = condition(isp, kernel);
-    isp.aliveSince = now === 'alive' ? isp.aliveSince ?? agenda.now : undefined;
-    isp.deadSince = now === 'dead' ? isp.deadSince ?? agenda.now : undefined;
+    for (const isp of isps) {
+      isp.troubledAt = agenda.now;
+      const now = condition(isp, kernel);
+      isp.aliveSince = now === 'alive' ? isp.aliveSince ?? agenda.now : undefined;
+      isp.deadSince = now === 'dead' ? isp.deadSince ?? agenda.now : undefined;
+    }
   }
 
   function send(order: ProbeOrder, loop: Loop): void {
-    const { uplink, target, seq } = order;
-    sent.set(uplink, (sent.get(uplink) ?? 0) + 1);
-    const isp = all.find((other) => other.policy.name === uplink)!;
-    const line = lines.find((other) => other.uplink === uplink);
+    const { uplink, family, target, seq } = order;
+    const isp = all.find((other) => other.policy.name === uplink && other.family === family)!;
+    isp.sent++;
+    const line = lines.find((other) => other.uplink === uplink && other.family === family);
     const link = kernel.truth().links.find((other) => other.index === line?.ifindex);
-    const lost = (error: string): void => loop.arrive((at) => ({ type: 'lost', at, uplink, target, seq, error }));
+    const lost = (error: string): void => loop.arrive((at) => ({ type: 'lost', at, uplink, family, target, seq, error }));
     if (link === undefined || link.name !== isp.policy.interface) return lost('ENODEV: the device is gone');
     if (!link.adminUp) return lost('ENETDOWN: the device is down');
     const swallowed = isp.swallow > 0;
@@ -75,14 +83,14 @@ export function openIsps(uplinks: readonly UplinkPolicy[], kernel: ShakyKernel, 
     const sentAt = agenda.now;
     agenda.at(sentAt + isp.rttMs + isp.jitterMs * dice.between(-1, 1), () => {
       if (!answers(isp, order, kernel) || !lines.includes(line!)) return;
-      loop.arrive((at) => ({ type: 'reply', at, uplink, target, seq, rttMs: at - sentAt }));
+      loop.arrive((at) => ({ type: 'reply', at, uplink, family, target, seq, rttMs: at - sentAt }));
     });
   }
 
-  for (const isp of all) touch(isp, () => undefined);
+  touch(all, () => undefined);
   return {
-    all, touch, send, sent,
-    get: (name) => all.find((isp) => isp.policy.name === name)!,
+    ports, all, touch, send,
+    on: (port) => all.filter((isp) => isp.port === port),
     bind(next) {
       // Lines that did not change keep their sockets, and what is in flight.
       lines = next.map((line) => lines.find((old) => JSON.stringify(old) === JSON.stringify(line)) ?? line);
@@ -90,42 +98,61 @@ export function openIsps(uplinks: readonly UplinkPolicy[], kernel: ShakyKernel, 
   };
 }
 
-/** What the kernel has of a line at the beginning, or when its device is made anew. */
-export function lineParts(isp: Pick<Isp, 'policy' | 'ifindex'>): { readonly link: Link; readonly address: Address } {
-  const name = isp.policy.name as LineName;
-  return { link: linkOf(name, { index: isp.ifindex }), address: addressOf(name, { ifindex: isp.ifindex }) };
+function openIsp(port: Port, family: Family, agenda: Agenda, dice: Dice): Isp {
+  const rttMs = dice.pick([1, 8, 30, 120, 300]);
+  const jitterMs = rttMs * dice.pick([0, 0.05, 0.3]);
+  return {
+    port, family, rttMs, jitterMs, lossChance: 0, swallow: 0, gatewayUp: true, upstreamUp: true, deadHosts: new Set(), troubledAt: agenda.now,
+    timeoutAtMostMs: Math.min(port.policy.probe.timeoutMaxMs, 30 + 3 * (rttMs + jitterMs)), aliveSince: undefined, deadSince: undefined, sent: 0,
+    get policy() { return port.policy; },
+    get ifindex() { return port.ifindex; },
+  };
 }
 
-/** The default that a DHCP client writes; only lines with `gateway: auto` have such a client. */
-export function leased(isp: Isp): ReturnType<typeof foreignDefault> {
-  const name = isp.policy.name as LineName;
-  const route = foreignDefault(name, 1000 + addressOf(name).ifindex);
-  return { ...route, hops: [{ ...route.hops[0]!, ifindex: isp.ifindex }] };
+/** What the kernel has of a line at the beginning, or when its device is made anew. */
+export function lineParts({ policy, ifindex, families }: Port): { readonly link: Link; readonly addresses: readonly Address[] } {
+  const name = policy.name as LineName;
+  return { link: linkOf(name, { index: ifindex }), addresses: families.flatMap((family) => (family === 4 ? [addressOf(name, { ifindex })] : [linkLocal(name, ifindex), addressOf(name, { ifindex, family })])) };
+}
+
+/** The default that a DHCP client writes, or the kernel for a router advertisement; only lines with `gateway: auto` have one. */
+export function leased({ policy, ifindex, family }: Isp): Route {
+  const name = policy.name as LineName;
+  const route = foreignDefault(name, 1000 + addressOf(name).ifindex, { family });
+  return { ...route, hops: [{ ...route.hops[0]!, ifindex }] };
+}
+
+/** What it is asked beyond its gateway in its family. */
+export function beyond({ policy, family }: Pick<Isp, 'policy' | 'family'>): readonly Target[] {
+  return policy.probe.targets.filter((target) => target.host !== 'gateway' && familyOf(target.host) === family);
 }
 
 /** A probe is bound to its device: does any table that it may use know a way out there? */
-function isRouted(isp: Isp, kernel: ShakyKernel): boolean {
+function isRouted({ policy, ifindex, family }: Isp, kernel: ShakyKernel): boolean {
   const { routes, rules } = kernel.truth();
-  const own = rules.some((rule) => rule.preference === PREFERENCE.device && rule.outInterface === isp.policy.interface);
-  const tables = [...(own ? [tableOf(isp.policy.slot)] : []), ACTIVE_TABLE, MAIN_TABLE];
-  return routes.some((route) => tables.includes(route.table) && route.destination === 'default' && route.hops.some((hop) => hop.ifindex === isp.ifindex));
+  const own = rules.some((rule) => rule.family === family && rule.preference === PREFERENCE.device && rule.outInterface === policy.interface);
+  const tables = [...(own ? [tableOf(policy.slot)] : []), ACTIVE_TABLE, MAIN_TABLE];
+  return routes.some((route) => route.family === family && tables.includes(route.table) && route.destination === 'default' && route.hops.some((hop) => hop.ifindex === ifindex));
 }
 
 function answers(isp: Isp, order: ProbeOrder, kernel: ShakyKernel): boolean {
-  if (!kernel.isPlugged(isp.ifindex) || !isp.gatewayUp || !kernel.truth().addresses.some((a) => a.ifindex === isp.ifindex)) return false;
+  if (!kernel.isPlugged(isp.ifindex) || !isp.gatewayUp || !hasAddress(isp, kernel)) return false;
   return !isp.deadHosts.has(order.target === 'gateway' ? 'gateway' : order.address) && (order.target === 'gateway' || isp.upstreamUp);
+}
+
+function hasAddress({ ifindex, family }: Isp, kernel: ShakyKernel): boolean {
+  return kernel.truth().addresses.some((address) => address.ifindex === ifindex && address.family === family && address.scope === 0);
 }
 
 /** `shaky`: neither surely the one nor the other. */
 function condition(isp: Isp, kernel: ShakyKernel): 'alive' | 'dead' | 'shaky' {
-  const { links, addresses } = kernel.truth();
-  const link = links.find((other) => other.index === isp.ifindex && other.name === isp.policy.interface);
-  if (link?.adminUp !== true || !kernel.isPlugged(isp.ifindex) || !addresses.some((a) => a.ifindex === isp.ifindex)) return 'dead';
+  const link = kernel.truth().links.find((other) => other.index === isp.ifindex && other.name === isp.policy.interface);
+  if (link?.adminUp !== true || !kernel.isPlugged(isp.ifindex) || !hasAddress(isp, kernel)) return 'dead';
   if (!isp.gatewayUp) return 'dead';
-  const beyond = isp.policy.probe.targets.filter((target) => target.host !== 'gateway');
-  if (beyond.length > 0) {
-    const answering = isp.upstreamUp ? beyond.filter((target) => !isp.deadHosts.has(target.host)).length : 0;
-    if (answering < Math.min(isp.policy.probe.quorum, beyond.length)) return 'dead';
+  const targets = beyond(isp);
+  if (targets.length > 0) {
+    const answering = isp.upstreamUp ? targets.filter((target) => !isp.deadHosts.has(target.host)).length : 0;
+    if (answering < Math.min(isp.policy.probe.quorum, targets.length)) return 'dead';
   }
   return isp.lossChance > 0 ? 'shaky' : 'alive';
 }

@@ -16,6 +16,9 @@ export interface LoopWorld {
   bind(lines: readonly ProbeLine[]): void;
   send(order: ProbeOrder, loop: Loop): void;
   save(override: Override | undefined): void;
+  /** Before each step, and when an event and all that follows from it at once has been carried out. */
+  turns(event: Event): void;
+  settled(): void;
   /** After each step, with what came out of it, before that is carried out. */
   turned(event: Event, effects: readonly Effect[], wakeAt: number): void;
 }
@@ -66,12 +69,14 @@ export function openLoop(state: State, world: LoopWorld): Loop {
     turning = true;
     for (let next = inbox.shift(); next !== undefined; next = inbox.shift()) {
       countStep();
+      world.turns(next);
       const output = step(state, next);
       wakeAt = output.wakeAt;
       world.turned(next, output.effects, output.wakeAt);
       for (const effect of output.effects) carryOut(effect);
     }
     turning = false;
+    world.settled();
     arm();
   }
 
@@ -87,12 +92,13 @@ export function openLoop(state: State, world: LoopWorld): Loop {
       case 'probe': return world.send(effect.order, loop);
       case 'apply': {
         const failures = kernel.apply(effect.plan);
-        return submit({ type: 'applied', at: now(), failures, facts: kernel.readOurs() });
+        const facts = effect.plan.changes.some((change) => 'address' in change) ? kernel.readAll() : kernel.readOurs();
+        return submit({ type: 'applied', at: now(), failures, facts });
       }
       case 'read': return read(effect.what);
       case 'look': return submit({ type: 'links', at: now(), told: false, ...kernel.look(effect.ifindexes) });
       case 'host':
-        return arriveIn(30, (at) => ({ type: 'host', at, report: { natBackend: 'nftables', natInSync: true, sysctlsInSync: true, problems: [] } }));
+        return arriveIn(30, (at) => ({ type: 'host', at, wish: effect.wish, report: { natBackend: 'nftables', natInSync: true, natRepaired: false, sysctlsInSync: true, problems: [] } }));
       case 'forget': return arriveIn(dice.between(1, 40), (at) => ({ type: 'forgotten', at, order: effect.order, count: 3, error: '' }));
       case 'save': return world.save(effect.override);
       case 'answer':

@@ -32,17 +32,16 @@ export const MUTANTS: readonly Mutant[] = [
     search: 'if (sure.length === 0 && lost.some(', replacement: 'if (lost.some(',
   },
   {
-    law: 'active-is-alive', slip: 'a cut cable is taken for silence', file: 'desire.js', weather: 'cables',
+    law: 'active-is-alive', slip: 'a cut cable is taken for silence', file: 'line.js', weather: 'cables',
     search: 'if (!link.carrier)', replacement: 'if (false)',
   },
   {
     law: 'every-healthy-uplink-found-again', slip: 'probes of a dead uplink lose their way', file: 'desire.js', weather: 'faults',
-    search: 'rules.push({ ...plainRule(family, PREFERENCE.device, table), outInterface: uplink.interface });\n    if (!carries)\n        return;',
-    replacement: 'if (!carries) return; rules.push({ ...plainRule(family, PREFERENCE.device, table), outInterface: uplink.interface });',
+    search: 'if (device !== \'\')\n', replacement: 'if (!carries) return;\n    if (device !== \'\')\n',
   },
   {
     law: 'every-healthy-uplink-found-again', slip: 'a gateway is forgotten with the route that taught it', file: 'gateway.js', weather: 'devices',
-    search: 'if (uplink.gateway !== \'auto\' || known === undefined || link === undefined)', replacement: 'if (true)',
+    search: 'return known !== undefined && ', replacement: 'return false && ',
   },
   {
     law: 'every-healthy-uplink-found-again', slip: 'one lost notice is never made good', file: 'look.js', weather: 'lost notices',
@@ -118,16 +117,72 @@ export const MUTANTS: readonly Mutant[] = [
     search: 'health.because = because;', replacement: 'health.because = state === "suspect" ? "" : because;',
   },
   {
-    law: 'forget-only-after-proof', slip: 'flows are forgotten at once', file: 'settle.js', weather: 'faults',
-    search: 'else if (better && hasLeft(state, uplink))', replacement: 'else',
+    law: 'forget-only-after-proof', slip: 'flows are forgotten at once', file: 'forgets.js', weather: 'cables',
+    search: 'if (installed.get(plane.family) !== true || !isBetter(plane))', replacement: 'if (false)',
   },
   {
-    law: 'forget-only-after-proof', slip: 'flows are forgotten when all are silent', file: 'settle.js', weather: 'eclipse',
-    search: 'const better = installed &&', replacement: 'const better = installed || installed &&',
+    law: 'forget-only-after-proof', slip: 'flows are forgotten while the uplink still stands in the kernel', file: 'forgets.js', weather: 'eclipse',
+    search: 'return after === \'moved\' || hasLeft(state, plane, health) ?', replacement: 'return true ?',
   },
   {
-    law: 'forget-only-after-proof', slip: 'another uplink\'s mark', file: 'settle.js', weather: 'cables',
-    search: 'mark: markOf(health.policy.slot, state.policy.markMask)', replacement: 'mark: markOf(health.policy.slot ^ 1, state.policy.markMask)',
+    law: 'by-its-mark-alone', slip: 'another uplink\'s mark', file: 'forgets.js', weather: 'cables',
+    search: 'mark: markOf(uplink.slot, markMask)', replacement: 'mark: markOf(uplink.slot ^ 1, markMask)',
+  },
+  {
+    law: 'by-its-mark-alone', slip: 'connections that go on untranslated are cut', file: 'forgets.js', weather: 'one family',
+    search: 'uplink.translate[family].kind !== \'none\'', replacement: 'true',
+  },
+  {
+    law: 'leaders-keep-their-connections', slip: 'a deadline outlives the return of the uplink', file: 'forgets.js', weather: 'returns',
+    search: '!silent : leads(plane, order.uplink)', replacement: '!silent : false',
+  },
+  {
+    law: 'left-behind-is-cut', slip: 'a metered uplink is treated like any other', file: 'forgets.js', weather: 'returns',
+    search: 'health.policy.metered ? 0 :', replacement: '',
+  },
+  {
+    law: 'left-behind-is-cut', slip: 'who was silent for a moment keeps what he carries', file: 'forgets.js', weather: 'policies',
+    search: 'if (after === \'moved\' && silent)\n        return \'wait\';', replacement: 'if (after === \'moved\' && silent) return \'never\';',
+  },
+  {
+    law: 'old-addresses-are-forgotten', slip: 'an address that came back counts as gone', file: 'forgets.js', weather: 'lost notices',
+    search: 'return isBack(state, order) ? \'never\' :', replacement: 'return',
+  },
+  {
+    law: 'blocked-never-leaks', slip: 'nothing is refused before the first decision', file: 'desire.js', weather: 'policies',
+    search: 'if (each.otherwise === \'block\')', replacement: 'if (each.otherwise === \'block\' && decision !== undefined)',
+  },
+  {
+    law: 'blocked-never-leaks', slip: 'the rule stands before its table does', file: 'plan.js', weather: 'policies',
+    search: 'for (const table of classes)\n', replacement: 'for (const rule of newRules.splice(0)) changes.push({ op: \'add\', rule });\n    for (const table of classes)\n',
+  },
+  {
+    law: 'policies-go-by-the-living', slip: 'the order of a policy is taken as it is written', file: 'desire.js', weather: 'policies',
+    search: 'decision.fit.some((fit) => fit.uplink === member.uplink && fit.trust === trust)', replacement: 'trust === "proven"',
+  },
+  {
+    law: 'policies-go-by-the-living', slip: 'what could go by an uplink that rests is refused', file: 'desire.js', weather: 'policies',
+    search: '...(otherwise === \'block\' ? trusted(\'resting\') : [])', replacement: '',
+  },
+  {
+    law: 'policies-keep-to-their-order', slip: 'policies follow whoever leads', file: 'desire.js', weather: 'policies',
+    search: 'classRanks(each, decision), [table]', replacement: 'decision.ranks, [table]',
+  },
+  {
+    law: 'nothing-without-a-line', slip: 'both families get their rules, whoever has an address', file: 'desire.js', weather: 'fair',
+    search: 'of ground.planes) {', replacement: 'of new Map([[6, { health: new Map(), decision: undefined }], ...ground.planes])) {',
+  },
+  {
+    law: 'one-generation', slip: 'each family counts for itself', file: 'decide.js', weather: 'one family',
+    search: 'Math.max(previous?.generation ?? 0, question.generationBefore ?? 0) + 1', replacement: '(previous?.generation ?? 0) + 1',
+  },
+  {
+    law: 'foretold-comes-true', slip: 'the forecast is made on the state itself', file: 'forecast.js', weather: 'cables',
+    search: 'const copy = structuredClone(state);', replacement: 'const copy = state;',
+  },
+  {
+    law: 'foretold-comes-true', slip: 'the forecast ends with the first plan', file: 'forecast.js', weather: 'cables',
+    search: 'const STEPS_AT_MOST = 8;', replacement: 'const STEPS_AT_MOST = 1;',
   },
   {
     law: 'foreign-untouched', slip: 'a route of somebody else is replaced', file: 'plan.js', weather: 'foreign hands',
@@ -148,7 +203,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     law: 'flows-keep-their-way', slip: 'a suspect loses its mark rule', file: 'desire.js', weather: 'faults',
-    search: '?.state !== \'down\')', replacement: '?.state === \'up\')',
+    search: 'health.get(uplink.name).state === \'down\'', replacement: 'health.get(uplink.name).state !== \'up\'',
   },
   {
     law: 'converges', slip: 'a quarrel runs hot', file: 'reconcile.js', weather: 'quarrel',
@@ -156,7 +211,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     law: 'converges', slip: 'what is there is not recognised', file: 'plan.js', weather: 'fair',
-    search: 'other.onlink === hop.onlink', replacement: 'other.onlink !== hop.onlink',
+    search: 'function routeKey(route) {', replacement: 'let asked = 0;\nfunction routeKey(route) {\n    if (asked++ % 7 === 0) return String(asked);',
   },
   {
     law: 'wake-is-sane', slip: 'a deadline is kept that is over', file: 'look.js', weather: 'fair',

@@ -1,16 +1,21 @@
 /** One seed, from the first read to the quiet end, with every law watching. */
 import { createHash } from 'node:crypto';
 import { openDice } from './dice.js';
-import { turnOf, type Law, type Watch } from './laws/law.js';
+import { drawWorld } from './draw.js';
+import { viewOf, type Law, type View, type Watch } from './laws/law.js';
 import * as decisions from './laws/decisions.js';
+import * as families from './laws/families.js';
+import * as flows from './laws/flows.js';
+import * as forecasts from './laws/forecasts.js';
 import * as routes from './laws/routes.js';
+import * as ways from './laws/policies.js';
 import * as opinions from './laws/verdicts.js';
-import { drawPolicy, QUIET_MS, TROUBLE_MS, WEATHERS } from './weather.js';
+import { QUIET_MS, TROUBLE_MS, WEATHERS } from './weather.js';
 import { openWorld } from './world.js';
 
-export const LAWS: readonly Law[] = [...Object.values(routes), ...Object.values(opinions), ...Object.values(decisions)];
+export const LAWS: readonly Law[] = [routes, opinions, decisions, flows, ways, families, forecasts].flatMap((room): readonly Law[] => Object.values(room));
 
-const TICK_MS = 50;
+const TICK_MS = 100;
 
 export interface Breach {
   readonly law: string;
@@ -50,11 +55,12 @@ export function playTwice(seed: number, wish: Wish = {}): Played {
 
 export function play(seed: number, wish: Wish = {}): Played {
   const weather = WEATHERS.find((other) => other.name === wish.weather) ?? WEATHERS[seed % WEATHERS.length]!;
-  const world = openWorld(seed, drawPolicy(openDice(seed), weather));
+  const world = openWorld(seed, drawWorld(openDice(seed), weather));
   const begunAt = world.agenda.now;
   const endsAt = begunAt + 6000 + TROUBLE_MS + QUIET_MS;
   const breaches = new Map<string, Breach>();
-  const watches = LAWS.map((law) => ({ law, watch: law.watch(world, weather) }));
+  const views = ([4, 6] as const).map((family) => viewOf(world, family)).filter((view) => view.isps.length > 0);
+  const watches = views.flatMap((view, i) => LAWS.filter((law) => i === 0 || law.once !== true).map((law) => ({ law, view, watch: law.watch(view, weather) })));
   const hash = wish.transcript === true ? createHash('sha256') : undefined;
   let steps = 0;
 
@@ -63,17 +69,19 @@ export function play(seed: number, wish: Wish = {}): Played {
     breaches.set(law, { law, atMs: Math.round(world.agenda.now - begunAt), what });
     wish.tell?.(`${stamp()} LAW BROKEN ${law}: ${what}`);
   };
-  const all = (look: (watch: Watch) => string | undefined): void => {
-    for (const { law, watch } of watches) breach(law.name, look(watch) ?? '');
+  const all = (look: (watch: Watch, view: View) => string | undefined): void => {
+    for (const { law, watch, view } of watches) breach(law.name, look(watch, view) ?? '');
   };
   const stamp = (): string => ((world.agenda.now - begunAt) / 1000).toFixed(3).padStart(8);
 
   world.kernel.onChange = (change, before, after) => all((watch) => watch.change?.(change, before, after));
+  world.beforeTurn = (event) => all((watch) => watch.before?.(event));
+  world.onSettled = () => all((watch) => watch.settled?.());
   world.onTurn = (event, effects, wakeAt) => {
     steps++;
     hash?.update(JSON.stringify([event.at, event.type, effects, wakeAt]));
-    const turn = turnOf(world, event, effects, wakeAt);
-    all((watch) => watch.turn?.(turn));
+    const verdicts = new Map(views.map((view) => [view, view.verdicts()]));
+    all((watch, view) => watch.turn?.({ event, effects, wakeAt, verdicts: verdicts.get(view)! }));
     if (wish.tell !== undefined) for (const effect of effects) if (effect.type === 'tell') wish.tell(`${stamp()} ${effect.news.text}`);
   };
   const tick = (): void => {

@@ -7,6 +7,7 @@ import { openDryKernel, type DryKernel } from '../../src/kernel/dry.js';
 import { carryOut, type Watcher } from '../../src/kernel/door.js';
 import type { KernelDoor } from '../../src/daemon.js';
 import type { Change, KernelFacts, Link } from '../../src/model.js';
+import { bare } from '../core/fixture.js';
 import type { Agenda } from './agenda.js';
 import type { Dice } from './dice.js';
 
@@ -114,9 +115,4 @@ function grumpy(tell: Watcher, moods: Moods, agenda: Agenda, dice: Dice): Watche
     links: (links: readonly Link[], gone) => later(() => tell.links(links, gone)),
     again: (what) => later(() => tell.again(what)),
   };
-}
-
-function bare(change: Change): Change {
-  if ('rule' in change) return { op: change.op, rule: change.rule };
-  return { op: change.op, route: change.route };
 }

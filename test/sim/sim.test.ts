@@ -1,7 +1,7 @@
 /**
  * The seeded simulation: the whole core against a world that lies, breaks and interferes, with named laws that must hold throughout.
  *
- * UPLINKD_SIM_SEED=4711 plays that one seed; UPLINKD_SIM_SEEDS=100 so many per weather (default 14). A failure names its seed first;
+ * UPLINKD_SIM_SEED=4711 plays that one seed; UPLINKD_SIM_SEEDS=100 so many per weather (default 7). A failure names its seed first;
  * `node dist/test/sim/main.js SEED` tells its story.
  */
 import assert from 'node:assert/strict';
@@ -10,7 +10,7 @@ import { LAWS, play, playTwice } from './play.js';
 import { WEATHERS } from './weather.js';
 
 const one = process.env['UPLINKD_SIM_SEED'];
-const perWeather = Number(process.env['UPLINKD_SIM_SEEDS'] ?? 14);
+const perWeather = Number(process.env['UPLINKD_SIM_SEEDS'] ?? 7);
 
 WEATHERS.forEach((weather, index) => {
   const seeds = one !== undefined ? [Number(one)] : Array.from({ length: perWeather }, (_, i) => i * WEATHERS.length + index);
@@ -25,7 +25,7 @@ WEATHERS.forEach((weather, index) => {
 });
 
 test('deterministic: the same seed gives the same transcript, whatever the clocks of the machine do', () => {
-  for (let seed = 1; seed <= WEATHERS.length; seed++) {
+  for (let seed = 1; seed <= WEATHERS.length; seed += 2) {
     const { breaches } = playTwice(seed);
     assert.deepEqual(breaches, [], `seed ${seed}`);
   }

@@ -4,10 +4,10 @@
  */
 import type { Sensitivity } from '../../src/config/schema.js';
 import { ACTIVE_TABLE, MAIN_TABLE, OUR_PROTOCOL } from '../../src/core/layout.js';
-import type { Policy, Route } from '../../src/model.js';
-import { foreignDefault, LINES, policyOf, uplinkPolicy, type LineName } from '../core/fixture.js';
-import type { Dice } from './dice.js';
-import { leased, type Isp } from './isps.js';
+import type { Route } from '../../src/model.js';
+import { foreignDefault, type LineName } from '../core/fixture.js';
+import { drawPolicies } from './draw.js';
+import { beyond, leased, type Isp, type Port } from './isps.js';
 import type { ShakyKernel } from './shaky-kernel.js';
 import { defaultsIn, type World } from './world.js';
 
@@ -26,6 +26,10 @@ export interface Weather {
   /** 0: a missed reply is believed. */
   readonly burst?: number;
   readonly gateways?: 'given';
+  /** How likely some of the uplinks have IPv6, too. */
+  readonly dual?: number;
+  /** How likely there are policies, metered uplinks, connections that move. */
+  readonly traffic?: number;
   readonly begin: (world: World) => void;
 }
 
@@ -38,11 +42,11 @@ export const WEATHERS: readonly Weather[] = [
   },
   {
     name: 'hiccups', brief: true, sensitivities: ['balanced', 'calm'],
-    begin: (world) => repeat(world, 3500, 8000, () => brief(world, world.dice.pick(world.isps.all), world.dice.between(10, 400))),
+    begin: (world) => repeat(world, 3500, 8000, () => brief(world, world.dice.pick(world.isps.ports), world.dice.between(10, 400))),
   },
   { name: 'one target dead', fair: true, begin: (world) => later(world, BEGIN_MS, () => world.isps.all.forEach((isp) => mute(world, isp))) },
   { name: 'leaders', begin: (world) => repeat(world, 12_000, 15_000, () => leader(world)) },
-  { name: 'relapses', begin: (world) => repeat(world, 9000, 12_000, () => relapse(world, world.isps.all[0]!)) },
+  { name: 'relapses', begin: (world) => repeat(world, 9000, 12_000, () => relapse(world, world.isps.ports[0]!)) },
   { name: 'faults', begin: (world) => trouble(world, FAULTS) },
   { name: 'mute targets', begin: (world) => { world.isps.all.forEach((isp) => mute(world, isp)); trouble(world, [silence, gatewayDies, cable]); } },
   { name: 'cables', begin: (world) => trouble(world, [cable, cable, flap]) },
@@ -53,55 +57,65 @@ export const WEATHERS: readonly Weather[] = [
   { name: 'quarrel', fair: true, begin: (world) => repeat(world, 20, 60, () => world.foreignHand((kernel) => deleteLeading(kernel))) },
   { name: 'liar', begin: (world) => { lieNowAndThen(world); trouble(world, [...FAULTS, switchOff, remake]); } },
   { name: 'starved faults', begin: (world) => { repeat(world, 2000, 6000, () => world.starve(world.dice.pick([30, 200, 1500]))); trouble(world, FAULTS); } },
+  { name: 'one family', dual: 1, begin: (world) => trouble(world, [silence, gatewayDies, lossy, vanish]) },
+  { name: 'renumbering', dual: 1, begin: (world) => trouble(world, [renumber, renumber, readdress, vanish, silence]) },
+  { name: 'policies', traffic: 1, begin: (world) => trouble(world, [...FAULTS, switchOff]) },
+  { name: 'returns', traffic: 1, begin: (world) => { repeat(world, 12_000, 18_000, () => leader(world)); trouble(world, [silence, cable]); } },
   { name: 'operator', begin: (world) => { repeat(world, 3000, 9000, () => order(world)); trouble(world, [silence, cable, gatewayDies]); } },
   { name: 'reloads', begin: (world) => { repeat(world, 3000, 9000, () => reload(world)); trouble(world, [silence, cable]); } },
   { name: 'restarts', gateways: 'given', begin: (world) => { repeat(world, 5000, 12_000, () => world.restart()); trouble(world, [silence, cable]); } },
 ];
 
-/** Drawn from the seed before anything else is. */
-export function drawPolicy(dice: Dice, weather: Weather): Policy {
-  const names = LINES.map((line) => line.name).slice(0, dice.pick([1, 2, 2, 2, 3, 3, 3, 4]));
-  const hosts = dice.pick([['gateway', '1.1.1.1', '9.9.9.9'], ['gateway', '1.1.1.1', '9.9.9.9'], ['gateway'], ['1.1.1.1'], ['gateway', '1.1.1.1', '8.8.8.8', '9.9.9.9']]);
-  const sensitivity = dice.pick(weather.sensitivities ?? (['fast', 'balanced', 'balanced', 'calm'] as const));
-  const quorum = hosts.length === 4 ? 2 : 1;
-  const share = dice.chance(0.2);
-  const uplinks = names.map((name: LineName, i) => uplinkPolicy(name, {
-    sensitivity, hosts, quorum, priority: share ? 1 + (i >> 1) : 1 + i, weight: dice.whole(1, 3), timeoutMaxMs: dice.pick([1000, 2000]),
-    ...(weather.burst !== undefined && dice.chance(0.4) ? { burst: weather.burst } : {}),
-    ...(weather.gateways !== 'given' && dice.chance(0.3) ? { gateway: 'auto' as const } : {}),
-  }));
-  return policyOf(uplinks, { holdMs: dice.pick([0, 3000, 10_000]), mode: dice.chance(0.1) ? 'manual' : 'automatic' });
-}
+type Fault = (world: World, port: Port, forMs: number) => void;
 
-type Fault = (world: World, isp: Isp, forMs: number) => void;
-
-const silence: Fault = (world, isp, forMs) => forAWhile(world, isp, forMs, () => { isp.upstreamUp = false; }, () => { isp.upstreamUp = true; });
-const gatewayDies: Fault = (world, isp, forMs) => forAWhile(world, isp, forMs, () => { isp.gatewayUp = false; }, () => { isp.gatewayUp = true; });
-const lossy: Fault = (world, isp, forMs) => forAWhile(world, isp, forMs, () => { isp.lossChance = world.dice.pick([0.05, 0.3, 0.8]); }, () => { isp.lossChance = 0; });
-const cable: Fault = (world, isp, forMs) => forAWhile(world, isp, forMs, () => world.kernel.cable(isp.ifindex, false), () => world.kernel.cable(isp.ifindex, true));
-const flap: Fault = (world, isp, forMs) => {
-  for (let t = 0; t < Math.min(forMs, 3000); t += 240) later(world, t, () => world.isps.touch(isp, () => world.kernel.cable(isp.ifindex, (t / 240) % 2 === 1)));
-  later(world, Math.min(forMs, 3000) + 300, () => world.isps.touch(isp, () => world.kernel.cable(isp.ifindex, true)));
+const silence: Fault = (world, port, forMs) => forAWhile(world, someOf(world, port), forMs, (isp) => { isp.upstreamUp = false; }, (isp) => { isp.upstreamUp = true; });
+const gatewayDies: Fault = (world, port, forMs) => forAWhile(world, someOf(world, port), forMs, (isp) => { isp.gatewayUp = false; }, (isp) => { isp.gatewayUp = true; });
+const lossy: Fault = (world, port, forMs) => forAWhile(world, someOf(world, port), forMs, (isp) => { isp.lossChance = world.dice.pick([0.05, 0.3, 0.8]); }, (isp) => { isp.lossChance = 0; });
+const cable: Fault = (world, port, forMs) => {
+  world.isps.touch(world.isps.on(port), () => world.kernel.cable(port.ifindex, false));
+  later(world, forMs, () => world.isps.touch(world.isps.on(port), () => world.kernel.cable(port.ifindex, true)));
 };
-const slower: Fault = (world, isp, forMs) => {
-  const { rttMs, jitterMs } = isp;
-  isp.timeoutAtMostMs = isp.policy.probe.timeoutMaxMs;
-  forAWhile(world, isp, forMs, () => { isp.rttMs = rttMs * 3 + 40; isp.jitterMs = isp.rttMs * 0.4; }, () => { isp.rttMs = rttMs; isp.jitterMs = jitterMs; });
+const flap: Fault = (world, port, forMs) => {
+  const move = (plugged: boolean): void => world.isps.touch(world.isps.on(port), () => world.kernel.cable(port.ifindex, plugged));
+  for (let t = 0; t < Math.min(forMs, 3000); t += 240) later(world, t, () => move((t / 240) % 2 === 1));
+  later(world, Math.min(forMs, 3000) + 300, () => move(true));
 };
-const switchOff: Fault = (world, isp, forMs) => world.switchOff(isp, forMs);
-const remake: Fault = (world, isp, forMs) => world.remake(isp, Math.min(forMs, 4000));
-const readdress: Fault = (world, isp, forMs) => world.readdress(isp, Math.min(forMs, 4000));
+const slower: Fault = (world, port, forMs) => {
+  for (const isp of someOf(world, port)) {
+    const { rttMs, jitterMs } = isp;
+    isp.timeoutAtMostMs = isp.policy.probe.timeoutMaxMs;
+    forAWhile(world, [isp], forMs, () => { isp.rttMs = rttMs * 3 + 40; isp.jitterMs = isp.rttMs * 0.4; }, () => { isp.rttMs = rttMs; isp.jitterMs = jitterMs; });
+  }
+};
+const switchOff: Fault = (world, port, forMs) => world.switchOff(port, forMs);
+const remake: Fault = (world, port, forMs) => world.remake(port, Math.min(forMs, 4000));
+const readdress: Fault = (world, port, forMs) => world.readdress(world.dice.pick(world.isps.on(port)), Math.min(forMs, 4000));
+/** A new address, and only then the old one goes. */
+const renumber: Fault = (world, port, forMs) => world.renumber(world.dice.pick(world.isps.on(port)), Math.min(forMs, 4000));
+/** The default that taught us a gateway goes for a while. */
+const vanish: Fault = (world, port, forMs) => {
+  const isp = world.dice.pick(world.isps.on(port));
+  if (isp.policy.gateways[isp.family] !== 'auto') return;
+  world.kernel.outside.deleteRoute(leased(isp));
+  later(world, forMs, () => void world.kernel.outside.addRoute(leased(isp)));
+};
 
 const FAULTS: readonly Fault[] = [silence, silence, gatewayDies, lossy, slower, cable, flap];
 
+/** What breaks beyond the port breaks in one family, or in all. */
+function someOf(world: World, port: Port): readonly Isp[] {
+  const all = world.isps.on(port);
+  return all.length === 1 || world.dice.chance(0.5) ? all : [world.dice.pick(all)];
+}
+
 /** One fault after the other on each uplink, with a breath between. */
 function trouble(world: World, faults: readonly Fault[]): void {
-  for (const isp of world.isps.all) {
+  for (const port of world.isps.ports) {
     const next = (from: number): void => {
       const begin = from + world.dice.between(500, 12_000);
       const forMs = world.dice.pick([120, 700, 2500, 6000, 12_000]);
       if (begin + forMs > BEGIN_MS + TROUBLE_MS - 6000) return;
-      world.agenda.at(world.agenda.now + begin, () => world.dice.pick(faults)(world, isp, forMs));
+      world.agenda.at(world.agenda.now + begin, () => world.dice.pick(faults)(world, port, forMs));
       next(begin + forMs + 5000);
     };
     next(BEGIN_MS);
@@ -111,55 +125,58 @@ function trouble(world: World, faults: readonly Fault[]): void {
 /** Many gateways never answer, and some targets never do. */
 function mute(world: World, isp: Isp): void {
   const { targets, quorum } = isp.policy.probe;
-  if (targets.length > quorum + 1) world.isps.touch(isp, () => isp.deadHosts.add(world.dice.pick(['gateway', '9.9.9.9'])));
+  const others = beyond(isp);
+  // A gateway may be mute where it is not the only one to ask, a target where enough others are left.
+  const mutes = [...(others.length > 0 && targets.length > quorum + 1 ? ['gateway'] : []), ...(others.length > quorum ? [others[others.length - 1]!.host] : [])];
+  if (mutes.length > 0) world.isps.touch([isp], () => isp.deadHosts.add(world.dice.pick(mutes)));
 }
 
 /** At times we are starved just when it is noticed. */
-function brief(world: World, isp: Isp, forMs: number): void {
-  if (isp.deadSince !== undefined) return;
-  world.dice.pick([silence, gatewayDies])(world, isp, forMs);
+function brief(world: World, port: Port, forMs: number): void {
+  if (world.isps.on(port).some((isp) => isp.deadSince !== undefined)) return;
+  world.dice.pick([silence, gatewayDies])(world, port, forMs);
   if (world.dice.chance(0.5)) later(world, forMs * world.dice.next(), () => world.starve(world.dice.pick([200, 2400])));
 }
 
 /** It dies, comes back, and stutters before it has proved itself. */
-function relapse(world: World, isp: Isp): void {
-  const { probe, health } = isp.policy;
-  cable(world, isp, 1000);
+function relapse(world: World, port: Port): void {
+  const { probe, health } = port.policy;
+  cable(world, port, 1000);
   const upMs = 1400 + health.up.successes * probe.intervalMs;
-  later(world, upMs + world.dice.between(0, 2000), () => silence(world, isp, 600 + health.suspect.failures * probe.intervalMs));
+  later(world, upMs + world.dice.between(0, 2000), () => silence(world, port, 600 + health.suspect.failures * probe.intervalMs));
 }
 
 /** Whoever leads falls silent, while the others are well. */
 function leader(world: World): void {
-  const leading = defaultsIn(world.kernel.truth(), ACTIVE_TABLE)[0];
-  const isp = world.isps.all.find((other) => other.ifindex === leading?.hops[0]?.ifindex);
-  if (isp !== undefined) world.dice.pick([silence, gatewayDies, cable])(world, isp, world.dice.between(300, 10_000));
+  const leading = defaultsIn(world.kernel.truth(), ACTIVE_TABLE, world.dice.pick([...world.loop.state.planes.keys()]))[0];
+  const port = world.isps.ports.find((other) => other.ifindex === leading?.hops[0]?.ifindex);
+  if (port !== undefined) world.dice.pick([silence, gatewayDies, cable])(world, port, world.dice.between(300, 10_000));
 }
 
 /** A fault of all, or of the targets: the same to us. */
 function eclipse(world: World, forMs: number): void {
-  for (const isp of world.isps.all) silence(world, isp, forMs);
+  forAWhile(world, world.isps.all, forMs, (isp) => { isp.upstreamUp = false; }, (isp) => { isp.upstreamUp = true; });
 }
 
 function meddle(world: World, kernel: ShakyKernel): void {
   const { dice } = world;
   const { routes, rules } = kernel.truth();
   const ours = (route: Route): boolean => route.protocol === OUR_PROTOCOL;
-  const guest = foreignDefault(world.policy.uplinks[0]!.name as LineName, dice.pick([0, 20, 30, 31, 100]), { protocol: 4 });
   const isp = dice.pick(world.isps.all);
+  const guest = foreignDefault(world.policy.uplinks[0]!.name as LineName, dice.pick([0, 20, 30, 31, 100]), { family: isp.family, protocol: 4 });
   switch (dice.whole(0, 6)) {
     case 0: return void kernel.outside.deleteRoute(dice.pick(routes));
     case 1: return routes.filter((route) => ours(route) && route.table === MAIN_TABLE).forEach((route) => kernel.outside.deleteRoute(route));
     case 2: return routes.filter(ours).forEach((route) => kernel.outside.deleteRoute(route));
     case 3: return rules.length === 0 ? undefined : void kernel.outside.deleteRule(dice.pick(rules));
-    case 4: return void kernel.outside.addRoute({ ...guest, hops: [{ ...guest.hops[0]!, ifindex: world.isps.all[0]!.ifindex }] });
+    case 4: return void kernel.outside.addRoute({ ...guest, hops: [{ ...guest.hops[0]!, ifindex: world.isps.ports[0]!.ifindex }] });
     case 5: return routes.filter((route) => route.protocol === 4).forEach((route) => kernel.outside.deleteRoute(route));
-    case 6: return isp.policy.gateway === 'auto' ? void kernel.outside.deleteRoute(leased(isp)) : undefined;
+    case 6: return isp.policy.gateways[isp.family] === 'auto' ? void kernel.outside.deleteRoute(leased(isp)) : undefined;
   }
 }
 
 function deleteLeading(kernel: ShakyKernel): void {
-  const leading = defaultsIn(kernel.truth(), ACTIVE_TABLE)[0];
+  const leading = defaultsIn(kernel.truth(), ACTIVE_TABLE, 4)[0];
   if (leading !== undefined) kernel.outside.deleteRoute(leading);
 }
 
@@ -197,15 +214,16 @@ function order(world: World): void {
 
 function reload(world: World): void {
   const { dice } = world;
+  if (world.policy.policies.length > 0 && dice.chance(0.5)) return world.reload((policy) => ({ ...policy, policies: drawPolicies(dice, policy.uplinks.map(({ name }) => name)) }));
   const edited = dice.pick(world.policy.uplinks).name;
   const priority = dice.whole(1, 4);
   const weight = dice.whole(1, 3);
-  world.reload((uplink) => (uplink.name === edited ? { ...uplink, priority, weight } : uplink));
+  world.reload((policy) => ({ ...policy, uplinks: policy.uplinks.map((uplink) => (uplink.name === edited ? { ...uplink, priority, weight } : uplink)) }));
 }
 
-function forAWhile(world: World, isp: Isp, forMs: number, begin: () => void, end: () => void): void {
-  world.isps.touch(isp, begin);
-  later(world, forMs, () => world.isps.touch(isp, end));
+function forAWhile(world: World, isps: readonly Isp[], forMs: number, begin: (isp: Isp) => void, end: (isp: Isp) => void): void {
+  world.isps.touch(isps, () => isps.forEach(begin));
+  later(world, forMs, () => world.isps.touch(isps, () => isps.forEach(end)));
 }
 
 function repeat(world: World, fromMs: number, toMs: number, run: () => void): void {

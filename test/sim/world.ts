@@ -2,13 +2,13 @@
  * One simulated router: a policy, a shaky kernel, its ISPs, the daemon's loop around the real core; and the verbs by which things go
  * wrong. Everything is drawn from one seed.
  */
-import { ACTIVE_TABLE, MAIN_TABLE, OUR_PROTOCOL } from '../../src/core/layout.js';
+import { OUR_PROTOCOL } from '../../src/core/layout.js';
 import { openState } from '../../src/core/state.js';
-import type { Effect, Event, Instant, KernelFacts, Override, Policy, Route, UplinkPolicy } from '../../src/model.js';
+import type { Address, Effect, Event, Family, Instant, KernelFacts, Override, Policy, Route } from '../../src/model.js';
 import { linkOf, type LineName } from '../core/fixture.js';
 import { openAgenda, type Agenda } from './agenda.js';
 import { openDice, type Dice } from './dice.js';
-import { leased, lineParts, openIsps, type Isp, type Isps } from './isps.js';
+import { leased, lineParts, openIsps, type Isp, type Isps, type Port } from './isps.js';
 import { openLoop, type Loop } from './loop.js';
 import { openShakyKernel, type ShakyKernel } from './shaky-kernel.js';
 
@@ -26,28 +26,41 @@ export interface World {
   readonly foreignAt: number;
   /** Until when the daemon was last starved. */
   readonly starvedAt: number;
+  /** Called before each step of the core, and when all that an event set off at once has been carried out. */
+  beforeTurn: (event: Event) => void;
+  onSettled: () => void;
   /** Called after each step of the core. */
   onTurn: (event: Event, effects: readonly Effect[], wakeAt: number) => void;
   restart(): void;
-  /** The operator edits the config. */
-  reload(edit: (uplink: UplinkPolicy) => UplinkPolicy): void;
+  /** The operator edits the config; the uplinks stay the same ones. */
+  reload(edit: (policy: Policy) => Policy): void;
   starve(forMs: number): void;
   override(order: Pick<Override, 'uplink' | 'ifDead'> & { readonly forMs?: number; readonly confirmMs?: number }): void;
   clear(): void;
   confirm(): void;
-  switchOff(isp: Isp, forMs: number): void;
-  remake(isp: Isp, afterMs: number): void;
+  switchOff(port: Port, forMs: number): void;
+  remake(port: Port, afterMs: number): void;
   readdress(isp: Isp, afterMs: number): void;
+  /** The new address comes first, the old one goes after so long. */
+  renumber(isp: Isp, afterMs: number): void;
   foreignHand(act: (kernel: ShakyKernel) => void): void;
 }
 
-export function openWorld(seed: number, firstPolicy: Policy): World {
+/** What is drawn from the seed before anything else. */
+export interface Draw {
+  readonly policy: Policy;
+  /** Uplinks that have IPv6, too. */
+  readonly six: readonly string[];
+}
+
+export function openWorld(seed: number, { policy: firstPolicy, six }: Draw): World {
   let policy = firstPolicy;
   const agenda = openAgenda(1000 + (seed % 997) / 7);
   const dice = openDice(seed);
-  const kernel = openShakyKernel(seedFacts(policy), agenda, dice);
-  const isps = openIsps(policy.uplinks, kernel, agenda, dice);
-  for (const isp of isps.all) if (isp.policy.gateway === 'auto') kernel.outside.addRoute(leased(isp));
+  const ports = policy.uplinks.map((uplink): Port => ({ policy: uplink, ifindex: linkOf(uplink.name as LineName).index, families: six.includes(uplink.name) ? [4, 6] : [4] }));
+  const kernel = openShakyKernel(seedFacts(ports), agenda, dice);
+  const isps = openIsps(ports, kernel, agenda, dice);
+  for (const isp of isps.all) if (isp.policy.gateways[isp.family] === 'auto') kernel.outside.addRoute(leased(isp));
   let saved: Override | undefined;
   let startedAt = agenda.now;
   let foreignAt = -Infinity;
@@ -63,19 +76,25 @@ export function openWorld(seed: number, firstPolicy: Policy): World {
       save: (override) => {
         saved = override;
       },
-      turned: (event, effects, wakeAt) => world.onTurn(event, effects, wakeAt),
+      turns: (event) => world.beforeTurn(event), turned: (event, effects, wakeAt) => world.onTurn(event, effects, wakeAt), settled: () => world.onSettled(),
     });
   }
 
   const later = (ms: number, run: () => void): void => agenda.at(agenda.now + ms, run);
-  /** A new lease: address, then the default of the DHCP client. */
-  const lease = (isp: Isp, change: () => void): void => {
-    isps.touch(isp, change);
-    if (isp.policy.gateway === 'auto') later(20, () => isps.touch(isp, () => void kernel.outside.addRoute(leased(isp))));
+  /** A new lease or advertisement: address, then the default that comes with it. */
+  const lease = (isp: Isp, addresses: readonly Address[]): void => {
+    isps.touch([isp], () => addresses.forEach((address) => kernel.outside.addAddress(address)));
+    if (isp.policy.gateways[isp.family] === 'auto') later(20, () => isps.touch([isp], () => void kernel.outside.addRoute(leased(isp))));
+  };
+  const addressOf = (isp: Isp): Address | undefined => kernel.truth().addresses.find((other) => other.ifindex === isp.ifindex && other.family === isp.family && other.scope === 0);
+  const another = (old: Address): Address => ({ ...old, address: old.address.replace(/[\da-f]+$/, String(dice.whole(10, 250))) });
+  const leaseAll = (port: Port, families: readonly Family[]): void => {
+    const { addresses } = lineParts(port);
+    for (const isp of isps.on(port)) if (families.includes(isp.family)) lease(isp, addresses.filter((address) => address.family === isp.family));
   };
 
   const world: World = {
-    agenda, dice, kernel, isps, onTurn: () => undefined,
+    agenda, dice, kernel, isps, onTurn: () => undefined, beforeTurn: () => undefined, onSettled: () => undefined,
     get policy() { return policy; },
     get loop() { return loop; },
     get startedAt() { return startedAt; },
@@ -91,9 +110,9 @@ export function openWorld(seed: number, firstPolicy: Policy): World {
       });
     },
     reload(edit) {
-      policy = { ...policy, uplinks: policy.uplinks.map(edit) };
-      for (const isp of isps.all) isps.touch(isp, () => { isp.policy = policy.uplinks.find((uplink) => uplink.name === isp.policy.name)!; });
-      loop.arrive((at) => ({ type: 'policy', at, policy }));
+      policy = edit(policy);
+      isps.touch(isps.all, () => ports.forEach((port) => { port.policy = policy.uplinks.find((uplink) => uplink.name === port.policy.name)!; }));
+      loop.ask((at, token) => ({ type: 'policy', at, policy, token }));
     },
     starve(forMs) {
       loop.starve(forMs);
@@ -108,26 +127,34 @@ export function openWorld(seed: number, firstPolicy: Policy): World {
     },
     clear: () => loop.ask((at, token) => ({ type: 'override', at, by: 'sim', token, override: undefined })),
     confirm: () => loop.ask((at, token) => ({ type: 'confirm', at, by: 'sim', token })),
-    switchOff(isp, forMs) {
-      const { link } = lineParts(isp);
-      isps.touch(isp, () => kernel.outside.setLink({ ...link, adminUp: false, carrier: false }));
-      later(forMs, () => isps.touch(isp, () => kernel.outside.setLink({ ...link, carrier: kernel.isPlugged(link.index) })));
+    switchOff(port, forMs) {
+      const { link } = lineParts(port);
+      isps.touch(isps.on(port), () => kernel.outside.setLink({ ...link, adminUp: false, carrier: false }));
+      later(forMs, () => {
+        isps.touch(isps.on(port), () => kernel.outside.setLink({ ...link, carrier: kernel.isPlugged(link.index) }));
+        // The kernel keeps IPv4 addresses over that, and no IPv6 ones.
+        later(dice.between(1, 500), () => leaseAll(port, [6]));
+      });
     },
-    remake(isp, afterMs) {
-      isps.touch(isp, () => kernel.outside.deleteLink(isp.ifindex));
+    remake(port, afterMs) {
+      isps.touch(isps.on(port), () => kernel.outside.deleteLink(port.ifindex));
       later(afterMs, () => {
-        isp.ifindex += 100;
-        const parts = lineParts(isp);
-        isps.touch(isp, () => kernel.outside.setLink(parts.link));
-        later(dice.between(1, 500), () => lease(isp, () => kernel.outside.addAddress(parts.address)));
+        port.ifindex += 100;
+        isps.touch(isps.on(port), () => kernel.outside.setLink(lineParts(port).link));
+        later(dice.between(1, 500), () => leaseAll(port, [4, 6]));
       });
     },
     readdress(isp, afterMs) {
-      const { address } = lineParts(isp);
-      const old = kernel.truth().addresses.find((other) => other.ifindex === isp.ifindex);
+      const old = addressOf(isp);
       if (old === undefined) return;
-      isps.touch(isp, () => kernel.outside.deleteAddress(old));
-      later(afterMs, () => lease(isp, () => kernel.outside.addAddress({ ...address, address: address.address.replace(/\d+$/, String(dice.whole(10, 250))) })));
+      isps.touch([isp], () => kernel.outside.deleteAddress(old));
+      later(afterMs, () => lease(isp, [another(old)]));
+    },
+    renumber(isp, afterMs) {
+      const old = addressOf(isp);
+      if (old === undefined) return;
+      lease(isp, [another(old)]);
+      later(afterMs, () => isps.touch([isp], () => kernel.outside.deleteAddress(old)));
     },
     foreignHand(act) {
       foreignAt = agenda.now;
@@ -138,12 +165,12 @@ export function openWorld(seed: number, firstPolicy: Policy): World {
 }
 
 /** Our defaults in a table that steers, as the kernel has them, the leading one first. */
-export function defaultsIn(facts: Pick<KernelFacts, 'routes'>, table: typeof ACTIVE_TABLE | typeof MAIN_TABLE): readonly Route[] {
-  const routes = facts.routes.filter((route) => route.table === table && route.destination === 'default' && route.protocol === OUR_PROTOCOL);
+export function defaultsIn(facts: Pick<KernelFacts, 'routes'>, table: number, family: Family): readonly Route[] {
+  const routes = facts.routes.filter((route) => route.family === family && route.table === table && route.destination === 'default' && route.protocol === OUR_PROTOCOL);
   return routes.sort((a, b) => a.metric - b.metric);
 }
 
-function seedFacts(policy: Policy): KernelFacts {
-  const parts = policy.uplinks.map((uplink) => lineParts({ policy: uplink, ifindex: linkOf(uplink.name as LineName).index }));
-  return { links: parts.map((p) => p.link), addresses: parts.map((p) => p.address), routes: [], rules: [], foreignDefaults: [] };
+function seedFacts(ports: readonly Port[]): KernelFacts {
+  const parts = ports.map(lineParts);
+  return { links: parts.map((p) => p.link), addresses: parts.flatMap((p) => p.addresses), routes: [], rules: [], foreignDefaults: [] };
 }

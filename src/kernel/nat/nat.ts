@@ -5,17 +5,21 @@
  * `auto` takes iptables where it is installed and works, else nftables, and then stays with its choice: an iptables that fails
  * once (somebody holds its lock) is a problem to report, not a reason to move everything.
  */
-import type { Family, HostReport, NatWish } from '../../model.js';
+import type { Family, HostReport, NatWish, PolicyCounter } from '../../model.js';
 import { openIptables, type IptablesProgram } from './iptables.js';
 import { openNftables } from './nftables.js';
 import { forwardRivals } from './rivals.js';
-import { usableRules, type NatBackend, type NatRules } from './rules.js';
+import { quotable, usableRules, type NatBackend, type NatRules } from './rules.js';
 
-export type NatReport = Pick<HostReport, 'natBackend' | 'natInSync' | 'problems'>;
+export type NatReport = Pick<HostReport, 'natBackend' | 'natInSync' | 'natRepaired' | 'problems'>;
 
 export interface NatShell {
   /** Level-triggered and idempotent. Never rejects. */
   sync(wish: NatWish): Promise<NatReport>;
+  /** What sync would change, a line each, `+ ` or `- ` in front. Writes nothing. Never rejects. */
+  preview(wish: NatWish): Promise<readonly string[]>;
+  /** What the policies of the last wish took, both families together. Never rejects. */
+  counters(): Promise<readonly PolicyCounter[]>;
   /** @throws Error that names what could not be removed */
   remove(): Promise<void>;
 }
@@ -29,10 +33,14 @@ export function openNat(families: readonly Family[], iptablesProgram: IptablesPr
   };
   /** In force since a former turn. */
   let standing: BackendName | undefined;
+  /** The wish that it was written for. */
+  let standingFor = '';
   /** What `auto` chose. */
   let settled: BackendName | undefined;
   /** The backend beside which nothing of ours is left in the other one. */
   let alone: BackendName | undefined;
+  /** Of the policies in the last wish. */
+  let names: readonly string[] = [];
 
   const remove = async (): Promise<void> => {
     [standing, settled, alone] = [undefined, undefined, undefined];
@@ -58,25 +66,46 @@ export function openNat(families: readonly Family[], iptablesProgram: IptablesPr
     for (const name of candidates(wish.backend, settled)) {
       const outcome = await backends[name].sync(rules);
       if (outcome.state === 'in sync') {
+        const wishedAs = JSON.stringify(rules);
+        const natRepaired = outcome.changed && standing === name && standingFor === wishedAs;
         standing = name;
+        standingFor = wishedAs;
         settled = wish.backend === 'auto' ? name : undefined;
-        return { natBackend: name, natInSync: true, problems: [...problems, ...(await removeOther(name))] };
+        const left = outcome.problems.map((problem) => `nat: ${problem}`);
+        return { natBackend: name, natInSync: left.length === 0, natRepaired, problems: [...problems, ...left, ...(await removeOther(name))] };
       }
       if (outcome.state === 'failed') problems.push(`nat: ${name} failed: ${outcome.error}`);
-      if (outcome.state === 'failed' && standing === name) return { natBackend: name, natInSync: false, problems };
+      if (outcome.state === 'failed' && standing === name) return { natBackend: name, natInSync: false, natRepaired: false, problems };
       if (wish.backend !== 'auto' && outcome.state === 'absent') problems.push(absent(name));
     }
     if (problems.length === 0) problems.push('nat: neither iptables nor nft is installed, so nothing is masqueraded and flows do not stay on their uplink; install one (apt install nftables)');
-    return { natBackend: 'none', natInSync: false, problems };
+    return { natBackend: 'none', natInSync: false, natRepaired: false, problems };
   };
 
   return {
     async sync(wish) {
       const { rules, problems } = usableRules(wish);
+      names = rules.policies.map((policy) => policy.name);
       if (rules.lines.length === 0) return await withoutLines(remove, problems);
       const firewall = await decideFirewall(wish, rules);
       const report = await install(wish, firewall.rules);
       return { ...report, natInSync: report.natInSync && problems.length === 0, problems: [...problems, ...report.problems, ...firewall.problemsWith(report.natBackend)] };
+    },
+    async preview(wish) {
+      const { rules } = usableRules(wish);
+      const wished = rules.lines.length === 0 ? undefined : (await decideFirewall(wish, rules)).rules;
+      for (const name of candidates(wish.backend, settled)) {
+        const lines = await backends[name].preview(wished);
+        if (lines !== undefined) return [...lines, ...((await backends[name === 'iptables' ? 'nftables' : 'iptables'].preview(undefined)) ?? [])];
+      }
+      return [];
+    },
+    async counters() {
+      const counted = standing === undefined ? [] : await backends[standing].counters();
+      return names.map((policy) => {
+        const own = counted.filter((each) => each.policy === quotable(policy));
+        return { policy, packets: own.reduce((sum, { packets }) => sum + packets, 0), bytes: own.reduce((sum, { bytes }) => sum + bytes, 0) };
+      });
     },
     remove,
   };
@@ -91,9 +120,9 @@ function candidates(backend: NatWish['backend'], settled: BackendName | undefine
 async function withoutLines(remove: () => Promise<void>, problems: readonly string[]): Promise<NatReport> {
   try {
     await remove();
-    return { natBackend: 'none', natInSync: problems.length === 0, problems };
+    return { natBackend: 'none', natInSync: problems.length === 0, natRepaired: false, problems };
   } catch (failure) {
-    return { natBackend: 'none', natInSync: false, problems: [...problems, `nat: ${words(failure)}`] };
+    return { natBackend: 'none', natInSync: false, natRepaired: false, problems: [...problems, `nat: ${words(failure)}`] };
   }
 }
 

@@ -6,8 +6,8 @@
  */
 import { readFile } from 'node:fs/promises';
 import { run } from '../spawn.js';
-import { FORWARD_CHAIN } from './iptables.js';
-import { NFT_TABLE } from './nftables.js';
+import { CHAIN_PREFIX } from './iptables-chains.js';
+import { NFT_TABLE } from './nft-text.js';
 
 export interface Rival {
   /** `table ip filter, chain FORWARD (policy drop)`. */
@@ -50,7 +50,7 @@ function forwardChains(listing: string): ForwardChain[] {
 
 async function nativeRival({ family, table, chain, drops }: ForwardChain): Promise<Rival | undefined> {
   const listing = await run('nft', ['list', 'chain', family, table, chain]);
-  const ours = new RegExp(`jump ${FORWARD_CHAIN}$`);
+  const ours = new RegExp(`jump ${CHAIN_PREFIX}\\w+$`);
   const rules = listing.stdout.split('\n').map((line) => line.trim()).filter((line) => !/^(#|table |chain |type |}|$)/.test(line) && !ours.test(line));
   if (!drops && rules.length === 0) return undefined;
   return { where: `table ${family} ${table}, chain ${chain}${drops ? ' (policy drop)' : ''}`, dropsByPolicy: drops, isIptablesForward: chain === 'FORWARD' && table === 'filter' };
@@ -72,7 +72,7 @@ async function legacySaves(): Promise<string[]> {
 function savedRival(saved: string): Rival | undefined {
   const lines = saved.split('\n');
   const drops = lines.some((line) => line.startsWith(':FORWARD DROP'));
-  const rules = lines.filter((line) => line.startsWith('-A FORWARD ') && line !== `-A FORWARD -j ${FORWARD_CHAIN}`);
+  const rules = lines.filter((line) => line.startsWith('-A FORWARD ') && !line.startsWith(`-A FORWARD -j ${CHAIN_PREFIX}`));
   if (!drops && rules.length === 0) return undefined;
   return { where: `iptables chain FORWARD${drops ? ' (policy DROP)' : ''}`, dropsByPolicy: drops, isIptablesForward: true };
 }

@@ -2,32 +2,84 @@
  * What both backends are asked for, and what a backend is.
  *
  * Rules match interfaces by NAME, so they stand ready for every configured uplink whether it is up or not and survive the
- * device being deleted and made again. Their effect, the same in iptables and nftables:
+ * device being deleted and made again. Their effect, the same in iptables and nftables and in both families:
  *
- *   masquerade  whatever leaves an uplink gets the uplink's address (unless its line says otherwise)
+ *   translate   whatever leaves an uplink gets the uplink's address, unless its line says otherwise; sources in `routed` never do
  *   stamp       a connection carries the mark of the uplink that it first left or came in by, until it is forgotten. Were it stamped
  *               anew as it moves, a running flow would escape those who look for the connections of the uplink that died: with a
  *               fixed translation it would go on under the dead uplink's address for ever
  *   restore     packets that did not arrive by an uplink, and the router's own, get the mark of their connection, so that
  *               they are routed by the uplink's own table. Never on packets that arrive by an uplink: a reply towards the LAN
  *               would be sent back out
+ *   classify    the first packets of a connection that is not stamped yet get the class mark of the first policy that fits, after
+ *               everybody who marks packets in mangle had his turn. Class marks are on packets only, never on connections
+ *   remember    a sticky policy's source and the uplink that its connection left by, in a set per uplink, for a time
+ *   cut         a TCP connection with the cut mark: whoever sends on it from this side gets a reset, what an uplink brings is
+ *               dropped. A plain SYN passes: it begins a connection, or makes an end that only listens speak (RFC 5961)
+ *   clamp       the segment size that SYNs announce, leaving and arriving
  *   forward     nothing NEW gets from an uplink into a LAN interface unless it was DNATed
  *
- * Only the bits of `markMask` are ever read or written, in packet marks and in connection marks.
+ * Only the bits of `markMask` are ever read or written, in packet marks and in connection marks; policies may read others.
  */
-import type { NatLine, NatWish } from '../../model.js';
+import { createHash } from 'node:crypto';
+import type { Family, NatLine, NatPolicy, NatWish, PolicyCounter, PortRange, Translation } from '../../model.js';
+import { prefixOf, reduced } from './cidr.js';
 
+/** The wish, as far as it can be written. Names of interfaces and sets are safe to write into a rule. */
 export interface NatRules {
   readonly markMask: number;
-  /** At least one; each interface once; names are safe to write into a rule. */
+  /** 0 = none. */
+  readonly cutMark: number;
+  /** At least one; each interface once. */
   readonly lines: readonly NatLine[];
+  readonly policies: readonly NatPolicy[];
+  readonly routed: readonly string[];
   /** Interfaces behind the forward firewall; empty = no forward firewall. */
   readonly lanInterfaces: readonly string[];
+  /** Interfaces that policies do not look at the way to. */
+  readonly lans: readonly string[];
+}
+
+/** The same for one family: addresses of this family only, in canonical form; what does not concern it is left out. */
+export interface FamilyRules {
+  readonly family: Family;
+  readonly markMask: number;
+  readonly cutMark: number;
+  readonly lines: readonly FamilyLine[];
+  readonly policies: readonly FamilyPolicy[];
+  readonly routed: readonly string[];
+  readonly lanInterfaces: readonly string[];
+  readonly lans: readonly string[];
+}
+
+export interface FamilyLine {
+  readonly uplink: string;
+  readonly interface: string;
+  readonly mark: number;
+  readonly translate: Translation;
+  /** In bytes; 'auto' = by the path's MTU; undefined = as it is. */
+  readonly mss: number | 'auto' | undefined;
+}
+
+export interface FamilyPolicy {
+  readonly name: string;
+  /** Stands for the name where only letters and digits may stand. */
+  readonly id: string;
+  readonly sources: readonly string[];
+  readonly destinations: readonly string[];
+  readonly protocol: NatPolicy['match']['protocol'];
+  readonly sourcePorts: readonly PortRange[];
+  readonly destinationPorts: readonly PortRange[];
+  readonly mark: NatPolicy['mark'];
+  readonly set: NatPolicy['set'];
+  readonly classMark: number;
+  readonly sticky: NatPolicy['sticky'];
+  readonly router: boolean;
 }
 
 export type Outcome =
-  /** The rules stand, as read back. `changed`: they had to be written. */
-  | { readonly state: 'in sync'; readonly changed: boolean }
+  /** The rules stand, as read back. `changed`: they had to be written. `problems`: policies that had to be left out, and the like. */
+  | { readonly state: 'in sync'; readonly changed: boolean; readonly problems: readonly string[] }
   | { readonly state: 'absent'; readonly error: string }
   | { readonly state: 'failed'; readonly error: string };
 
@@ -35,12 +87,23 @@ export interface NatBackend {
   readonly name: 'iptables' | 'nftables';
   /** Reads what stands, writes only if it differs, atomically, and reads back. Never rejects. */
   sync(rules: NatRules): Promise<Outcome>;
+  /**
+   * What sync would change, a line each, `+ ` or `- ` in front; writes nothing.
+   * @param rules undefined = nothing is wished
+   * @returns undefined = the program is not installed
+   */
+  preview(rules: NatRules | undefined): Promise<readonly string[] | undefined>;
+  /** By the name as written in the rules' comments, a policy that has rules in two families twice. */
+  counters(): Promise<readonly PolicyCounter[]>;
   /** Removes whatever is ours, of this and of former runs. @throws Error with the program's own words */
   remove(): Promise<void>;
 }
 
 /** ICMPv6 types of neighbour discovery (RFC 4861): never marked, or the neighbours of an uplink could not be found. */
-export const NEIGHBOUR_DISCOVERY: readonly number[] = [133, 134, 135, 136, 137];
+export const NEIGHBOUR_DISCOVERY = { 133: 'nd-router-solicit', 134: 'nd-router-advert', 135: 'nd-neighbor-solicit', 136: 'nd-neighbor-advert', 137: 'nd-redirect' } as const;
+
+/** An IPv6 header is so much longer. */
+const IPV6_EXTRA_BYTES = 20;
 
 /** The lines and interfaces that can be written as rules, and a problem text for each that cannot. */
 export function usableRules(wish: NatWish): { readonly rules: NatRules; readonly problems: readonly string[] } {
@@ -53,15 +116,114 @@ export function usableRules(wish: NatWish): { readonly rules: NatRules; readonly
     else taken.set(line.interface, line.uplink);
     return taken.get(line.interface) === line.uplink;
   });
-  const lanInterfaces = wish.lanInterfaces.filter((name) => {
+  const lans = wish.lanInterfaces.filter((name) => {
     if (!isPlainName(name)) problems.push(unwritable('lan', name));
     return isPlainName(name);
   });
-  return { rules: { markMask: wish.markMask, lines, lanInterfaces }, problems };
+  const policies = wish.policies.filter((policy) => {
+    const flaw = flawOf(policy);
+    if (flaw !== '') problems.push(`policy ${policy.name} is left out: ${flaw}`);
+    return flaw === '';
+  });
+  for (const cidr of wish.routed) if (prefixOf(cidr) === undefined) problems.push(`routed: ${JSON.stringify(cidr)} is no prefix, so it is translated like everything else`);
+  const { markMask, cutMark, routed } = wish;
+  return { rules: { markMask, cutMark, lines, policies: policies.map((policy) => withPlainDevices(policy, taken)), routed, lanInterfaces: lans, lans }, problems };
+}
+
+/** @returns the rules for one family, addresses in canonical form */
+export function rulesFor(family: Family, rules: NatRules): FamilyRules {
+  const { markMask, cutMark, lanInterfaces, lans } = rules;
+  return {
+    family, markMask, cutMark, lanInterfaces, lans,
+    lines: rules.lines.map(({ uplink, interface: device, mark, translate, mss }) => ({
+      uplink, interface: device, mark, translate: writable(translate[family], family), mss: mss === 'off' ? undefined : mss === 'auto' || family === 4 ? mss : mss - IPV6_EXTRA_BYTES,
+    })),
+    routed: reduced(rules.routed, family),
+    policies: rules.policies.flatMap((policy) => policyFor(family, policy) ?? []),
+  };
+}
+
+/**
+ * Writes all; where that fails, all but the policies, and tells: masquerade and marks matter more.
+ * @param write writes such rules
+ */
+export async function withOrWithoutPolicies(rules: NatRules, write: (rules: NatRules) => Promise<Outcome>): Promise<Outcome> {
+  const outcome = await write(rules);
+  if (outcome.state !== 'failed' || rules.policies.length === 0) return outcome;
+  const plain = await write({ ...rules, policies: [] });
+  return plain.state === 'in sync' ? { ...plain, problems: [...plain.problems, `all policies are left out, because their rules were refused: ${outcome.error}`] } : outcome;
 }
 
 export function hex(bits: number): string {
   return `0x${(bits >>> 0).toString(16)}`;
+}
+
+/** Into a comment: neither program has an escape for a quote, and nft takes 128 characters. */
+export function quotable(text: string): string {
+  return text.replace(/[^\w.@:-]/g, '_').slice(0, 100);
+}
+
+/** The set of sources whose next connections go by the uplink that this mark prefers. */
+export function stickySet(policy: FamilyPolicy, mark: number): string {
+  return `sticky_${policy.id}_${hex(mark)}`;
+}
+
+/** undefined where a policy can never fit a packet of this family. */
+function policyFor(family: Family, { match, ...policy }: NatPolicy): FamilyPolicy | undefined {
+  const [sources, destinations] = [reduced(match.sources, family), reduced(match.destinations, family)];
+  if ((match.sources.length > 0 && sources.length === 0) || (match.destinations.length > 0 && destinations.length === 0)) return undefined;
+  return {
+    ...policy, sources: unlessAll(sources), destinations: unlessAll(destinations), protocol: match.protocol,
+    sourcePorts: merged(match.sourcePorts), destinationPorts: merged(match.destinationPorts),
+    id: createHash('sha256').update(policy.name).digest('hex').slice(0, 8),
+  };
+}
+
+function unlessAll(cidrs: readonly string[]): readonly string[] {
+  return cidrs.some((cidr) => cidr.endsWith('/0')) ? [] : cidrs;
+}
+
+/** Sorted, and none touches another. */
+function merged(ranges: readonly PortRange[]): readonly PortRange[] {
+  const done: PortRange[] = [];
+  for (const range of [...ranges].sort((a, b) => a.first - b.first)) {
+    const last = done.at(-1);
+    if (last !== undefined && range.first <= last.last + 1) done[done.length - 1] = { first: last.first, last: Math.max(last.last, range.last) };
+    else done.push(range);
+  }
+  return done;
+}
+
+/** A translation that cannot be written is a masquerade: traffic that goes out under a wrong address never comes back. */
+function writable(translate: Translation, family: Family): Translation {
+  switch (translate.kind) {
+    case 'masquerade':
+    case 'none':
+      return translate;
+    case 'address': {
+      const [address] = reduced([translate.address], family);
+      return address === undefined ? { kind: 'masquerade' } : { kind: 'address', address: address.replace(/\/.*/, '') };
+    }
+    case 'prefix': {
+      const [[from], [to]] = [reduced([translate.from], family), reduced([translate.to], family)];
+      return family === 4 || from === undefined || to === undefined ? { kind: 'masquerade' } : { kind: 'prefix', from, to };
+    }
+  }
+}
+
+/** Why a policy cannot be written; '' = it can. */
+function flawOf({ match, set }: NatPolicy): string {
+  const bad = [...match.sources, ...match.destinations].find((cidr) => prefixOf(cidr) === undefined);
+  if (bad !== undefined) return `${JSON.stringify(bad)} is no prefix`;
+  if (match.protocol === 'icmp' && match.sourcePorts.length + match.destinationPorts.length > 0) return 'icmp has no ports';
+  if (set !== undefined && !/^[A-Za-z][A-Za-z0-9_.-]{0,30}$/.test(set.name)) return `the name of the set, ${JSON.stringify(set.name)}, cannot be written in a firewall rule; use a letter and up to 30 letters, digits, "_", "-" or "."`;
+  if (set?.name.startsWith('sticky_') === true) return `sets named sticky_... are uplinkd's own; rename ${set.name}`;
+  return '';
+}
+
+function withPlainDevices(policy: NatPolicy, lines: ReadonlyMap<string, string>): NatPolicy {
+  if (policy.sticky === undefined) return policy;
+  return { ...policy, sticky: { ...policy.sticky, marks: policy.sticky.marks.filter((mark) => lines.has(mark.interface)) } };
 }
 
 /** No wildcards (`+` of iptables, `*` of nft), no quotes, nothing that reads as an option. */

@@ -2,7 +2,7 @@
  * What the kernel's answers say, read from bytes alone: acknowledgements of changes, and parts of dumps. Messages that bear
  * another request's sequence number are passed over. Source: net/netlink/af_netlink.c, netlink_ack and netlink_dump.
  */
-import { Attributes, HEADER_BYTES, NLMSG_DONE, NLMSG_ERROR, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP_INTR, align, messagesIn, type Message } from './codec.js';
+import { Attributes, HEADER_BYTES, NLMSG_DONE, NLMSG_ERROR, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP_INTR, align, messagesIn, type Glance, type Message } from './codec.js';
 import { KernelError, errnoName, errnoText } from './error.js';
 
 const NLMSGERR_ATTR_MSG = 1;
@@ -45,10 +45,10 @@ export function readAcks(bytes: Buffer, first: number, errors: string[]): boolea
 }
 
 /** One part of a dump. @throws KernelError when the kernel refused the dump, or EBADMSG */
-export function readPart<T>(bytes: Buffer, sequence: number, decode: Decode<T>): Part<T> {
+export function readPart<T>(bytes: Buffer, sequence: number, decode: Decode<T>, glance?: Glance): Part<T> {
   const found: T[] = [];
   let interrupted = false;
-  for (const message of messagesIn(bytes)) {
+  for (const message of messagesIn(bytes, glance)) {
     if (message.sequence !== sequence) continue;
     if ((message.flags & NLM_F_DUMP_INTR) !== 0) interrupted = true;
     if (message.type === NLMSG_ERROR || message.type === NLMSG_DONE) {

@@ -39,8 +39,15 @@ export interface Message {
   readonly body: Buffer;
 }
 
-/** @throws KernelError EBADMSG for a message that is longer than the bytes, or shorter than its own header */
-export function* messagesIn(bytes: Buffer): Generator<Message> {
+/** Whether an object is of interest, by the first bytes of its body at `bodyAt`. It may lie beyond the bytes: then say yes. */
+export type Glance = (bytes: Buffer, bodyAt: number) => boolean;
+
+/**
+ * @param glance spares most of the work for the thousands of a table that nobody wants. Objects alone are looked at in this way, and
+ *        never those that say that the dump was interrupted
+ * @throws KernelError EBADMSG for a message that is longer than the bytes, or shorter than its own header
+ */
+export function* messagesIn(bytes: Buffer, glance?: Glance): Generator<Message> {
   let at = 0;
   while (at < bytes.length) {
     if (bytes.length - at < HEADER_BYTES) throw new KernelError('EBADMSG', `${bytes.length - at} bytes left over where a message header was due`);
@@ -48,9 +55,15 @@ export function* messagesIn(bytes: Buffer): Generator<Message> {
     if (length < HEADER_BYTES || at + length > bytes.length) {
       throw new KernelError('EBADMSG', `a message that says it has ${length} bytes, of ${bytes.length - at}`);
     }
+    const type = bytes.readUInt16LE(at + 4);
+    const flags = bytes.readUInt16LE(at + 6);
+    if (glance !== undefined && type >= NLMSG_MIN_TYPE && (flags & NLM_F_DUMP_INTR) === 0 && !glance(bytes, at + HEADER_BYTES)) {
+      at += align(length);
+      continue;
+    }
     yield {
-      type: bytes.readUInt16LE(at + 4),
-      flags: bytes.readUInt16LE(at + 6),
+      type,
+      flags,
       sequence: bytes.readUInt32LE(at + 8),
       port: bytes.readUInt32LE(at + 12),
       body: bytes.subarray(at + HEADER_BYTES, at + length),

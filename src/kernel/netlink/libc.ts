@@ -8,13 +8,17 @@
 import koffi, { type KoffiFunc } from 'koffi';
 
 export const AF_NETLINK = 16;
+/** 4 or 8. */
+export const POINTER_BYTES = koffi.sizeof('void *');
 export const SOL_SOCKET = 1;
 export const SO_RCVBUF = 8;
 export const SO_RCVBUFFORCE = 33;
 const SO_PEERCRED = 17;
 export const SOL_NETLINK = 270;
 
+const AF_PACKET = 17;
 const SOCK_RAW_CLOEXEC_NONBLOCK = 3 | 0o2000000 | 0o4000;
+const SOCK_DGRAM_CLOEXEC_NONBLOCK = 2 | 0o2000000 | 0o4000;
 const MSG_DONTWAIT = 0x40;
 const MSG_TRUNC = 0x20;
 
@@ -39,6 +43,7 @@ const cGetsockopt = libc.func('int getsockopt(int fd, int level, int option, voi
 type Transfer = KoffiFunc<(fd: number, bytes: Buffer, length: number, flags: number) => number>;
 const cSend = libc.func('intptr_t send(int fd, const void *bytes, size_t length, int flags)') as Transfer;
 const cRecv = libc.func('intptr_t recv(int fd, void *bytes, size_t length, int flags)') as Transfer;
+const cSendmmsg = libc.func('int sendmmsg(int fd, void *messages, uint32_t count, int flags)') as KoffiFunc<(fd: number, messages: Buffer, count: number, flags: number) => number>;
 const cClose = libc.func('int close(int fd)') as (fd: number) => number;
 
 /** A raw netlink socket, close-on-exec and non-blocking. @returns the descriptor or -errno */
@@ -68,6 +73,11 @@ export function setOption(fd: number, level: number, option: number, value: numb
   const bytes = Buffer.alloc(4);
   bytes.writeInt32LE(value, 0);
   return orErrno(cSetsockopt(fd, level, option, bytes, bytes.length));
+}
+
+/** Sets an option whose value is a struct. @returns 0 or -errno */
+export function setOptionBytes(fd: number, level: number, option: number, value: Buffer): number {
+  return orErrno(cSetsockopt(fd, level, option, value, value.length));
 }
 
 /** The user at the other end of a connected unix socket (SO_PEERCRED, unix(7)); undefined where the kernel does not tell. */
@@ -102,6 +112,16 @@ export function sendAside(fd: number, bytes: Buffer, length: number): Promise<nu
 /** `receive` in a thread of libuv's pool. `bytes` belongs to the call until it is done. */
 export function receiveAside(fd: number, bytes: Buffer): Promise<number> {
   return inThread((done) => cRecv.async(fd, bytes, bytes.length, MSG_DONTWAIT | MSG_TRUNC, done));
+}
+
+/** A packet socket that sends and hears nothing (protocol 0); the kernel writes the link's header. @returns the descriptor or -errno */
+export function openPacketSender(): number {
+  return orErrno(cSocket(AF_PACKET, SOCK_DGRAM_CLOEXEC_NONBLOCK, 0));
+}
+
+/** sendmmsg in a thread of libuv's pool: ends at the first message that is refused. `messages` is an array of struct mmsghdr. @returns how many were sent, or -errno if none was */
+export function sendManyAside(fd: number, messages: Buffer, count: number): Promise<number> {
+  return inThread((done) => cSendmmsg.async(fd, messages, count, MSG_DONTWAIT, done));
 }
 
 export function closeDescriptor(fd: number): number {

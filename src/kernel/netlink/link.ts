@@ -14,12 +14,13 @@ const IFLA_IFNAME = 3;
 const IFLA_MTU = 4;
 const IFLA_EXT_MASK = 29;
 const IFLA_CARRIER = 33;
+const IFLA_PERM_ADDRESS = 54;
 /** Without the statistics, which nobody here reads, an answer is half as long. */
 const RTEXT_FILTER_SKIP_STATS = 1 << 3;
 
 /**
- * undefined for what only looks like a link: the bridge speaks of its ports in the same messages (its RTM_DELLINK means "left
- * the bridge"), and wireless events carry a name and nothing else.
+ * Without its path, which the kernel does not tell here (device-path.ts). undefined for what only looks like a link: the bridge
+ * speaks of its ports in the same messages (its RTM_DELLINK means "left the bridge"), and wireless events carry a name and nothing else.
  * @throws KernelError EBADMSG
  */
 export function decodeLink(body: Buffer): Link | undefined {
@@ -34,6 +35,8 @@ export function decodeLink(body: Buffer): Link | undefined {
     carrier: attributes.u8(IFLA_CARRIER) !== 0,
     mtu,
     mac: formatLinkAddress(attributes.bytes(IFLA_ADDRESS)),
+    permanentMac: formatLinkAddress(attributes.bytes(IFLA_PERM_ADDRESS)),
+    path: '',
   };
 }
 

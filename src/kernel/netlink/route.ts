@@ -4,6 +4,7 @@
  * One hop is written flat (RTA_GATEWAY, RTA_OIF, its flags in rtm_flags), several as RTA_MULTIPATH; a hop's weight is
  * rtnh_hops + 1. `onlink` says: believe us that the gateway can be reached through the device. A gateway of the other family
  * (IPv4 through IPv6) is RTA_VIA. Table numbers are 32 bits wide in RTA_TABLE; the header's byte only serves those below 256.
+ * An unreachable route has no hops; IPv6 says that it leads through lo, and IPv4 refuses to be told so.
  */
 import type { Family, Hop, Route } from '../../model.js';
 import { Attributes, align, type Writer } from './codec.js';
@@ -17,6 +18,9 @@ export const RTM_GETROUTE = 26;
 const RTMSG_BYTES = 12;
 const RTNEXTHOP_BYTES = 8;
 const RTN_UNICAST = 1;
+const RTN_UNREACHABLE = 7;
+/** The same in every namespace (LOOPBACK_IFINDEX, include/net/flow.h). */
+const LOOPBACK = 1;
 const RTM_F_CLONED = 0x200;
 const RTNH_F_ONLINK = 4;
 const RTA_DST = 1;
@@ -42,15 +46,21 @@ export function routeHead(body: Buffer): RouteHead {
   return { prefixLength: body.readUInt8(1), protocol: body.readUInt8(5), tableByte: body.readUInt8(4) };
 }
 
-/** undefined for what the model leaves out: other types than unicast, other families, cache entries, routes without a device. @throws KernelError EBADMSG */
+/** Defaults alone; of 10,000 routes that takes a third of the time that decoding their heads does. */
+export function glanceAtDefault(bytes: Buffer, bodyAt: number): boolean {
+  return bytes[bodyAt + 1] === 0 || bodyAt + RTMSG_BYTES > bytes.length;
+}
+
+/** undefined for what the model leaves out: other types and families, cache entries, unicast routes without a device. @throws KernelError EBADMSG */
 export function decodeRoute(body: Buffer): Route | undefined {
   const attributes = new Attributes(body, RTMSG_BYTES);
   const family = familyOf(body.readUInt8(0));
   const flags = body.readUInt32LE(8);
-  if (family === undefined || body.readUInt8(7) !== RTN_UNICAST || (flags & RTM_F_CLONED) !== 0) return undefined;
+  const type = body.readUInt8(7);
+  if (family === undefined || (type !== RTN_UNICAST && type !== RTN_UNREACHABLE) || (flags & RTM_F_CLONED) !== 0) return undefined;
   const multipath = attributes.bytes(RTA_MULTIPATH);
-  const hops = multipath === undefined ? singleHop(attributes, flags) : decodeHops(multipath);
-  if (hops.length === 0) return undefined;
+  const hops = type === RTN_UNREACHABLE ? [] : multipath === undefined ? singleHop(attributes, flags) : decodeHops(multipath);
+  if (hops.length === 0 && type === RTN_UNICAST) return undefined;
   const prefixLength = body.readUInt8(1);
   const destination = attributes.bytes(RTA_DST, unspecified(family).length) ?? unspecified(family);
   const source = attributes.bytes(RTA_PREFSRC);
@@ -66,10 +76,9 @@ export function decodeRoute(body: Buffer): Route | undefined {
   };
 }
 
-/** The body of a RTM_NEWROUTE or RTM_DELROUTE. @throws RangeError for a route without hops or with text that is no address */
+/** The body of a RTM_NEWROUTE or RTM_DELROUTE. @throws RangeError for text that is no address */
 export function writeRoute(out: Writer, route: Route): void {
   const [first, ...more] = route.hops;
-  if (first === undefined) throw new RangeError(`route ${route.destination} in table ${route.table} has no hops`);
   const [prefix = '', bits = ''] = route.destination.split('/');
   const prefixLength = route.destination === 'default' ? 0 : bits === '' ? addressBits(route.family) : Number(bits);
   out
@@ -79,32 +88,23 @@ export function writeRoute(out: Writer, route: Route): void {
     .u8(route.table < 256 ? route.table : 0)
     .u8(route.protocol)
     .u8(route.scope)
-    .u8(RTN_UNICAST)
-    .u32(more.length === 0 && first.onlink ? RTNH_F_ONLINK : 0);
+    .u8(first === undefined ? RTN_UNREACHABLE : RTN_UNICAST)
+    .u32(first !== undefined && more.length === 0 && first.onlink ? RTNH_F_ONLINK : 0);
   if (prefixLength > 0) out.attribute(RTA_DST, parseAddress(prefix));
   out.attributeU32(RTA_TABLE, route.table).attributeU32(RTA_PRIORITY, route.metric);
   if (route.source !== '') out.attribute(RTA_PREFSRC, parseAddress(route.source));
-  if (more.length === 0) {
+  if (first === undefined) {
+    // A delete in IPv6 does not look at the type: without its device it would take a unicast route as well.
+    if (route.family === 6) out.attributeU32(RTA_OIF, LOOPBACK);
+  } else if (more.length === 0) {
     writeGateway(out, route, first);
     out.attributeU32(RTA_OIF, first.ifindex);
-    return;
-  }
-  out.sized(RTA_MULTIPATH, () => {
-    for (const hop of route.hops) {
-      out.counted(() => {
-        out
-          .u8(hop.onlink ? RTNH_F_ONLINK : 0)
-          .u8(hop.weight - 1)
-          .u32(hop.ifindex);
-        writeGateway(out, route, hop);
-      });
-    }
-  });
+  } else writeHops(out, route);
 }
 
-/** The body of a strict RTM_GETROUTE dump of unicast routes. Protocol 0 = any; table 0 = all. */
+/** The body of a strict RTM_GETROUTE dump of all types. Protocol 0 = any; table 0 = all. */
 export function writeRouteRequest(out: Writer, family: Family, filter: { readonly protocol: number; readonly table: number }): void {
-  out.u32(afOf(family)).u8(0).u8(filter.protocol).u8(0).u8(RTN_UNICAST).u32(0);
+  out.u32(afOf(family)).u8(0).u8(filter.protocol).u8(0).u8(0).u32(0);
   if (filter.table !== 0) out.attributeU32(RTA_TABLE, filter.table);
 }
 
@@ -138,6 +138,20 @@ function decodeHops(bytes: Buffer): Hop[] {
 function readGateway(attributes: Attributes): string {
   const gateway = attributes.bytes(RTA_GATEWAY) ?? attributes.bytes(RTA_VIA, 2)?.subarray(2);
   return gateway === undefined ? '' : readAddress(gateway);
+}
+
+function writeHops(out: Writer, route: Route): void {
+  out.sized(RTA_MULTIPATH, () => {
+    for (const hop of route.hops) {
+      out.counted(() => {
+        out
+          .u8(hop.onlink ? RTNH_F_ONLINK : 0)
+          .u8(hop.weight - 1)
+          .u32(hop.ifindex);
+        writeGateway(out, route, hop);
+      });
+    }
+  });
 }
 
 function writeGateway(out: Writer, route: Route, hop: Hop): void {

@@ -7,14 +7,15 @@
  */
 import type { Address, Family, Link, Route, Rule } from '../../model.js';
 import { MAIN_TABLE, OUR_PROTOCOL } from '../../core/layout.js';
-import { RTM_GETADDR, RTM_NEWADDR, decodeAddress, writeAddressRequest } from './address.js';
-import { NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE } from './codec.js';
+import { RTM_GETADDR, RTM_NEWADDR, decodeAddress, decodeLife, writeAddressRequest, writeAddressUse } from './address.js';
+import { NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, type Glance } from './codec.js';
 import { KernelError } from './error.js';
 import { RTM_GETLINK, RTM_NEWLINK, decodeLink, writeLinkRequest } from './link.js';
 import { RTM_GETNEIGH, RTM_NEWNEIGH, decodeNeighbour, writeNeighbourRequest, type Neighbour } from './neighbour.js';
-import { RTM_DELROUTE, RTM_GETROUTE, RTM_NEWROUTE, decodeRoute, routeHead, writeRoute, writeRouteRequest, type RouteHead } from './route.js';
+import { RTM_DELROUTE, RTM_GETROUTE, RTM_NEWROUTE, decodeRoute, glanceAtDefault, routeHead, writeRoute, writeRouteRequest, type RouteHead } from './route.js';
 import { RTM_DELRULE, RTM_GETRULE, RTM_NEWRULE, decodeRule, writeRule, writeRuleRequest } from './rule.js';
 import { NETLINK_ROUTE, NetlinkSocket } from './socket.js';
+import { decodeForeignRule, decodeIntruder, decodeRefusal, type Survey } from './survey.js';
 
 export interface Rtnetlink {
   listLinks(): Link[];
@@ -28,12 +29,19 @@ export interface Rtnetlink {
   listForeignDefaults(): Route[];
   /** Rules that carry our protocol number. (The kernel never marks a dump of rules as interrupted; up to some 500 rules come in one part, and are whole.) */
   listOurRules(): Rule[];
+  /** What others have put beside us. Dumps everything. */
+  survey(): Survey;
   /** Refuses (EEXIST) where table, destination and metric are taken, by whomever. */
   addRoute(route: Route): string;
   /** Takes the place of the route with the same table, destination and metric, WHOSEVER it is: only for tables that are ours alone. */
   replaceRoute(route: Route): string;
   /** Only the very route: table, destination, metric, protocol, scope, source and hops. */
   deleteRoute(route: Route): string;
+  /**
+   * Takes an address out of use for new connections (preferred lifetime 0), marked as done by us, or gives it back for as long as it is
+   * valid. Its other properties stay. Kernels before 5.18 do not keep the mark: it reads as protocol 0 there.
+   */
+  useAddress(address: Address, inUse: boolean): string;
   addRule(rule: Rule): string;
   deleteRule(rule: Rule): string;
   /** Notifications that come of our own changes carry this port. */
@@ -57,17 +65,31 @@ export function openRtnetlink(): Rtnetlink {
         ),
       ),
     listRoutes: (filter) =>
-      listRoutes(socket, filter, () => true).filter(
+      dumpRoutes(socket, filter, decodeRoute).filter(
         (route) => (filter.table === 0 || route.table === filter.table) && (filter.protocol === 0 || route.protocol === filter.protocol),
       ),
-    listForeignDefaults: () => listRoutes(socket, { protocol: 0, table: MAIN_TABLE }, isForeignDefault),
+    listForeignDefaults: () => dumpRoutes(socket, { protocol: 0, table: MAIN_TABLE }, (body) => (isForeignDefault(routeHead(body)) ? decodeRoute(body) : undefined), glanceAtDefault),
     listOurRules: () =>
       socket
         .dump(RTM_GETRULE, writeRuleRequest, ({ type, body }) => (type === RTM_NEWRULE ? decodeRule(body) : undefined))
         .filter((rule) => rule.protocol === OUR_PROTOCOL),
+    survey: () => ({
+      rules: socket.dump(RTM_GETRULE, writeRuleRequest, ({ type, body }) => (type === RTM_NEWRULE ? decodeForeignRule(body) : undefined)),
+      routes: dumpRoutes(socket, ANY_ROUTE, decodeIntruder),
+      defaults: dumpRoutes(socket, ANY_ROUTE, decodeRefusal, glanceAtDefault),
+    }),
     addRoute: (route) => socket.change(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, (out) => writeRoute(out, route)),
     replaceRoute: (route) => socket.change(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, (out) => writeRoute(out, route)),
     deleteRoute: (route) => socket.change(RTM_DELROUTE, 0, (out) => writeRoute(out, route)),
+    useAddress(address, inUse) {
+      const found = socket.dump(RTM_GETADDR, writeAddressRequest, ({ type, body }) => {
+        const other = type === RTM_NEWADDR ? decodeAddress(body) : undefined;
+        return other?.address === address.address && other.ifindex === address.ifindex ? decodeLife(body) : undefined;
+      });
+      const [life] = found;
+      if (life === undefined) return 'ENOENT: there is no such address';
+      return socket.change(RTM_NEWADDR, NLM_F_REPLACE, (out) => writeAddressUse(out, address, life, inUse, inUse ? 0 : OUR_PROTOCOL));
+    },
     addRule: (rule) => socket.change(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, (out) => writeRule(out, rule)),
     deleteRule: (rule) => socket.change(RTM_DELRULE, 0, (out) => writeRule(out, rule)),
     get port() {
@@ -91,14 +113,22 @@ function getLink(socket: NetlinkSocket, ifindex: number): Link | undefined {
   throw new KernelError(answer.split(':')[0] ?? '', `device ${ifindex} could not be asked for: ${answer}`);
 }
 
+interface RouteFilter {
+  readonly protocol: number;
+  readonly table: number;
+}
+
+const ANY_ROUTE: RouteFilter = { protocol: 0, table: 0 };
+
 /** One family at a time: a table that does not exist is an error then, and means that there are none. */
-function listRoutes(socket: NetlinkSocket, filter: { readonly protocol: number; readonly table: number }, interesting: (head: RouteHead) => boolean): Route[] {
+function dumpRoutes<T extends { readonly family: Family }>(socket: NetlinkSocket, filter: RouteFilter, decode: (body: Buffer) => T | undefined, glance?: Glance): T[] {
   return BOTH.flatMap((family) => {
     try {
       return socket.dump(
         RTM_GETROUTE,
         (out) => writeRouteRequest(out, family, filter),
-        ({ type, body }) => (type === RTM_NEWROUTE && interesting(routeHead(body)) ? ofFamily(family, decodeRoute(body)) : undefined),
+        ({ type, body }) => (type === RTM_NEWROUTE ? ofFamily(family, decode(body)) : undefined),
+        glance,
       );
     } catch (error) {
       if (error instanceof KernelError && error.code === 'ENOENT') return [];

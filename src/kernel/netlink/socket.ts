@@ -8,7 +8,7 @@
  * replaced, because the rest of that answer may still be in it. Source: net/netlink/af_netlink.c.
  */
 import { readAcks, readPart, refusal, type Decode } from './answer.js';
-import { NLMSG_ERROR, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, Writer, messagesIn, type Message } from './codec.js';
+import { NLMSG_ERROR, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, Writer, messagesIn, type Glance, type Message } from './codec.js';
 import { KernelError, errnoName } from './error.js';
 import { SOL_NETLINK, SOL_SOCKET, SO_RCVBUF, SO_RCVBUFFORCE, bindNetlink, closeDescriptor, netlinkPort, openNetlink, receive, send, setOption } from './libc.js';
 
@@ -86,13 +86,13 @@ export class NetlinkSocket {
   }
 
   /**
-   * Everything of one kind, true at one instant.
+   * Everything of one kind, true at one instant. What `glance` refuses is not decoded.
    * @throws KernelError when the socket fails, when the kernel refuses (`ENOENT: FIB table does not exist`), or EINTR when six
    *         dumps in a row were interrupted by changes
    */
-  dump<T>(type: number, write: Write, decode: Decode<T>): T[] {
+  dump<T>(type: number, write: Write, decode: Decode<T>, glance?: Glance): T[] {
     for (let attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
-      const found = this.dumpOnce(type, write, decode);
+      const found = this.dumpOnce(type, write, decode, glance);
       if (found !== 'interrupted') return found;
     }
     throw new KernelError('EINTR', `a dump (netlink message ${type}) was interrupted by changes ${DUMP_ATTEMPTS} times`);
@@ -102,7 +102,7 @@ export class NetlinkSocket {
     closeDescriptor(this.fd);
   }
 
-  private dumpOnce<T>(type: number, write: Write, decode: Decode<T>): T[] | 'interrupted' {
+  private dumpOnce<T>(type: number, write: Write, decode: Decode<T>, glance?: Glance): T[] | 'interrupted' {
     const sequence = this.begin(type, NLM_F_REQUEST | NLM_F_DUMP, write);
     this.send();
     const all: T[] = [];
@@ -115,7 +115,7 @@ export class NetlinkSocket {
           return 'interrupted';
         }
         if (typeof bytes === 'string') throw new KernelError(bytes, 'a netlink dump broke off');
-        const part = readPart(bytes, sequence, decode);
+        const part = readPart(bytes, sequence, decode, glance);
         for (const object of part.found) all.push(object);
         interrupted ||= part.interrupted;
         if (part.last) return interrupted ? 'interrupted' : all;

@@ -6,7 +6,7 @@
  *                                 routes went without a word, and it may be on again by now
  *   address, foreign default      again('all')
  *   route of ours, any rule       again('ours'), unless our own request caused it (its port is in the message)
- *   other routes                  passed over by their header: a routing daemon may change thousands a second
+ *   other routes                  kept back by the kernel (sieve.ts): a routing daemon may change thousands a second
  *   overrun, unreadable message   again('all'): something was lost
  *   nft ruleset changed           ruleset(), by whomever
  *
@@ -23,6 +23,7 @@ import { RTM_DELLINK, RTM_NEWLINK, decodeLink } from './link.js';
 import { RTM_DELROUTE, RTM_NEWROUTE, routeHead } from './route.js';
 import { isForeignDefault } from './rtnetlink.js';
 import { RTM_DELRULE, RTM_NEWRULE } from './rule.js';
+import { attachRouteSieve } from './sieve.js';
 import { NETLINK_NETFILTER, NETLINK_ROUTE, enlargeReceiveBuffer } from './socket.js';
 
 export interface Watchers {
@@ -78,6 +79,7 @@ function listen(protocol: number, groups: readonly number[], answer: Buffer, tak
   const fd = openNetlink(protocol);
   if (fd < 0) throw new KernelError(errnoName(-fd), `no notification socket (netlink protocol ${protocol}) could be opened`);
   enlargeReceiveBuffer(fd, SOCKET_BUFFER_BYTES);
+  if (protocol === NETLINK_ROUTE) attachRouteSieve(fd);
   const bound = bindNetlink(
     fd,
     groups.reduce((mask, group) => mask | (1 << (group - 1)), 0),

@@ -1,24 +1,24 @@
 /** Laws about the choice, the operator's orders, and what is said of them. */
 import type { Decision, Verdict } from '../../../src/model.js';
-import type { World } from '../world.js';
-import { isOrdinary, leadingIsps, type Law, type Turn } from './law.js';
+import { isOrdinary, leadingIsps, type Law, type Turn, type View } from './law.js';
 
 export const keepLast: Law = {
   name: 'keep-last',
   says: 'When all are silent the active uplink stays: a silent leader is left only for somebody who lives.',
-  watch(world) {
+  watch(view) {
+    const { world } = view;
     let before: Decision | undefined;
     return {
       turn({ verdicts }) {
         const was = before;
-        const now = world.loop.state.decision;
+        const now = view.decision;
         before = now;
         if (was === undefined || now === undefined || was.generation === now.generation || now.rule === 'override' || was.rule === 'override') return '';
         const led = was.ranks[0]?.members.map((member) => verdicts.get(member.uplink)!) ?? [];
-        const fellSilent = (verdict: Verdict): boolean => verdict.since >= (world.isps.get(verdict.uplink).deadSince ?? Infinity);
+        const fellSilent = (verdict: Verdict): boolean => verdict.since >= (view.isp(verdict.uplink).deadSince ?? Infinity);
         const silent = led.length > 0 && led.every((verdict) => !verdict.severed && ['suspect', 'down'].includes(verdict.state) && fellSilent(verdict));
         // Whoever died no later than the leader cannot have answered after the leader fell silent.
-        const diedAt = (rank: Decision['ranks'][number] | undefined): number[] => (rank?.members ?? []).map((member) => world.isps.get(member.uplink).deadSince ?? Infinity);
+        const diedAt = (rank: Decision['ranks'][number] | undefined): number[] => (rank?.members ?? []).map((member) => view.isp(member.uplink).deadSince ?? Infinity);
         const winnerDiedAt = Math.max(...diedAt(now.ranks[0]));
         const noBetter = Number.isFinite(winnerDiedAt) && winnerDiedAt <= Math.min(...diedAt(was.ranks[0]));
         if (!silent || !noBetter || names(was) === names(now) || world.starvedAt > world.agenda.now - 100) return '';
@@ -31,7 +31,8 @@ export const keepLast: Law = {
 export const holdRespected: Law = {
   name: 'hold-respected',
   says: 'Nobody who was down, or whom a former run passed over, takes over from a leader that works before his hold is over, longer with each recent death.',
-  watch(world) {
+  watch(view) {
+    const { world } = view;
     const risen = new Map<string, number>();
     const deaths = new Map<string, number[]>();
     const doubtful = new Set<string>();
@@ -56,7 +57,7 @@ export const holdRespected: Law = {
           states.set(name, state);
         }
         const was = before;
-        before = world.loop.state.decision;
+        before = view.decision;
         const winner = was === undefined ? undefined : usurper(was, before!, verdicts);
         if (was?.rule === 'adopted') for (const name of verdicts.keys()) if (!was.ranks[0]!.members.some((m) => m.uplink === name)) doubtful.add(name);
         if (winner === undefined || !doubtful.has(winner)) return '';
@@ -72,20 +73,22 @@ export const holdRespected: Law = {
 export const overrideObeyed: Law = {
   name: 'override-obeyed',
   says: 'While an order stands and its uplink answers, or it says obey, that uplink alone leads: in the decision at once, and in the kernel.',
-  watch: (world) => ({
+  watch: (view) => ({
     turn({ verdicts }) {
-      const { override, decision } = world.loop.state;
+      const { override } = view.world.loop.state;
+      const { decision } = view;
       const verdict = override === undefined ? undefined : verdicts.get(override.uplink);
       if (override === undefined || verdict === undefined || decision === undefined) return '';
       if (override.ifDead !== 'obey' && (verdict.state === 'suspect' || verdict.state === 'down')) return '';
       return names(decision) === override.uplink && decision.rule === 'override' ? '' : `${override.uplink} was ordered, ${names(decision)} leads: ${decision.because}`;
     },
     tick() {
-      const { override, decision } = world.loop.state;
-      if (override === undefined || decision?.rule !== 'override' || decision.since > world.agenda.now - 300 || !isOrdinary(world, 6000)) return '';
-      const isp = world.isps.get(override.uplink);
-      if (isp.aliveSince === undefined || world.agenda.now - isp.aliveSince < 6000) return '';
-      const leading = leadingIsps(world);
+      const { override } = view.world.loop.state;
+      const { decision } = view;
+      if (override === undefined || decision?.rule !== 'override' || decision.since > view.world.agenda.now - 300 || !isOrdinary(view, 6000)) return '';
+      const isp = view.isp(override.uplink);
+      if (isp.aliveSince === undefined || view.world.agenda.now - isp.aliveSince < 6000) return '';
+      const leading = leadingIsps(view);
       return leading.length === 1 && leading[0] === isp ? '' : `${override.uplink} was ordered, the kernel leads through ${leading.map((l) => l.policy.name).join()}`;
     },
   }),
@@ -94,11 +97,13 @@ export const overrideObeyed: Law = {
 export const overrideEnds: Law = {
   name: 'override-ends',
   says: 'An order ends at its time, or when nobody confirms it; then the rules rule again.',
-  watch(world) {
+  watch(view) {
+    const { world } = view;
     let orderedAt = -Infinity;
     return {
       tick() {
-        const { override, decision } = world.loop.state;
+        const { override } = view.world.loop.state;
+      const { decision } = view;
         const { now } = world.agenda;
         if (override !== undefined || decision?.rule !== 'override') orderedAt = now;
         if (world.starvedAt > now - 100) return '';
@@ -114,22 +119,24 @@ export const overrideEnds: Law = {
 export const everyOrderAnswered: Law = {
   name: 'every-order-answered',
   says: 'Every order is answered once, soon; and "done" means that the kernel leads as ordered.',
-  watch(world) {
+  watch(view) {
+    const { world } = view;
     const open = new Map<number, number>();
     let loop = world.loop;
     return {
       turn({ event, effects }) {
         if (loop !== world.loop) open.clear();
         loop = world.loop;
-        if (event.type === 'override' || event.type === 'confirm') open.set(event.token, world.agenda.now);
+        if (event.type === 'override' || event.type === 'confirm' || (event.type === 'policy' && event.token !== 0)) open.set(event.token, world.agenda.now);
         for (const effect of effects) {
           if (effect.type !== 'answer') continue;
           if (!open.delete(effect.token)) return `order ${effect.token} was answered twice, or never given`;
-          const { override, decision } = world.loop.state;
-          if (effect.error.includes('kernel') && isOrdinary(world, 6000)) return `an order was answered: ${effect.error}`;
-          if (effect.error !== '' || override === undefined || decision?.rule !== 'override' || !isOrdinary(world, 6000)) continue;
-          const leading = leadingIsps(world).map((isp) => isp.policy.name).join('+');
-          if (leading !== override.uplink && couldLead(world, override.uplink)) return `"done" was answered, but the kernel leads through ${leading}`;
+          const { override } = view.world.loop.state;
+      const { decision } = view;
+          if (effect.error.includes('kernel') && isOrdinary(view, 6000)) return `an order was answered: ${effect.error}`;
+          if (effect.error !== '' || override === undefined || decision?.rule !== 'override' || !isOrdinary(view, 6000)) continue;
+          const leading = leadingIsps(view).map((isp) => isp.policy.name).join('+');
+          if (leading !== override.uplink && couldLead(view, override.uplink)) return `"done" was answered, but the kernel leads through ${leading}`;
         }
         return '';
       },
@@ -144,11 +151,12 @@ export const everyOrderAnswered: Law = {
 export const becauseAndSince: Law = {
   name: 'because-and-since',
   says: 'Every verdict, decision and line of news says why, in words, and since when.',
-  watch(world) {
+  watch(view) {
+    const { world } = view;
     const said = new Map<string, Verdict>();
     return {
       turn({ effects, verdicts }) {
-        const { decision } = world.loop.state;
+        const { decision } = view;
         const { now } = world.agenda;
         const texts = effects.flatMap((effect) => (effect.type === 'tell' ? [effect.news.text] : []));
         if (decision !== undefined) texts.push(decision.because);
@@ -170,7 +178,8 @@ export const becauseAndSince: Law = {
 export const wakeIsSane: Law = {
   name: 'wake-is-sane',
   says: 'The core always asks to be woken, soon, and never so often that it runs hot.',
-  watch(world) {
+  watch(view) {
+    const { world } = view;
     let second = 0;
     let steps = 0;
     return {
@@ -188,8 +197,8 @@ export const wakeIsSane: Law = {
   },
 };
 
-function couldLead(world: World, name: string): boolean {
-  return world.isps.get(name).aliveSince !== undefined;
+function couldLead(view: View, name: string): boolean {
+  return view.isp(name).aliveSince !== undefined;
 }
 
 /** A more preferred uplink that took the lead from others who still work; undefined when nothing of the kind happened. */

@@ -1,27 +1,45 @@
 /**
  * A law: one sentence that must hold in every world, and a way to watch it. Bounds are computed from the policy and from the truth of the
  * world, never from what the core believes.
+ *
+ * Every law is watched in each family that the world has, through a view of that family alone; those about no family in particular
+ * are watched once.
  */
-import type { Change, Effect, Event, KernelFacts, Verdict } from '../../../src/model.js';
-import { verdicts } from '../../../src/core/step.js';
+import type { Change, Decision, Effect, Event, Family, KernelFacts, Verdict } from '../../../src/model.js';
+import { verdictOf } from '../../../src/core/judge.js';
 import { ACTIVE_TABLE } from '../../../src/core/layout.js';
 import type { Isp } from '../isps.js';
 import type { Weather } from '../weather.js';
 import { defaultsIn, type World } from '../world.js';
 
+/** The world as far as it is of one family. */
+export interface View {
+  readonly world: World;
+  readonly family: Family;
+  readonly isps: readonly Isp[];
+  isp(name: string): Isp;
+  readonly decision: Decision | undefined;
+  verdicts(): ReadonlyMap<string, Verdict>;
+}
+
 export interface Turn {
   readonly event: Event;
   readonly effects: readonly Effect[];
   readonly wakeAt: number;
+  /** In the family of the view. */
   readonly verdicts: ReadonlyMap<string, Verdict>;
 }
 
 /** Each answers '' or what was broken, in words. */
 export interface Watch {
+  /** Before the core sees an event. */
+  before?(event: Event): string;
   turn?(turn: Turn): string;
+  /** Nothing of what an event set off is left to be done at this instant. */
+  settled?(): string;
   /** Around a single change that the kernel made for us. */
   change?(change: Change, before: KernelFacts, after: KernelFacts): string;
-  /** Every 50 ms, whatever the daemon does. */
+  /** Every 100 ms, whatever the daemon does. */
   tick?(): string;
   end?(): string;
 }
@@ -29,23 +47,34 @@ export interface Watch {
 export interface Law {
   readonly name: string;
   readonly says: string;
-  watch(world: World, weather: Weather): Watch;
+  /** About no family in particular. */
+  readonly once?: true;
+  watch(view: View, weather: Weather): Watch;
 }
 
-export function turnOf(world: World, event: Event, effects: readonly Effect[], wakeAt: number): Turn {
-  return { event, effects, wakeAt, verdicts: verdicts(world.loop.state) };
+export function viewOf(world: World, family: Family): View {
+  const isps = world.isps.all.filter((isp) => isp.family === family);
+  return {
+    world, family, isps,
+    isp: (name) => isps.find((isp) => isp.policy.name === name)!,
+    get decision() { return world.loop.state.planes.get(family)?.decision; },
+    verdicts() {
+      const health = world.loop.state.planes.get(family)?.health ?? new Map<string, never>();
+      return new Map([...health].map(([name, each]) => [name, verdictOf(each)]));
+    },
+  };
 }
 
 /** Nobody lied, nobody meddled and we were not starved within that time. */
-export function isOrdinary(world: World, withinMs: number): boolean {
+export function isOrdinary({ world }: Pick<View, 'world'>, withinMs: number): boolean {
   const since = world.agenda.now - withinMs;
   return world.kernel.dishonestAt < since && world.foreignAt < since && world.starvedAt < since;
 }
 
 /** From the moment an uplink dies until new flows leave it. */
-export function detectMs(world: World, isp: Isp): number {
+export function detectMs({ world, isps }: View, isp: Isp): number {
   const { probe, health } = isp.policy;
-  const others = Math.max(...world.isps.all.map((other) => other.timeoutAtMostMs));
+  const others = Math.max(...isps.map((other) => other.timeoutAtMostMs));
   const gapMs = 100;
   const unplugged = !world.kernel.isPlugged(isp.ifindex);
   if (unplugged) return 260;
@@ -61,8 +90,8 @@ export function findMs(isp: Isp): number {
   return lostNotice + (health.up.successes + 1) * probe.intervalMs + isp.timeoutAtMostMs + 2300;
 }
 
-/** Whose lines the kernel's leading ACTIVE route uses. */
-export function leadingIsps(world: World): readonly Isp[] {
-  const first = defaultsIn(world.kernel.truth(), ACTIVE_TABLE)[0];
-  return first === undefined ? [] : world.isps.all.filter((isp) => first.hops.some((hop) => hop.ifindex === isp.ifindex));
+/** Whose lines the kernel's leading route in ACTIVE, or in the table of a class, uses. */
+export function leadingIsps(view: View, table = ACTIVE_TABLE): readonly Isp[] {
+  const first = defaultsIn(view.world.kernel.truth(), table, view.family)[0];
+  return first === undefined ? [] : view.isps.filter((isp) => first.hops.some((hop) => hop.ifindex === isp.ifindex));
 }

@@ -2,29 +2,30 @@
 import { ACTIVE_TABLE, MAIN_TABLE, markOf, OUR_PROTOCOL, PREFERENCE } from '../../../src/core/layout.js';
 import { desire } from '../../../src/core/desire.js';
 import { plan } from '../../../src/core/plan.js';
-import { verdicts } from '../../../src/core/step.js';
+import { allHealth } from '../../../src/core/state.js';
 import type { KernelFacts } from '../../../src/model.js';
 import { QUIET_MS } from '../weather.js';
-import { defaultsIn, type World } from '../world.js';
-import { detectMs, findMs, isOrdinary, leadingIsps, type Law } from './law.js';
+import { defaultsIn } from '../world.js';
+import { detectMs, findMs, isOrdinary, leadingIsps, type Law, type View } from './law.js';
 
 const TABLES = [ACTIVE_TABLE, MAIN_TABLE] as const;
 
 export const neverWithoutDefault: Law = {
   name: 'never-without-default',
   says: 'While a route could stand, neither ACTIVE nor main is empty: not between two changes of a plan, not for longer than a re-read takes.',
-  watch(world) {
+  watch(view) {
+    const { world, family } = view;
     const emptySince = new Map<number, number>();
     return {
       change(change, before, after) {
-        if (!('route' in change) || change.op !== 'delete' || !couldStand(world) || !isOrdinary(world, 400)) return '';
-        const emptied = TABLES.find((table) => defaultsIn(before, table).length > 0 && defaultsIn(after, table).length === 0);
+        if (!('route' in change) || change.op !== 'delete' || change.route.family !== family || !couldStand(view) || !isOrdinary(view, 400)) return '';
+        const emptied = TABLES.find((table) => defaultsIn(before, table, family).length > 0 && defaultsIn(after, table, family).length === 0);
         return emptied === undefined ? '' : `table ${emptied} stands empty after a change of ours`;
       },
       tick() {
         const facts = world.kernel.truth();
         for (const table of TABLES) {
-          if (defaultsIn(facts, table).length > 0 || !couldStand(world) || !isOrdinary(world, 100)) emptySince.delete(table);
+          if (defaultsIn(facts, table, family).length > 0 || !couldStand(view) || !isOrdinary(view, 100)) emptySince.delete(table);
           else if (!emptySince.has(table)) emptySince.set(table, world.agenda.now);
           else if (world.agenda.now - emptySince.get(table)! > 10_500) return `table ${table} has been empty for ten seconds`;
         }
@@ -37,42 +38,19 @@ export const neverWithoutDefault: Law = {
 export const activeIsAlive: Law = {
   name: 'active-is-alive',
   says: 'An uplink that surely died leaves ACTIVE within the detection time, if another surely lives.',
-  watch: (world) => ({
+  watch: (view) => ({
     tick() {
+      const { world } = view;
       const { override } = world.loop.state;
-      for (const isp of leadingIsps(world)) {
-        const boundMs = detectMs(world, isp);
+      for (const isp of leadingIsps(view)) {
+        const boundMs = detectMs(view, isp);
         const { now } = world.agenda;
         const dead = isp.deadSince !== undefined && now - isp.deadSince > boundMs;
-        if (!dead || override?.ifDead === 'obey' || now - world.startedAt < boundMs + 2500 || !isOrdinary(world, boundMs + 6000)) continue;
-        const other = world.isps.all.find((o) => o !== isp && o.aliveSince !== undefined && now - o.aliveSince > findMs(o));
-        if (other !== undefined && !leadingIsps(world).includes(other)) {
+        if (!dead || override?.ifDead === 'obey' || now - world.startedAt < boundMs + 2500 || !isOrdinary(view, boundMs + 6000)) continue;
+        const other = view.isps.find((o) => o !== isp && o.aliveSince !== undefined && now - o.aliveSince > findMs(o));
+        if (other !== undefined && !leadingIsps(view).includes(other)) {
           return `${isp.policy.name} has been dead for ${Math.round(now - (isp.deadSince ?? now))} ms (bound ${Math.round(boundMs)}), ${other.policy.name} lives, and it still leads`;
         }
-      }
-      return '';
-    },
-  }),
-};
-
-export const forgetOnlyAfterProof: Law = {
-  name: 'forget-only-after-proof',
-  says: 'Connections are forgotten only of an uplink that has left the kernel\'s ACTIVE, with one that answers in its place, and by its mark alone.',
-  watch: (world) => ({
-    turn({ effects, verdicts: now }) {
-      for (const effect of effects) {
-        if (effect.type !== 'forget') continue;
-        const { uplink, mark, markMask, which } = effect.order;
-        const isp = world.isps.get(uplink);
-        if (mark !== markOf(isp.policy.slot, world.policy.markMask) || markMask !== world.policy.markMask) return `mark ${mark} is not that of ${uplink}`;
-        const state = now.get(uplink)?.state;
-        if (state !== (which === 'all' ? 'down' : 'suspect')) return `${which} of ${uplink} is forgotten, which is ${state}`;
-        if (!isOrdinary(world, 5500)) continue;
-        const leading = leadingIsps(world);
-        if (leading.length === 0) return `${uplink} is forgotten with nothing in its place`;
-        if (!leading.some((other) => now.get(other.policy.name)?.state === 'up')) return `${uplink} is forgotten though nobody who leads answers`;
-        const stands = defaultsIn(world.kernel.truth(), ACTIVE_TABLE).some((route) => route.hops.some((hop) => hop.ifindex === isp.ifindex));
-        if (stands) return `${uplink} is forgotten while it stands in ACTIVE`;
       }
       return '';
     },
@@ -82,9 +60,10 @@ export const forgetOnlyAfterProof: Law = {
 export const foreignUntouched: Law = {
   name: 'foreign-untouched',
   says: 'No change touches a route or rule that does not carry our protocol, nor a rule outside our preferences.',
+  once: true,
   watch: () => ({
     change(change, before, after) {
-      const touched = 'route' in change ? change.route : change.rule;
+      const touched = 'address' in change ? change.address : 'route' in change ? change.route : change.rule;
       if (touched.protocol !== OUR_PROTOCOL) return `a change of protocol ${touched.protocol}`;
       return foreign(before) === foreign(after) ? '' : `somebody else's part changed: ${JSON.stringify(change)}`;
     },
@@ -94,16 +73,18 @@ export const foreignUntouched: Law = {
 export const converges: Law = {
   name: 'converges',
   says: 'When nothing changes any more the kernel comes to be as wished and is left alone; a quarrel does not run hot.',
-  watch(world, weather) {
+  once: true,
+  watch({ world }, weather) {
     const applies: number[] = [];
     const switches: number[] = [];
-    let generation: number | undefined;
+    let decided: readonly unknown[] = [];
     const begunAt = world.agenda.now;
     return {
       turn({ effects }) {
         for (const effect of effects) if (effect.type === 'apply') applies.push(world.agenda.now);
-        if (generation !== world.loop.state.decision?.generation) switches.push(world.agenda.now);
-        generation = world.loop.state.decision?.generation;
+        const now = [...world.loop.state.planes.values()].map(({ decision }) => decision);
+        if (now.some((decision, i) => decision !== decided[i])) switches.push(world.agenda.now);
+        decided = now;
         if (weather.name !== 'quarrel') return '';
         const lately = applies.filter((when) => when > world.agenda.now - 20_000 && when > begunAt + 5000).length;
         return lately > 16 ? `${lately} plans in 20 s of quarrel` : '';
@@ -113,7 +94,7 @@ export const converges: Law = {
         // A hold may still end, and somebody return.
         const late = (times: readonly number[]): number => times.filter((when) => when > world.agenda.now - QUIET_MS / 4).length;
         if (late(applies) > 1 + 2 * late(switches)) return `${late(applies)} plans in the last seconds, with nothing going on`;
-        const wish = desire(state.policy, state.facts!, state.learnt, verdicts(state), state.decision);
+        const wish = desire({ ...state, facts: state.facts! });
         const rest = plan(wish, ours(world.kernel.truth())).changes;
         return rest.length === 0 && state.repair.inSync ? '' : `still to be done at the end: ${JSON.stringify(rest[0] ?? 'in sync, but not believed')}`;
       },
@@ -124,12 +105,13 @@ export const converges: Law = {
 export const flowsKeepTheirWay: Law = {
   name: 'flows-keep-their-way',
   says: 'While an uplink is not down its mark rule stands, and its device rule always does: old flows and probes find their way.',
-  watch: (world) => ({
+  watch: (view) => ({
     tick() {
-      if (!isOrdinary(world, 5600) || !world.loop.state.ready || world.agenda.now - world.startedAt < 1000) return '';
-      const { rules } = world.kernel.truth();
-      for (const [name, verdict] of verdicts(world.loop.state)) {
-        const { slot, interface: device } = world.isps.get(name).policy;
+      const { world, family } = view;
+      if (!isOrdinary(view, 5600) || !world.loop.state.ready || world.agenda.now - world.startedAt < 1000) return '';
+      const rules = world.kernel.truth().rules.filter((rule) => rule.family === family);
+      for (const [name, verdict] of view.verdicts()) {
+        const { slot, interface: device } = view.isp(name).policy;
         if (!rules.some((rule) => rule.preference === PREFERENCE.device && rule.outInterface === device)) return `no device rule for ${name}`;
         const marked = rules.some((rule) => rule.preference === PREFERENCE.mark && rule.mark === markOf(slot, world.policy.markMask));
         if (!marked && verdict.state !== 'down') return `no mark rule for ${name}, which is ${verdict.state}`;
@@ -142,10 +124,12 @@ export const flowsKeepTheirWay: Law = {
 export const nothingRefused: Law = {
   name: 'nothing-refused',
   says: 'In ordinary times the kernel is asked for nothing that it must refuse: no metric collides, no device is missing.',
-  watch: (world) => ({
+  once: true,
+  watch: (view) => ({
     turn({ event }) {
-      if (event.type !== 'applied' || !isOrdinary(world, 5600)) return '';
+      if (event.type !== 'applied' || !isOrdinary(view, 5600)) return '';
       // Devices come and go faster than anybody is told.
+      const { world } = view;
       const settled = world.isps.all.every((isp) => world.agenda.now - isp.troubledAt > 5600);
       const refused = event.failures.find((failure) => settled || failure.error.startsWith('EEXIST'));
       return refused === undefined ? '' : `${refused.error}: ${JSON.stringify(refused.change)}`;
@@ -154,14 +138,14 @@ export const nothingRefused: Law = {
 };
 
 /** Is there a line that the core, too, knows to be whole? */
-function couldStand(world: World): boolean {
+function couldStand({ world, family }: View): boolean {
   const { state } = world.loop;
   if (!state.ready || state.override?.ifDead === 'obey') return false;
-  return [...state.health.values()].some((health) => health.line.severed === '');
+  return [...allHealth(state)].some((health) => health.family === family && health.line.severed === '');
 }
 
-function ours(facts: KernelFacts): Pick<KernelFacts, 'routes' | 'rules'> {
-  return { routes: facts.routes.filter((route) => route.protocol === OUR_PROTOCOL), rules: facts.rules.filter((rule) => rule.protocol === OUR_PROTOCOL) };
+function ours({ routes, rules, addresses }: KernelFacts): Pick<KernelFacts, 'routes' | 'rules' | 'addresses'> {
+  return { routes: routes.filter((route) => route.protocol === OUR_PROTOCOL), rules: rules.filter((rule) => rule.protocol === OUR_PROTOCOL), addresses };
 }
 
 function foreign(facts: KernelFacts): string {

@@ -1,23 +1,24 @@
 /** Laws about what is believed of an uplink. */
 import { QUIET_MS, TROUBLE_MS } from '../weather.js';
-import type { Isp } from '../isps.js';
-import { detectMs, findMs, isOrdinary, type Law } from './law.js';
-import type { World } from '../world.js';
+import type { Instant } from '../../../src/model.js';
+import { openRecords } from '../../../src/core/health.js';
+import { detectMs, findMs, isOrdinary, type Law, type View } from './law.js';
 
 export const foundAgain: Law = {
   name: 'every-healthy-uplink-found-again',
   says: 'An uplink that surely lives is up within bounded time, and in use as soon as it has rested.',
-  watch: (world) => ({
+  watch: (view) => ({
     tick() {
+      const { world } = view;
       const { state } = world.loop;
-      for (const isp of world.isps.all) {
+      for (const isp of view.isps) {
         const boundMs = findMs(isp);
         const { now } = world.agenda;
-        if (isp.aliveSince === undefined || now - isp.troubledAt < boundMs || now - world.startedAt < boundMs || !isOrdinary(world, boundMs)) continue;
-        const health = state.health.get(isp.policy.name)!;
+        if (isp.aliveSince === undefined || now - isp.troubledAt < boundMs || now - world.startedAt < boundMs || !isOrdinary(view, boundMs)) continue;
+        const health = state.planes.get(view.family)!.health.get(isp.policy.name)!;
         if (health.state !== 'up') return `${isp.policy.name} has lived for ${Math.round(now - isp.aliveSince)} ms and is ${health.state}: ${health.because}`;
         if ((health.holdUntil ?? 0) + 100 > now || state.override?.ifDead === 'obey') continue;
-        const used = state.decision?.ranks.some((rank) => rank.members.some((member) => member.uplink === isp.policy.name)) ?? false;
+        const used = view.decision?.ranks.some((rank) => rank.members.some((member) => member.uplink === isp.policy.name)) ?? false;
         if (!used) return `${isp.policy.name} is up and rested, and in no rank`;
       }
       return '';
@@ -28,7 +29,8 @@ export const foundAgain: Law = {
 export const noCryWolf: Law = {
   name: 'no-cry-wolf',
   says: 'Nobody is suspected without a fault of his: not for one lost packet, not for a slow line, not because we were starved.',
-  watch(world) {
+  watch(view) {
+    const { world } = view;
     const before = new Map<string, string>();
     return {
       turn({ verdicts }) {
@@ -36,9 +38,9 @@ export const noCryWolf: Law = {
           const was = before.get(name);
           before.set(name, verdict.state);
           if (was !== 'up' || verdict.state === 'up' || verdict.state === 'unknown') continue;
-          const isp = world.isps.get(name);
-          const innocent = isp.aliveSince !== undefined && world.agenda.now - isp.troubledAt > detectMs(world, isp) + 500;
-          if (innocent && isUndisturbed(world)) return `${name} is ${verdict.state} though nothing is wrong: ${verdict.because}`;
+          const isp = view.isp(name);
+          const innocent = isp.aliveSince !== undefined && world.agenda.now - isp.troubledAt > detectMs(view, isp) + 500;
+          if (innocent && isUndisturbed(view)) return `${name} is ${verdict.state} though nothing is wrong: ${verdict.because}`;
         }
         return '';
       },
@@ -49,15 +51,16 @@ export const noCryWolf: Law = {
 export const noSwitchInFairWeather: Law = {
   name: 'no-switch-in-fair-weather',
   says: 'When nothing is wrong the active uplink does not change.',
-  watch(world, weather) {
+  watch(view, weather) {
+    const { world } = view;
     let settledAs: number | undefined;
     return {
       tick() {
         if (weather.fair !== true || world.agenda.now - world.startedAt < 5500) return '';
-        const generation = world.loop.state.decision?.generation;
+        const generation = view.decision?.generation;
         // The last uplinks to answer may still be held back for their hold.
-        settledAs ??= world.agenda.now - world.startedAt > 15_000 || isSettled(world) ? generation : undefined;
-        return settledAs === undefined || settledAs === generation ? '' : `switched: ${world.loop.state.decision?.because}`;
+        settledAs ??= world.agenda.now - world.startedAt > 15_000 || isSettled(view) ? generation : undefined;
+        return settledAs === undefined || settledAs === generation ? '' : `switched: ${view.decision?.because}`;
       },
     };
   },
@@ -66,7 +69,7 @@ export const noSwitchInFairWeather: Law = {
 export const hiccupsCutNothing: Law = {
   name: 'hiccups-cut-nothing',
   says: 'A silence of 400 ms never cuts old flows in balanced or calm.',
-  watch: (_world, weather) => ({
+  watch: (_view, weather) => ({
     turn({ effects, verdicts }) {
       if (weather.brief !== true) return '';
       if (effects.some((effect) => effect.type === 'forget' && effect.order.which === 'all')) return 'all connections of an uplink were forgotten';
@@ -79,14 +82,14 @@ export const hiccupsCutNothing: Law = {
 export const asksSparingly: Law = {
   name: 'asks-sparingly',
   says: 'In fair weather no more is asked than agreed: the grid, and a burst now and then; a dead target costs one burst.',
-  watch: (world, weather) => ({
+  watch: (view, weather) => ({
     end() {
       if (weather.fair !== true || weather.name === 'drizzle') return '';
-      for (const isp of world.isps.all) {
-        const { targets, intervalMs } = isp.policy.probe;
-        const agreed = (targets.length * (TROUBLE_MS + QUIET_MS + 6000)) / intervalMs;
-        const asked = world.isps.sent.get(isp.policy.name) ?? 0;
-        if (asked > agreed * 1.25 + 80) return `${isp.policy.name} was asked ${asked} times, ${Math.round(agreed)} were agreed`;
+      for (const isp of view.isps) {
+        const { intervalMs } = isp.policy.probe;
+        const asks = openRecords(isp.policy, view.family, 0 as Instant, []).length;
+        const agreed = (asks * (TROUBLE_MS + QUIET_MS + 6000)) / intervalMs;
+        if (isp.sent > agreed * 1.25 + 80) return `${isp.policy.name} was asked ${isp.sent} times, ${Math.round(agreed)} were agreed`;
       }
       return '';
     },
@@ -94,14 +97,14 @@ export const asksSparingly: Law = {
 };
 
 /** Starvation is no excuse here. */
-function isUndisturbed(world: World): boolean {
+function isUndisturbed({ world }: View): boolean {
   const since = world.agenda.now - 6000;
   return world.kernel.dishonestAt < since && world.foreignAt < since;
 }
 
-function isSettled(world: World): boolean {
-  const first = Math.min(...world.isps.all.map((isp: Isp) => isp.policy.priority));
-  const leads = world.loop.state.decision?.ranks[0]?.members ?? [];
-  const preferred = world.isps.all.filter((isp) => isp.policy.priority === first);
+function isSettled({ isps, decision }: View): boolean {
+  const first = Math.min(...isps.map((isp) => isp.policy.priority));
+  const leads = decision?.ranks[0]?.members ?? [];
+  const preferred = isps.filter((isp) => isp.policy.priority === first);
   return preferred.length === leads.length && preferred.every((isp) => leads.some((member) => member.uplink === isp.policy.name));
 }

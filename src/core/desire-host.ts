@@ -1,0 +1,66 @@
+/** The slow half of the wish: NAT, marks, firewall, sysctls. It stands ready for every uplink, up or not: a switch never touches it. */
+import type { HostWish, NatLine, NatPolicy, Policy, ProbeLine, SysctlWish, TrafficPolicy, UplinkName } from '../model.js';
+import { classesOf, type Classes } from './classes.js';
+import type { Health } from './health.js';
+import { cutMarkOf, markOf } from './layout.js';
+import type { Plane } from './state.js';
+
+type Planes = ReadonlyMap<number, Pick<Plane, 'health'>>;
+
+export function desireHost(policy: Policy, planes: Planes): HostWish {
+  const devices = devicesOf(policy, planes);
+  const lines = policy.uplinks.flatMap((uplink): NatLine[] => {
+    const device = devices.get(uplink.name) ?? '';
+    return device === '' ? [] : [{ uplink: uplink.name, interface: device, mark: markOf(uplink.slot, policy.markMask), translate: uplink.translate, mss: uplink.mss }];
+  });
+  lines.sort((a, b) => (a.interface < b.interface ? -1 : 1));
+  const classes = classesOf(policy);
+  return {
+    nat: {
+      backend: policy.nat.backend, markMask: policy.markMask, lines, lanInterfaces: policy.lanInterfaces, firewall: policy.forwarding.firewall,
+      policies: policy.policies.map((each) => natPolicy(each, classes, devices, policy.markMask)), routed: policy.routed, cutMark: cutMarkOf(policy.markMask),
+    },
+    sysctls: sysctls(policy, planes, devices),
+  };
+}
+
+export function probeLines(healths: Iterable<Health>): readonly ProbeLine[] {
+  return [...healths].map(({ name, family, line }) => ({ uplink: name, family, interface: line.device, ifindex: line.ifindex, source: line.address }));
+}
+
+/** A device that is away is known by the name in the config, if there is one. */
+function devicesOf(policy: Policy, planes: Planes): ReadonlyMap<UplinkName, string> {
+  return new Map(policy.uplinks.map((uplink) => [uplink.name, planes.get(4)?.health.get(uplink.name)?.line.device || uplink.interface]));
+}
+
+function natPolicy(policy: TrafficPolicy, classes: Classes, devices: ReadonlyMap<UplinkName, string>, mask: number): NatPolicy {
+  const { name, match, mark, set, router, stickyMs } = policy;
+  const preferring = classes.sticky.get(name);
+  const marks = [...(preferring ?? [])].flatMap(([uplink, { slot }]) => {
+    const device = devices.get(uplink) ?? '';
+    return device === '' ? [] : [{ interface: device, mark: markOf(slot, mask) }];
+  });
+  return {
+    name, match, mark, set, router, classMark: markOf(classes.of.get(name)!.slot, mask),
+    sticky: stickyMs === undefined ? undefined : { forMs: stickyMs, marks },
+  };
+}
+
+/** IPv6 is forwarded where an uplink has it. Before that, each uplink is told to go on listening to its routers, which forwarding ends otherwise. */
+function sysctls(policy: Policy, planes: Planes, devices: ReadonlyMap<UplinkName, string>): readonly SysctlWish[] {
+  const wishes: SysctlWish[] = [];
+  const routes = policy.lanInterfaces.length > 0;
+  const hasIPv6 = planes.has(6);
+  for (const uplink of policy.uplinks) {
+    const device = devices.get(uplink.name) ?? '';
+    if (device === '') continue;
+    if (uplink.gateways[6] === 'auto') wishes.push({ path: `net/ipv6/conf/${device}/accept_ra`, value: '2', unless: '0' });
+    wishes.push({ path: `net/ipv4/conf/${device}/rp_filter`, value: '2' }, { path: `net/ipv4/conf/${device}/ignore_routes_with_linkdown`, value: '1' });
+    if (hasIPv6) wishes.push({ path: `net/ipv6/conf/${device}/ignore_routes_with_linkdown`, value: '1' });
+  }
+  wishes.push({ path: 'net/ipv4/fib_multipath_hash_policy', value: '1' });
+  if (hasIPv6) wishes.push({ path: 'net/ipv6/fib_multipath_hash_policy', value: '1' });
+  if (routes) wishes.push({ path: 'net/ipv4/ip_forward', value: '1' });
+  if (routes && hasIPv6) wishes.push({ path: 'net/ipv6/conf/all/forwarding', value: '1' });
+  return wishes;
+}

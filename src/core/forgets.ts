@@ -1,0 +1,153 @@
+/**
+ * Connections that are to be forgotten, and when they may be.
+ *
+ *   left      the uplink is suspect or down: its unanswered connections, or all. Only once something better is proven to stand in the
+ *             kernel; never mind if it recovers before
+ *   moved     it works, but something better took over: the kinds that the config names, or all of a metered uplink, or all after a
+ *             deadline. Never mind if it leads again before
+ *   settled   its address has changed, or the config has it no more: those that bear the old address, or its mark. Never mind if the
+ *             address comes back before the line can be used again
+ *
+ * Who was forgotten all at once is swept once more a second later: a packet that had its route already may have stamped a
+ * connection behind our back.
+ */
+import type { Effect, Family, FlowPolicy, ForgetOrder, Instant, Rank, UplinkPolicy } from '../model.js';
+import { classesOf } from './classes.js';
+import { classRanks } from './desire.js';
+import type { Health } from './health.js';
+import { cutMarkOf, markOf } from './layout.js';
+import { activeRoutes, type Plane, type State } from './state.js';
+
+export interface PendingForget {
+  readonly order: ForgetOrder;
+  readonly after: 'left' | 'moved' | 'settled';
+  readonly dueAt: Instant;
+  readonly isSweep: boolean;
+}
+
+const SWEEP_AFTER_MS = 1000;
+
+/** A verdict that became suspect or down. */
+export function forgetLeft(state: State, health: Health): void {
+  if (health.state !== 'suspect' && health.state !== 'down') return;
+  const which = health.state === 'down' ? 'all' : 'unanswered';
+  plan(state, 'left', orderFor(state, health.policy, health.family, { which, cutMark: which === 'all' ? undefined : 0 }), -Infinity as Instant);
+}
+
+/** The leading rank of a family changed: what becomes of connections on those that led and still work. */
+export function forgetMoved(state: State, plane: Plane, former: Rank | undefined, now: Instant): void {
+  const { flows, failback } = state.policy;
+  for (const { uplink } of former?.members ?? []) {
+    const health = plane.health.get(uplink);
+    if (health === undefined || leads(plane, uplink)) continue;
+    for (const flow of flows) {
+      if (flow.failback === 'move') plan(state, 'moved', orderFor(state, health.policy, plane.family, { only: kindOf(flow) }), now);
+    }
+    const drainMs = health.policy.metered ? 0 : failback.flows === 'move' ? failback.drainMs : undefined;
+    if (drainMs === undefined) continue;
+    const except = [...flows.filter((flow) => flow.failback === 'keep').map(kindOf), ...sentThere(state, plane, uplink)];
+    plan(state, 'moved', orderFor(state, health.policy, plane.family, { except }), (now + drainMs) as Instant);
+  }
+}
+
+/** The line has another address: what was translated to the old one leads nowhere. */
+export function forgetAddress(state: State, health: Health, address: string): void {
+  plan(state, 'settled', orderFor(state, health.policy, health.family, { translatedTo: address }), -Infinity as Instant);
+}
+
+/** The config has this uplink no more. */
+export function forgetRemoved(state: State, uplink: UplinkPolicy): void {
+  plan(state, 'settled', orderFor(state, uplink, undefined, {}), -Infinity as Instant);
+}
+
+/** Orders what may be ordered now. @param installed by family: what leads is what the kernel shows */
+export function settleForgets(state: State, now: Instant, installed: ReadonlyMap<Family, boolean>, effects: Effect[]): void {
+  for (const [key, pending] of state.forgets) {
+    const ready = readiness(state, pending, installed);
+    if (ready === 'never') state.forgets.delete(key);
+    if (ready !== 'now' || now < pending.dueAt) continue;
+    state.forgets.delete(key);
+    // Nobody would be reset where the packet filter does not stand, and nothing be translated anew.
+    const cutMark = state.hostReport?.natInSync === false ? 0 : pending.order.cutMark;
+    effects.push({ type: 'forget', order: { ...pending.order, cutMark } });
+    if (pending.order.which === 'all' && !pending.isSweep) plan(state, pending.after, pending.order, (now + SWEEP_AFTER_MS) as Instant, true);
+  }
+}
+
+export function nextForgetAt(state: State, now: Instant): number {
+  let next = Infinity;
+  for (const { dueAt } of state.forgets.values()) if (dueAt > now) next = Math.min(next, dueAt);
+  return next;
+}
+
+function plan(state: State, after: PendingForget['after'], order: ForgetOrder, dueAt: Instant, isSweep = false): void {
+  const kind = order.only?.name ?? order.translatedTo;
+  // A later verdict on the same uplink takes the place of the earlier one.
+  state.forgets.set([after, order.uplink, order.family ?? '', kind, isSweep ? 'sweep' : ''].join(' '), { order, after, dueAt, isSweep });
+}
+
+function readiness(state: State, { order, after }: PendingForget, installed: ReadonlyMap<Family, boolean>): 'now' | 'wait' | 'never' {
+  if (after === 'settled') return isBack(state, order) ? 'never' : state.repair.inSync && isWhole(state, order) ? 'now' : 'wait';
+  const plane = order.family === undefined ? undefined : state.planes.get(order.family);
+  const health = plane?.health.get(order.uplink);
+  if (plane === undefined || health === undefined) return 'never';
+  const silent = health.state === 'suspect' || health.state === 'down';
+  if (after === 'left' ? !silent : leads(plane, order.uplink)) return 'never';
+  // Who falls silent meanwhile is judged by that; what he keeps, if he recovers, is still to go.
+  if (after === 'moved' && silent) return 'wait';
+  if (installed.get(plane.family) !== true || !isBetter(plane)) return 'wait';
+  return after === 'moved' || hasLeft(state, plane, health) ? 'now' : 'wait';
+}
+
+/** What bears the old address is forgotten once the line can be used again: new connections have to find their way. */
+function isWhole(state: State, order: ForgetOrder): boolean {
+  if (order.family === undefined) return true;
+  return state.planes.get(order.family)?.health.get(order.uplink)?.line.severed === '';
+}
+
+/** The address went and came again, as when a device was switched off and on, or the uplink did: its connections can go on. */
+function isBack(state: State, { uplink, family, translatedTo }: ForgetOrder): boolean {
+  if (family === undefined) return state.policy.uplinks.some((other) => other.name === uplink);
+  const ifindex = state.planes.get(family)?.health.get(uplink)?.line.ifindex;
+  return state.facts?.addresses.some((address) => address.ifindex === ifindex && address.address === translatedTo) ?? false;
+}
+
+function isBetter(plane: Plane): boolean {
+  return plane.decision?.ranks[0]?.members.some((member) => plane.health.get(member.uplink)?.state === 'up') ?? false;
+}
+
+function leads(plane: Plane, uplink: string): boolean {
+  return plane.decision?.ranks[0]?.members.some((member) => member.uplink === uplink) ?? false;
+}
+
+/** Is it gone from the decision, and from the table that steers as the kernel has it? */
+function hasLeft(state: State, plane: Plane, health: Health): boolean {
+  if (plane.decision?.ranks.some((rank) => rank.members.some((m) => m.uplink === health.name)) ?? true) return false;
+  return !activeRoutes(state, plane.family).some((route) => route.hops.some((hop) => hop.ifindex === health.line.ifindex));
+}
+
+/** Policies that send their connections by this uplink on purpose. */
+function sentThere(state: State, plane: Plane, uplink: string): ForgetOrder['except'] {
+  const { policies } = state.policy;
+  if (plane.decision === undefined || policies.length === 0) return [];
+  const classes = classesOf(state.policy);
+  return policies
+    .filter(({ name }) => classRanks(classes.of.get(name)!, plane.decision!)[0]?.members.some((member) => member.uplink === uplink) ?? false)
+    .map(({ name, match }) => ({ name, match, origin: 'any' }));
+}
+
+function kindOf({ name, match, origin }: FlowPolicy): ForgetOrder['except'][number] {
+  return { name, match, origin };
+}
+
+type Part = { readonly [K in 'which' | 'translatedTo' | 'only' | 'except' | 'cutMark']?: ForgetOrder[K] | undefined };
+
+/** Whoever sends on a TCP connection that was translated is to learn that it is over; an untranslated one may go on by another way. */
+function orderFor(state: State, uplink: UplinkPolicy, family: Family | undefined, part: Part): ForgetOrder {
+  const { markMask } = state.policy;
+  const translated = family === undefined || uplink.translate[family].kind !== 'none';
+  return {
+    uplink: uplink.name, mark: markOf(uplink.slot, markMask), markMask, which: part.which ?? 'all', family, translatedTo: part.translatedTo ?? '',
+    only: part.only, except: part.except ?? [], cutMark: part.cutMark ?? (translated ? cutMarkOf(markMask) : 0),
+  };
+}

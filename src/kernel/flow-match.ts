@@ -1,0 +1,90 @@
+/**
+ * Does a running connection fit what an order says of it? The counterpart, for conntrack's tuples, of what the packet filter's
+ * rules ask of first packets: source and destination are those of the packets that the beginner sends, before any translation.
+ *
+ * The router's own connections (origin `router`) fit in either direction: of a tunnel between two fixed ports it is mere chance
+ * which end spoke first after the last pause, and with it which of the two is "source". Conditions are compiled once per order.
+ */
+import type { ForgetOrder, Match, PortRange } from '../model.js';
+import type { Flow, Tuple } from './flow.js';
+import { addressBits, parseAddress } from './netlink/inet.js';
+
+export type Kind = NonNullable<ForgetOrder['only']>;
+export type Selection = Pick<ForgetOrder, 'translatedTo' | 'only' | 'except'>;
+/** Is that an address of the router itself? */
+export type IsOwn = (address: Buffer) => boolean;
+
+/** undefined = every connection fits, and need not be looked at. @throws RangeError for an address or CIDR that is none */
+export function compileSelection({ translatedTo, only, except }: Selection, isOwn: IsOwn): ((flow: Flow) => boolean) | undefined {
+  if (translatedTo === '' && only === undefined && except.length === 0) return undefined;
+  const bears = translatedTo === '' ? undefined : bearsAddress(parseAddress(translatedTo));
+  const wanted = only === undefined ? undefined : compileKind(only, isOwn);
+  const unwanted = except.map((kind) => compileKind(kind, isOwn));
+  return (flow) => bears?.(flow) !== false && wanted?.(flow) !== false && !unwanted.some((fits) => fits(flow));
+}
+
+/** Began at the router, or ends in it (what is passed on to others by a destination translation does not). */
+export function isOfRouter({ original, reply }: Flow, isOwn: IsOwn): boolean {
+  return isOwn(original.source) || isOwn(reply.source);
+}
+
+/** Began at the address, was translated to it, or came in to it: when the address is gone, all of these are dead. */
+function bearsAddress(address: Buffer): (flow: Flow) => boolean {
+  return ({ original, reply }) => reply.destination.equals(address) || original.source.equals(address) || original.destination.equals(address);
+}
+
+function compileKind({ match, origin }: Kind, isOwn: IsOwn): (flow: Flow) => boolean {
+  const fits = compileMatch(match);
+  switch (origin) {
+    case 'any':
+      return ({ original }) => fits(original);
+    case 'router':
+      return (flow) => isOfRouter(flow, isOwn) && (fits(flow.original) || fits(flow.reply));
+  }
+}
+
+function compileMatch({ sources, destinations, protocol, sourcePorts, destinationPorts }: Match): (tuple: Tuple) => boolean {
+  const fromThere = compilePrefixes(sources);
+  const toThere = compilePrefixes(destinations);
+  return (tuple) =>
+    isProtocol(tuple, protocol) &&
+    isAmong(tuple.sourcePort, sourcePorts) &&
+    isAmong(tuple.destinationPort, destinationPorts) &&
+    fromThere(tuple.source) &&
+    toThere(tuple.destination);
+}
+
+function isProtocol(tuple: Tuple, protocol: Match['protocol']): boolean {
+  switch (protocol) {
+    case 'any':
+      return true;
+    case 'tcp':
+      return tuple.protocol === 6;
+    case 'udp':
+      return tuple.protocol === 17;
+    case 'icmp':
+      return tuple.protocol === (tuple.source.length === 4 ? 1 : 58);
+  }
+}
+
+function isAmong(port: number | undefined, ranges: readonly PortRange[]): boolean {
+  return ranges.length === 0 || (port !== undefined && ranges.some(({ first, last }) => port >= first && port <= last));
+}
+
+function compilePrefixes(texts: readonly string[]): (address: Buffer) => boolean {
+  if (texts.length === 0) return () => true;
+  const prefixes = texts.map((text) => {
+    const [address = '', bits] = text.split('/');
+    const bytes = parseAddress(address);
+    return { bytes, bits: bits === undefined ? addressBits(bytes.length === 4 ? 4 : 6) : Number(bits) };
+  });
+  return (address) => prefixes.some((prefix) => startsWith(address, prefix.bytes, prefix.bits));
+}
+
+function startsWith(address: Buffer, prefix: Buffer, bits: number): boolean {
+  if (address.length !== prefix.length) return false;
+  const whole = bits >> 3;
+  if (address.compare(prefix, 0, whole, 0, whole) !== 0) return false;
+  const rest = bits & 7;
+  return rest === 0 || (address[whole]! ^ prefix[whole]!) >> (8 - rest) === 0;
+}

@@ -1,0 +1,99 @@
+/**
+ * Questions that need more than the board: what would happen if, what a new config would change, how the policies fare, what is in the
+ * way on this machine. And the one deed of this kind, the reload. Nothing is kept here: each answer is made of the state of the moment.
+ */
+import type { Config, Loaded } from './config/load.js';
+import { showProblem } from './config/load.js';
+import { whatIf, whatPolicy, type Forecast } from './core/forecast.js';
+import { showForget } from './core/news.js';
+import { showChange } from './core/plan.js';
+import type { State } from './core/state.js';
+import { policyStatus } from './core/status.js';
+import type { Finding, HostWish, Instant, KernelFacts, Policy, PolicyCounter, PolicyStatus, Preview } from './model.js';
+
+/** What the questions are put to. */
+export interface Witnesses {
+  readonly state: State;
+  now(): Instant;
+  /** The config file as it stands now. */
+  load(): Loaded;
+  loadText(text: string, file: string): Loaded;
+  /** It is in force from now on, and remembered. Resolves when the kernel was read back. */
+  enforce(config: Config): Promise<{ readonly error: string }>;
+  /** What a reload cannot change. */
+  readonly standing: Pick<Config, 'api'>;
+  preview(wish: HostWish): Promise<{ readonly filter: readonly string[]; readonly sysctls: readonly string[] }>;
+  counters(): Promise<readonly PolicyCounter[]>;
+  examine(policy: Policy, facts: KernelFacts): Promise<readonly Finding[]>;
+}
+
+export interface ConfigPreview extends Preview {
+  /** What takes effect at the next start only. */
+  readonly notes: readonly string[];
+}
+
+export interface Problems {
+  readonly problems: readonly string[];
+}
+
+export interface Questions {
+  whatIf(uplink: string): Preview;
+  plan(text: string, file: string): Promise<ConfigPreview | Problems>;
+  policies(): Promise<readonly PolicyStatus[]>;
+  doctor(): Promise<readonly Finding[]>;
+  reload(): Promise<{ readonly preview: ConfigPreview } | Problems | { readonly error: string }>;
+}
+
+export function openQuestions(witnesses: Witnesses): Questions {
+  const { state, now } = witnesses;
+
+  const previewOf = async (config: Config): Promise<ConfigPreview> => {
+    const policy = asFarAsLive(config, state);
+    const forecast = whatPolicy(state, policy, now());
+    return { ...routingOf(state, forecast), ...(await witnesses.preview(forecast.host)), notes: notesOn(config, witnesses) };
+  };
+
+  return {
+    whatIf: (uplink) => ({ ...routingOf(state, whatIf(state, uplink, now())), filter: [], sysctls: [] }),
+    async plan(text, file) {
+      const loaded = witnesses.loadText(text, file);
+      return 'problems' in loaded ? shown(loaded.problems) : previewOf(loaded.config);
+    },
+    async policies() {
+      const counters = new Map((await witnesses.counters()).map((counter) => [counter.policy, counter]));
+      return policyStatus(state).map((each) => {
+        const counter = counters.get(each.policy.name);
+        return { ...each, connections: counter?.packets, bytes: counter?.bytes };
+      });
+    },
+    doctor: async () => (state.facts === undefined ? [] : witnesses.examine(state.policy, state.facts)),
+    async reload() {
+      const loaded = witnesses.load();
+      if ('problems' in loaded) return shown(loaded.problems);
+      const preview = await previewOf(loaded.config);
+      const { error } = await witnesses.enforce({ ...loaded.config, policy: asFarAsLive(loaded.config, state) });
+      return error === '' ? { preview } : { error };
+    },
+  };
+}
+
+/** Marks stand on running connections, and listeners are open: these change at the next start only. */
+function asFarAsLive({ policy }: Config, state: State): Policy {
+  return { ...policy, markMask: state.policy.markMask };
+}
+
+function notesOn({ policy, api }: Config, { state, standing }: Witnesses): readonly string[] {
+  return [
+    ...(policy.markMask === state.policy.markMask ? [] : ['kernel.markMask takes effect at the next start']),
+    ...(JSON.stringify(api) === JSON.stringify(standing.api) ? [] : ['api.listen takes effect at the next start']),
+  ];
+}
+
+function routingOf(state: State, { decisions, changes, forgets }: Forecast): Pick<Preview, 'decisions' | 'routing' | 'flows'> {
+  const links = state.facts?.links ?? [];
+  return { decisions, routing: changes.map((change) => showChange(change, links)), flows: forgets.map(showForget) };
+}
+
+function shown(problems: Extract<Loaded, { problems: unknown }>['problems']): Problems {
+  return { problems: problems.map(showProblem) };
+}

@@ -1,0 +1,75 @@
+/** A new config beside running traffic: what moves with a line, what waits for the packet filter, and what is counted as a change. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { HostReport, Policy } from '../../src/model.js';
+import { status } from '../../src/core/status.js';
+import { addressOf, at, dualFacts, factsOf, linkOf, policyOf, trafficPolicy, uplinkPolicy } from './fixture.js';
+import { openRouter, type Router } from './router.js';
+
+const TWO = policyOf([uplinkPolicy('fibre'), uplinkPolicy('cable')]);
+const REPORT: HostReport = { natBackend: 'nftables', natInSync: true, natRepaired: false, sysctlsInSync: true, problems: [] };
+
+const reload = (router: Router, policy: Policy): Router => router.give({ type: 'policy', at: at(router.now), policy, token: 0 });
+/** The packet filter stands as it was wished last. */
+const filtered = (router: Router): Router => router.give({ type: 'host', at: at(router.now), wish: router.state.hostWish!, report: REPORT });
+const leader = (router: Router): string | undefined => router.state.planes.get(4)!.decision?.ranks[0]?.members[0]?.uplink;
+const forgotten = (router: Router): readonly string[] => router.effects.flatMap((effect) => (effect.type === 'forget' ? [`${effect.order.uplink} ${effect.order.translatedTo}`] : []));
+
+test('an uplink that is plugged into another interface: what was translated to its old address is forgotten', () => {
+  const facts = { ...factsOf(['fibre', 'cable']), links: [linkOf('fibre'), linkOf('cable'), linkOf('radio')], addresses: ['fibre', 'cable', 'radio'].map((name) => addressOf(name as 'fibre')) };
+  const router = filtered(openRouter(TWO, facts).until(1500)).until(2000).fresh();
+  reload(router, policyOf([uplinkPolicy('fibre', { interface: 'eth3', gateway: { address: '100.64.0.1' } }), uplinkPolicy('cable')]));
+  filtered(router).until(3000);
+  assert.deepEqual(forgotten(router).slice(0, 1), ['fibre 198.51.100.2']);
+});
+
+test('an uplink that is only asked otherwise keeps what it carries', () => {
+  const router = filtered(openRouter(TWO, factsOf(['fibre', 'cable'])).until(1500)).until(2000).fresh();
+  reload(router, policyOf([uplinkPolicy('fibre', { intervalMs: 400 }), uplinkPolicy('cable')]));
+  filtered(router).until(9000);
+  assert.deepEqual(forgotten(router), []);
+});
+
+test('a new uplink carries nothing before the packet filter knows it: untranslated packets would leave', () => {
+  const router = filtered(openRouter(policyOf([uplinkPolicy('cable')]), factsOf(['fibre', 'cable']), ['fibre', 'cable']).until(1500)).until(2000);
+  reload(router, TWO).until(4000);
+  assert.equal(leader(router), 'cable', 'fibre has answered, but has no masquerade yet');
+  filtered(router);
+  assert.equal(leader(router), 'fibre', 'at once');
+});
+
+test('a new uplink that is the last one left is not kept waiting', () => {
+  const router = filtered(openRouter(policyOf([uplinkPolicy('cable')]), factsOf(['fibre', 'cable']), ['fibre', 'cable']).until(1500)).until(2000);
+  reload(router, TWO).until(2500);
+  router.kernel.outside.setLink(linkOf('cable', { carrier: false }));
+  assert.equal(leader(router), 'fibre');
+});
+
+test('a policy sends nothing to an uplink that the packet filter does not know', () => {
+  const policies = [trafficPolicy('voice', 'fibre>cable')];
+  const router = filtered(openRouter(policyOf([uplinkPolicy('cable')]), factsOf(['fibre', 'cable']), ['fibre', 'cable']).until(1500)).until(2000);
+  reload(router, { ...TWO, policies }).until(4000);
+  assert.deepEqual(router.state.planes.get(4)!.decision!.fit.map(({ uplink }) => uplink), ['cable']);
+});
+
+test('a family that nobody takes part in any more is a change of what is active, and has a generation of its own', () => {
+  const six = dualFacts(['cable']);
+  const facts = { ...six, links: [linkOf('fibre'), linkOf('cable')], addresses: [addressOf('fibre'), ...six.addresses.filter(({ family }) => family === 6)] };
+  const router = filtered(openRouter(TWO, facts).until(3000));
+  const before = status(router.state, at(router.now));
+  assert.deepEqual(before.active.map(({ name, family }) => `${name} ${family}`), ['fibre 4', 'cable 6']);
+  filtered(reload(router, policyOf([uplinkPolicy('fibre')]))).until(4000);
+  const after = status(router.state, at(router.now));
+  assert.deepEqual(after.active.map(({ name, family }) => `${name} ${family}`), ['fibre 4']);
+  assert.ok(after.decision.generation > before.decision.generation);
+});
+
+test('policies that came and went twice before the packet filter followed are wished once', () => {
+  const policies = [trafficPolicy('voice', 'cable>fibre')];
+  const router = filtered(openRouter({ ...TWO, policies }, factsOf(['fibre', 'cable'])).until(1500)).until(2000);
+  reload(router, { ...TWO, policies: [...policies, trafficPolicy('mail', 'cable')] });
+  reload(router, TWO).fresh();
+  router.kernel.outside.setLink(linkOf('cable', { carrier: false }));
+  const told = router.until(2500).told().filter((text) => text.includes('refused'));
+  assert.deepEqual([told, router.state.repair.inSync], [[], true]);
+});
