@@ -14,6 +14,7 @@ import { parseArgs } from 'node:util';
 import { buildServer, descriptorOf, type Server } from './api/server.js';
 import { openBoard } from './board.js';
 import { loadConfig, loadText, showProblem, type Config } from './config/load.js';
+import { showForget } from './core/news.js';
 import { showChange } from './core/plan.js';
 import { openState, type State } from './core/state.js';
 import { status } from './core/status.js';
@@ -45,7 +46,7 @@ const USAGE = `uplinkd: keeps a router on the internet through several uplinks
   --run-dir DIR     the unix socket stands here; default /run/uplinkd
   --state-dir DIR   what survives a restart; default /var/lib/uplinkd
   --dry-run         probe and decide, but change nothing in the kernel; an uplink that has no default route there
-                    yet gets no answers, and is told as down
+                    yet gets no answers, and is told as down; links and addresses are read once, at the start
   --help, --version
 
 Signals: TERM and INT stop it (what that leaves in the kernel: config key stop), HUP reads the config again.
@@ -178,6 +179,10 @@ function openDoor(wish: Arguments, log: Log): Kernel {
     apply(plan) {
       for (const change of plan.changes) log.info(`would run: ${showChange(change, facts.links)}`);
       return dry.apply(plan);
+    },
+    forget(order) {
+      log.info(`would ${showForget(order)}`);
+      return dry.forget(order);
     },
     async host(wished) {
       const { filter, sysctls } = await host.preview(wished);

@@ -295,7 +295,7 @@ export interface Decision {
   readonly rule: 'adopted' | 'automatic' | 'override' | 'last-resort';
   /**
    * Uplinks that a policy's new connections may take. `unproven`: only after the others, until it has held after its death. `resting`: up, but
-   * kept free of new connections after a suspicion; for those that nobody else may carry.
+   * kept free of new connections after a suspicion, or asked for the first time; for those that nobody else may carry.
    */
   readonly fit: readonly { readonly uplink: UplinkName; readonly trust: 'proven' | 'unproven' | 'resting' }[];
   /** The uplink that an override asked for when it was made, followed or not; '' = there was none. */

@@ -4,6 +4,7 @@
  */
 import type { Config, Loaded } from './config/load.js';
 import { showProblem } from './config/load.js';
+import { classesOf } from './core/classes.js';
 import { whatIf, whatPolicy, type Forecast } from './core/forecast.js';
 import { showForget } from './core/news.js';
 import { showChange } from './core/plan.js';
@@ -46,9 +47,9 @@ export interface Questions {
 
 export function openQuestions(witnesses: Witnesses): Questions {
   const { state, now } = witnesses;
+  let reloaded: Promise<unknown> = Promise.resolve();
 
-  const previewOf = async (config: Config): Promise<ConfigPreview> => {
-    const policy = asFarAsLive(config, state);
+  const previewOf = async (config: Config, policy: Policy): Promise<ConfigPreview> => {
     const forecast = whatPolicy(state, policy, now());
     return { ...routingOf(state, forecast), ...(await witnesses.preview(forecast.host)), notes: notesOn(config, witnesses) };
   };
@@ -57,7 +58,9 @@ export function openQuestions(witnesses: Witnesses): Questions {
     whatIf: (uplink) => ({ ...routingOf(state, whatIf(state, uplink, now())), filter: [], sysctls: [] }),
     async plan(text, file) {
       const loaded = witnesses.loadText(text, file);
-      return 'problems' in loaded ? shown(loaded.problems) : previewOf(loaded.config);
+      if ('problems' in loaded) return shown(loaded.problems);
+      const live = asFarAsLive(loaded.config, state);
+      return 'problems' in live ? live : previewOf(loaded.config, live);
     },
     async policies() {
       const counters = new Map((await witnesses.counters()).map((counter) => [counter.policy, counter]));
@@ -67,19 +70,35 @@ export function openQuestions(witnesses: Witnesses): Questions {
       });
     },
     doctor: async () => (state.facts === undefined ? [] : witnesses.examine(state.policy, state.facts)),
-    async reload() {
-      const loaded = witnesses.load();
-      if ('problems' in loaded) return shown(loaded.problems);
-      const preview = await previewOf(loaded.config);
-      const { error } = await witnesses.enforce({ ...loaded.config, policy: asFarAsLive(loaded.config, state) });
-      return error === '' ? { preview } : { error };
+    reload() {
+      // One after the other: the file that was read last is the one that stays in force.
+      const turn = reloaded.then(reload);
+      reloaded = Promise.allSettled([turn]);
+      return turn;
     },
   };
+
+  async function reload(): ReturnType<Questions['reload']> {
+    const loaded = witnesses.load();
+    if ('problems' in loaded) return shown(loaded.problems);
+    const live = asFarAsLive(loaded.config, state);
+    if ('problems' in live) return live;
+    const preview = await previewOf(loaded.config, live);
+    const { error } = await witnesses.enforce({ ...loaded.config, policy: live });
+    return error === '' ? { preview } : { error };
+  }
 }
 
-/** Marks stand on running connections, and listeners are open: these change at the next start only. */
-function asFarAsLive({ policy }: Config, state: State): Policy {
-  return { ...policy, markMask: state.policy.markMask };
+/** Marks stand on running connections, and listeners are open: these change at the next start only. Policies may need the new marks. */
+function asFarAsLive({ policy, files }: Config, state: State): Policy | Problems {
+  const live = { ...policy, markMask: state.policy.markMask };
+  try {
+    classesOf(live);
+    return live;
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return { problems: [`${files.join(' with ')}: kernel.markMask takes effect at the next start only, and with the one in force ${error.message}: restart uplinkd (no traffic is interrupted)`] };
+  }
 }
 
 function notesOn({ policy, api }: Config, { state, standing }: Witnesses): readonly string[] {

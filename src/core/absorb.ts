@@ -7,7 +7,7 @@ import { forgetAddress, forgetRemoved } from './forgets.js';
 import { learn } from './gateway.js';
 import { openHealth, type Health, type Line } from './health.js';
 import { noteLine } from './judge.js';
-import { FAMILIES } from './layout.js';
+import { FAMILIES, isClassTable } from './layout.js';
 import { lineOf, takesPart } from './line.js';
 import { linkOf } from './link.js';
 import { quicken } from './look.js';
@@ -121,7 +121,7 @@ function adopt(state: State, plane: Plane, facts: KernelFacts, now: Instant): vo
     if (members.length > 0) ranks.push({ members });
   }
   if (ranks.length === 0) return;
-  for (const [name, health] of plane.health) health.mustProve = !ranks[0]!.members.some((m) => m.uplink === name);
+  for (const [name, health] of plane.health) health.mustProve = !ranks[0]!.members.some((m) => m.uplink === name) && !ledPolicies(facts, plane.family, linkOf(health.policy, facts));
   plane.decision = {
     ranks, generation: ++state.generation, since: now, because: 'found in the kernel, as a former run left it', rule: 'adopted', order: state.override?.uplink ?? '',
     fit: ranks.flatMap((rank) => rank.members.map(({ uplink }) => ({ uplink, trust: 'proven' as const }))),
@@ -134,6 +134,18 @@ function withoutDevices(route: Route, gone: readonly number[]): readonly Route[]
   if (hops.length === route.hops.length) return [route];
   if (hops.length === 0) return [];
   return [route.family === 4 ? route : { ...route, hops: hops.length === 1 ? [{ ...hops[0]!, weight: 1 }] : hops }];
+}
+
+/** A former run let policies prefer it to others: it had nothing left to prove. */
+function ledPolicies(facts: KernelFacts, family: Family, link: Link | undefined): boolean {
+  const tables = new Map<number, Route[]>();
+  for (const route of facts.routes) {
+    if (route.family === family && isClassTable(route.table) && route.hops.length > 0) tables.set(route.table, [...(tables.get(route.table) ?? []), route]);
+  }
+  return [...tables.values()].some((routes) => {
+    const first = routes.reduce((a, b) => (a.metric <= b.metric ? a : b));
+    return routes.length > 1 && first.hops.some((hop) => hop.ifindex === link?.index);
+  });
 }
 
 function linksDiffer(a: readonly Link[], b: readonly Link[]): boolean {

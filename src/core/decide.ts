@@ -128,7 +128,7 @@ function fitness(question: Question, leading: Rank | undefined): Decision['fit']
   const led = candidates.filter((c) => leading?.members.some((member) => member.uplink === c.policy.name) === true);
   const fit = candidates.filter((c) => isFit(c, led, now));
   if (fit.length === 0) return candidates.filter((c) => !c.verdict.severed).map((c) => ({ uplink: c.policy.name, trust: 'proven' }));
-  return candidates.filter((c) => c.verdict.state === 'up').map((c) => {
+  return candidates.filter((c) => c.verdict.state === 'up' || (c.verdict.state === 'unknown' && !c.verdict.severed)).map((c) => {
     const isProven = led.includes(c) || now >= heldAt(question, c);
     return { uplink: c.policy.name, trust: !fit.includes(c) ? 'resting' : isProven ? 'proven' : 'unproven' };
   });

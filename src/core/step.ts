@@ -150,7 +150,7 @@ function askAndJudge(state: State, event: Extract<Event, { type: 'wake' }>, effe
 
 function choose(state: State, plane: Plane, now: Instant, effects: Effect[]): void {
   const candidates = [...plane.health.values()].map((health) => ({
-    policy: health.policy, verdict: verdictFor(state, health), downLevel: downLevel(health, now), risenAt: health.risenAt,
+    policy: health.policy, verdict: verdictFor(state, plane, health), downLevel: downLevel(health, now), risenAt: health.risenAt,
   }));
   const { decision, reviewAt } = decide({
     now, startedAt: plane.openedAt, policy: state.policy, candidates, override: state.override, previous: plane.decision,
@@ -166,11 +166,13 @@ function choose(state: State, plane: Plane, now: Instant, effects: Effect[]): vo
   if (told?.generation !== decision.generation || told.rule !== decision.rule || told.because !== decision.because) tellDecision(decision, plane.family, effects);
 }
 
-/** Whoever answers before masquerade stands on his device waits for it, as if he had not answered: what leaves untranslated is lost. */
-function verdictFor(state: State, health: Health): Verdict {
+/** Whoever answers before masquerade stands on his device is taken for one who does not: what leaves untranslated is lost. Who leads goes on. */
+function verdictFor(state: State, { decision }: Plane, health: Health): Verdict {
   const verdict = verdictOf(health);
-  const isReady = state.filtered === undefined || state.filtered.has(filterKey(health.name, health.line.device));
-  return verdict.state === 'up' && !isReady ? { ...verdict, state: 'unknown' } : verdict;
+  if (verdict.state !== 'up' && verdict.state !== 'unknown') return verdict;
+  if (state.filtered === undefined || state.filtered.has(filterKey(health.name, health.line.device))) return verdict;
+  const leads = decision?.ranks[0]?.members.some((member) => member.uplink === health.name) ?? false;
+  return { ...verdict, state: leads ? 'unknown' : 'down' };
 }
 
 function noteFilter(state: State, { nat }: HostWish): void {

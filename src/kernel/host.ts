@@ -4,6 +4,7 @@
  * Level-triggered: reads what is there, compares, writes only what differs, reads back, reports. It never runs in the path
  * of a switch: the rules of every configured uplink stand ready whether it is up or not. The caller serialises the calls.
  */
+import { existsSync } from 'node:fs';
 import { FAMILIES } from '../core/layout.js';
 import type { Family, HostReport, HostWish, PolicyCounter } from '../model.js';
 import type { IptablesProgram } from './nat/iptables.js';
@@ -30,7 +31,7 @@ export interface HostDoor {
 }
 
 export function openHost(options: HostOptions): HostDoor {
-  const nat = openNat(options.families ?? FAMILIES, options.iptables ?? 'iptables');
+  const nat = openNat(options.families ?? FAMILIES.filter(isSpoken), options.iptables ?? 'iptables');
   const sysctls = openSysctls(options.stateDir);
   return {
     /** NAT before sysctls: the kernel must not begin to forward before addresses are translated. */
@@ -49,4 +50,9 @@ export function openHost(options: HostOptions): HostDoor {
       if (failures.length > 0) throw new Error(failures.join('; '));
     },
   };
+}
+
+/** A kernel without IPv6 (ipv6.disable=1) refuses its rules, and that must not cost IPv4 its own. */
+function isSpoken(family: Family): boolean {
+  return family === 4 || existsSync('/proc/net/if_inet6');
 }

@@ -212,3 +212,13 @@ test('the decision says who is fit, and who has proved himself; whoever is made 
   router.kernel.outside.setLink(linkOf('fibre', { carrier: false }));
   assert.deepEqual(fit(), [{ uplink: 'cable', trust: 'proven' }], 'in the very decision that makes it lead');
 });
+
+test('after a restart a policy goes where it went before: who led one in the kernel has nothing to prove', () => {
+  const policy = withPolicies(trafficPolicy('tv', 'cable>fibre'));
+  const former = openRouter(policy, FACTS).until(1500);
+  const went = (router: Router): string => way(router.kernel.readOurs().routes, policy, 'tv');
+  assert.equal(went(former).split(' ')[0], 'cable>fibre');
+  const again = openRouter(policy, former.kernel.readAll()).until(500);
+  assert.equal(went(again), went(former));
+  assert.deepEqual(again.state.planes.get(4)?.decision?.fit.map(({ uplink, trust }) => `${uplink} ${trust}`), ['fibre proven', 'cable proven', 'lte unproven']);
+});

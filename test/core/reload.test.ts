@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { HostReport, Policy } from '../../src/model.js';
+import { classesOf } from '../../src/core/classes.js';
+import { classTableOf } from '../../src/core/layout.js';
 import { status } from '../../src/core/status.js';
 import { addressOf, at, dualFacts, factsOf, linkOf, policyOf, trafficPolicy, uplinkPolicy } from './fixture.js';
 import { openRouter, type Router } from './router.js';
@@ -50,6 +52,16 @@ test('a policy sends nothing to an uplink that the packet filter does not know',
   const router = filtered(openRouter(policyOf([uplinkPolicy('cable')]), factsOf(['fibre', 'cable']), ['fibre', 'cable']).until(1500)).until(2000);
   reload(router, { ...TWO, policies }).until(4000);
   assert.deepEqual(router.state.planes.get(4)!.decision!.fit.map(({ uplink }) => uplink), ['cable']);
+});
+
+test('a policy that may go by one uplink alone is not refused while that one is asked anew', () => {
+  const policies = [trafficPolicy('voice', 'fibre', { otherwise: 'block' }), trafficPolicy('mail', 'fibre')];
+  const router = filtered(openRouter({ ...TWO, policies }, factsOf(['fibre', 'cable'])).until(1500)).until(2000);
+  reload(router, { ...policyOf([uplinkPolicy('fibre', { intervalMs: 400 }), uplinkPolicy('cable')]), policies });
+  assert.equal(router.state.planes.get(4)!.health.get('fibre')!.state, 'unknown');
+  const [voice, mail] = policies.map(({ name }) => classTableOf(classesOf(router.state.policy).of.get(name)!.slot));
+  const tables = router.kernel.readOurs().routes.filter((route) => route.hops.length > 0).map((route) => route.table);
+  assert.deepEqual([tables.includes(voice!), tables.includes(mail!)], [true, false], 'who may fall through goes by those that are known to work');
 });
 
 test('a family that nobody takes part in any more is a change of what is active, and has a generation of its own', () => {

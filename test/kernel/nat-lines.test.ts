@@ -115,6 +115,23 @@ inNamespaces(import.meta.url, 'translations, segment sizes and cuts, in namespac
       await ground.client.shut(`${flow} anew`);
     });
 
+    for (const host of [SERVER, SERVER6]) test(`whose packet leaves by another uplink than its connection is reset at once, however silent the far end (${host})`, async (t) => {
+      await inForce({});
+      const flow = `${sort.name} strays ${host}`;
+      await ground.client.open(flow, host);
+      assert.equal(await ground.client.say(flow), 'yes');
+      nft(`table inet mute { chain o { type filter hook output priority 0; tcp flags & rst == rst drop; }; }`, 'inet');
+      t.after(() => inNetns('inet', 'nft', 'delete', 'table', 'inet', 'mute'));
+      steer(1);
+      t.after(() => steer(0));
+      const began = performance.now();
+      assert.equal(await ground.client.say(flow), 'ECONNRESET');
+      assert.ok(performance.now() - began < 500);
+      await ground.client.open(`${flow} anew`, host);
+      assert.equal(await ground.client.say(`${flow} anew`), 'yes');
+      await ground.client.shut(`${flow} anew`);
+    });
+
     test('a plain SYN on a connection that was cut is not answered by a reset', async (t) => {
       await inForce({});
       const ownPort = 20_000 + SORTS.indexOf(sort);

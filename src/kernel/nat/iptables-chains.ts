@@ -134,18 +134,24 @@ function remember(rules: FamilyRules, policy: FamilyPolicy, { forMs, marks: all 
   ]);
 }
 
-/** What arrives by an uplink never comes here: UPLINKD_IN drops it. */
-function cut({ cutMark, markMask }: FamilyRules): readonly Chain[] {
+/** Of what was cut, that which arrives by an uplink never comes here: UPLINKD_IN drops it. The router's own packets stray nowhere: a mark has led them by now. */
+function cut({ cutMark, markMask, lines }: FamilyRules): readonly Chain[] {
   if (cutMark === 0) return [];
-  return [{
-    table: 'filter', name: 'UPLINKD_CUT',
-    rules: [
-      `-m connmark ! --mark ${bits(cutMark, markMask)} -j RETURN`,
-      '-p tcp -m tcp --tcp-flags RST RST -j RETURN',
-      '-p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -j RETURN',
-      '-p tcp -j REJECT --reject-with tcp-reset',
-    ],
-  }];
+  const answer: Chain = {
+    table: 'filter', name: 'UPLINKD_RESET',
+    rules: ['-p tcp -m tcp --tcp-flags RST RST -j RETURN', '-p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -j RETURN', '-p tcp -j REJECT --reject-with tcp-reset'],
+  };
+  return [
+    answer,
+    { table: 'filter', name: 'UPLINKD_CUT', rules: [`-p tcp -m connmark --mark ${bits(cutMark, markMask)} -j UPLINKD_RESET`] },
+    {
+      table: 'filter', name: 'UPLINKD_STRAY',
+      rules: [
+        `-m connmark --mark ${bits(0, markMask)} -j RETURN`,
+        ...lines.map((line) => `-o ${line.interface} -p tcp -m connmark ! --mark ${bits(line.mark, markMask)} -m conntrack --ctstate SNAT,DNAT -j UPLINKD_RESET`),
+      ],
+    },
+  ];
 }
 
 function firewall({ lanInterfaces, lines }: FamilyRules): readonly Chain[] {

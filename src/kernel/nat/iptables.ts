@@ -32,6 +32,7 @@ const JUMPS = [
   { table: 'mangle', from: 'FORWARD', chain: 'UPLINKD_MSS', insert: '-I FORWARD 1' },
   { table: 'mangle', from: 'POSTROUTING', chain: 'UPLINKD_POST', insert: '-I POSTROUTING 1' },
   { table: 'filter', from: 'FORWARD', chain: 'UPLINKD_CUT', insert: '-I FORWARD 1' },
+  { table: 'filter', from: 'FORWARD', chain: 'UPLINKD_STRAY', insert: '-I FORWARD 1' },
   { table: 'filter', from: 'OUTPUT', chain: 'UPLINKD_CUT', insert: '-I OUTPUT 1' },
   { table: 'filter', from: 'FORWARD', chain: 'UPLINKD_FWD', insert: '-A FORWARD' },
 ] as const;

@@ -33,8 +33,8 @@ export interface Table {
   readonly chains: readonly Chain[];
 }
 
-/** Chains of one policy each: most of the table where policies are many. */
-export const POLICY_CHAIN = /^policy_\d+$/;
+/** Chains of one policy or one line each, and what they lead to: most of the table where there are many. */
+export const SMALL_CHAIN = /^(policy_\d+|cut_answer|(stamp|restore|stray)_0x[0-9a-f]+)$/;
 /** Our own sets; the others are filled by people. */
 export const STICKY_PREFIX = 'sticky_';
 const SYN = 'tcp flags & (syn | rst) == syn';
@@ -182,7 +182,11 @@ function remembering(rules: FamilyRules): readonly Chain[] {
 }
 
 /** What arrives by an uplink never comes here: `brought` drops it. Before everybody else's filter, whose verdict would be final. */
-function cut({ cutMark, markMask: mask }: FamilyRules): readonly Chain[] {
+/**
+ * Not in output: there the interface is that of the way before the mark led the packet to another one.
+ * Connections that bear nobody's address (neither translated nor published) may well go on by another uplink.
+ */
+function cut({ cutMark, markMask: mask, lines }: FamilyRules): readonly Chain[] {
   if (cutMark === 0) return [];
   const ask = [`ct mark & ${hex(mask)} == ${hex(cutMark)} meta l4proto tcp jump cut_answer comment "cut"`];
   return [
@@ -191,7 +195,11 @@ function cut({ cutMark, markMask: mask }: FamilyRules): readonly Chain[] {
       'tcp flags & (fin | syn | rst | ack) == syn return comment "begins anew"',
       'reject with tcp reset comment "told that it was cut"',
     ]),
-    chain('cut', 'type filter hook forward priority filter - 10; policy accept;', ask),
+    ...lines.map((line) => chain(`stray_${hex(line.mark)}`, '', [`ct mark & ${hex(mask)} != ${hex(line.mark)} goto cut_answer comment "not of ${quotable(line.uplink)}"`])),
+    chain('cut', 'type filter hook forward priority filter - 10; policy accept;', [
+      ...ask,
+      `meta l4proto tcp ct status snat,dnat ct mark & ${hex(mask)} != 0x0 oifname vmap { ${lines.map((line) => `"${line.interface}" : goto stray_${hex(line.mark)}`).join(', ')} } comment "another uplink than its own"`,
+    ]),
     chain('cut_own', 'type filter hook output priority filter - 10; policy accept;', ask),
   ];
 }

@@ -17,12 +17,12 @@
  */
 import type { Family } from '../../model.js';
 import { run } from '../spawn.js';
-import { NFT_TABLE, POLICY_CHAIN, STICKY_PREFIX, tableOf, tableText, type Table, type TableFamily } from './nft-text.js';
+import { NFT_TABLE, SMALL_CHAIN, STICKY_PREFIX, tableOf, tableText, type Table, type TableFamily } from './nft-text.js';
 import { difference } from './preview.js';
 import { rulesFor, withOrWithoutPolicies, type NatBackend, type NatRules, type Outcome } from './rules.js';
 
 /** Policies per message, where one message does not take all. */
-const POLICIES_AT_ONCE = 64;
+const CHAINS_AT_ONCE = 64;
 
 /** What stands of one table; nothing where there is none. */
 interface Standing {
@@ -36,6 +36,8 @@ export function openNftables(families: readonly Family[]): NatBackend {
   /** Families to try, best first. */
   let layouts: readonly (readonly Family[])[] = families.length < 2 ? [families] : [families, families.filter((family) => family === 4)];
   let lacking: readonly string[] = [];
+  /** The best of them has stood: from then on what fails is a hiccup, and no reason to give up a family that is translated. */
+  let stood = false;
   let learned = { wish: '', listing: '' };
 
   const write = async (wish: string, tables: readonly Table[], listing: string): Promise<Outcome> => {
@@ -68,10 +70,11 @@ export function openNftables(families: readonly Family[]): NatBackend {
     name: 'nftables',
     async sync(rules) {
       let first = '';
-      for (const layout of layouts) {
+      for (const layout of stood ? layouts.slice(0, 1) : layouts) {
         const outcome = await withOrWithoutPolicies(rules, (some) => install(layout, some));
         if (outcome.state === 'absent') return outcome;
         if (outcome.state === 'in sync') {
+          stood = true;
           if (layouts[0] !== layout) [layouts, lacking] = [[layout], [`nft refuses the table for IPv6, so IPv6 is neither translated nor marked: ${first}`]];
           return { ...outcome, problems: [...outcome.problems, ...lacking] };
         }
@@ -122,19 +125,19 @@ function fitting(families: readonly Family[], rules: NatRules, listing: string):
 
 /**
  * Without the privilege of the first user namespace (rootless containers) a message to the kernel is bounded by net.core.wmem_default.
- * Then the families are written one by one, and the policies' chains before the rest: for some milliseconds a new connection may
+ * Then the families are written one by one, and the chains of single policies and lines before the rest: for some milliseconds a new connection may
  * be taken by a neighbour of its policy, but translation, marks and the order of policies still change at one instant.
  */
 async function inStages(tables: readonly Table[], listing: string): Promise<boolean> {
   for (const table of tables) {
     const [standing, of] = [standingIn(listing, table.family), `${table.family} ${NFT_TABLE}`];
-    const [policies, rest] = [table.chains.filter(({ name }) => POLICY_CHAIN.test(name)), table.chains.filter(({ name }) => !POLICY_CHAIN.test(name))];
+    const [small, rest] = [table.chains.filter(({ name }) => SMALL_CHAIN.test(name)), table.chains.filter(({ name }) => !SMALL_CHAIN.test(name))];
     const parts = [`add table ${of}\n${tableText({ ...table, chains: [] }, new Set(standing.sets.keys()))}`];
-    for (let i = 0; i < policies.length; i += POLICIES_AT_ONCE) {
-      const some = policies.slice(i, i + POLICIES_AT_ONCE);
+    for (let i = 0; i < small.length; i += CHAINS_AT_ONCE) {
+      const some = small.slice(i, i + CHAINS_AT_ONCE);
       parts.push(some.map(({ name }) => `add chain ${of} ${name}\nflush chain ${of} ${name}\n`).join('') + tableText({ ...table, sets: [], chains: some }, new Set()));
     }
-    parts.push(rewriteText({ ...table, chains: rest }, standing, new Set(policies.map(({ name }) => name))));
+    parts.push(rewriteText({ ...table, chains: rest }, standing, new Set(small.map(({ name }) => name))));
     for (const part of parts) if (!(await run('nft', ['-f', '-'], part)).ok) return false;
   }
   return true;

@@ -15,7 +15,9 @@
  *               everybody who marks packets in mangle had his turn. Class marks are on packets only, never on connections
  *   remember    a sticky policy's source and the uplink that its connection left by, in a set per uplink, for a time
  *   cut         a TCP connection with the cut mark: whoever sends on it from this side gets a reset, what an uplink brings is
- *               dropped. A plain SYN passes: it begins a connection, or makes an end that only listens speak (RFC 5961)
+ *               dropped. A plain SYN passes: it begins a connection, or makes an end that only listens speak (RFC 5961).
+ *               The same reset for a translated connection whose packet is about to leave by another uplink than its own: its
+ *               own is down, and masquerade would forget it without a word before anybody can mark it
  *   clamp       the segment size that SYNs announce, leaving and arriving
  *   forward     nothing NEW gets from an uplink into a LAN interface unless it was DNATed
  *
@@ -144,12 +146,15 @@ export function rulesFor(family: Family, rules: NatRules): FamilyRules {
 }
 
 /**
- * Writes all; where that fails, all but the policies, and tells: masquerade and marks matter more.
+ * Writes all; where that fails twice, all but the policies, and tells: masquerade and marks matter more. Once may be somebody who is
+ * in the way for a moment, and a policy that is left out lets pass what it was to block.
  * @param write writes such rules
  */
 export async function withOrWithoutPolicies(rules: NatRules, write: (rules: NatRules) => Promise<Outcome>): Promise<Outcome> {
+  const first = await write(rules);
+  if (first.state !== 'failed' || rules.policies.length === 0) return first;
   const outcome = await write(rules);
-  if (outcome.state !== 'failed' || rules.policies.length === 0) return outcome;
+  if (outcome.state !== 'failed') return outcome;
   const plain = await write({ ...rules, policies: [] });
   return plain.state === 'in sync' ? { ...plain, problems: [...plain.problems, `all policies are left out, because their rules were refused: ${outcome.error}`] } : outcome;
 }
