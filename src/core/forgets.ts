@@ -50,6 +50,17 @@ export function forgetMoved(state: State, plane: Plane, former: Rank | undefined
   }
 }
 
+/** A new config: what was to be cut under the former one stays, where the new one keeps it. */
+export function reviseMoved({ policy, forgets }: State): void {
+  for (const [key, { after, order }] of forgets) {
+    const uplink = policy.uplinks.find(({ name }) => name === order.uplink);
+    const moves = order.only === undefined
+      ? policy.failback.flows === 'move' || uplink?.metered === true
+      : policy.flows.some(({ name, failback }) => name === order.only?.name && failback === 'move');
+    if (after === 'moved' && !moves) forgets.delete(key);
+  }
+}
+
 /** The line has another address: what was translated to the old one leads nowhere. */
 export function forgetAddress(state: State, health: Health, address: string): void {
   plan(state, 'settled', orderFor(state, health.policy, health.family, { translatedTo: address }), -Infinity as Instant);

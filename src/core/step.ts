@@ -15,7 +15,7 @@ import { check } from './ask.js';
 import { decide } from './decide.js';
 import { classesOf } from './classes.js';
 import { desireHost, probeLines } from './desire-host.js';
-import { forgetMoved, nextForgetAt } from './forgets.js';
+import { forgetMoved, nextForgetAt, reviseMoved } from './forgets.js';
 import type { Health } from './health.js';
 import { downLevel, pass, takeLost, takeReply, verdictOf } from './judge.js';
 import { lookAround } from './look.js';
@@ -82,6 +82,7 @@ function absorb(state: State, event: Event, effects: Effect[]): void {
       state.policy = event.policy;
       state.dirty = true;
       if (event.token !== 0) state.waitingForHost.push(event.token);
+      reviseMoved(state);
       refit(state, former, event.at);
       break;
     }
@@ -206,8 +207,10 @@ function bindAndHost(state: State, now: Instant, effects: Effect[]): void {
   state.hostDevices = devices;
   state.hostAskedAt = now;
   state.hostAskAt = (now + HOST_EVERY_MS) as Instant;
-  state.hostWish = desireHost(state.policy, state.planes);
-  effects.push({ type: 'host', wish: state.hostWish });
+  const wish = desireHost(state.policy, state.planes);
+  // The same wish is the same object, so that a report on it counts although somebody has made us look again meanwhile.
+  if (JSON.stringify(wish) !== JSON.stringify(state.hostWish)) state.hostWish = wish;
+  effects.push({ type: 'host', wish: state.hostWish ?? wish });
 }
 
 function wakeAt(state: State, now: Instant): Instant {

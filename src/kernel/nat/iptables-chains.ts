@@ -148,6 +148,7 @@ function cut({ cutMark, markMask, lines }: FamilyRules): readonly Chain[] {
       table: 'filter', name: 'UPLINKD_STRAY',
       rules: [
         `-m connmark --mark ${bits(0, markMask)} -j RETURN`,
+        '-j UPLINKD_CUT',
         ...lines.map((line) => `-o ${line.interface} -p tcp -m connmark ! --mark ${bits(line.mark, markMask)} -m conntrack --ctstate SNAT,DNAT -j UPLINKD_RESET`),
       ],
     },

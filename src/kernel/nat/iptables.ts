@@ -31,7 +31,6 @@ const JUMPS = [
   { table: 'mangle', from: 'OUTPUT', chain: 'UPLINKD_OWN', insert: '-A OUTPUT' },
   { table: 'mangle', from: 'FORWARD', chain: 'UPLINKD_MSS', insert: '-I FORWARD 1' },
   { table: 'mangle', from: 'POSTROUTING', chain: 'UPLINKD_POST', insert: '-I POSTROUTING 1' },
-  { table: 'filter', from: 'FORWARD', chain: 'UPLINKD_CUT', insert: '-I FORWARD 1' },
   { table: 'filter', from: 'FORWARD', chain: 'UPLINKD_STRAY', insert: '-I FORWARD 1' },
   { table: 'filter', from: 'OUTPUT', chain: 'UPLINKD_CUT', insert: '-I OUTPUT 1' },
   { table: 'filter', from: 'FORWARD', chain: 'UPLINKD_FWD', insert: '-A FORWARD' },
