@@ -9,17 +9,18 @@
  *
  * Same state, same event, same output. No clock, no dice, no await. Effects are carried out in their order.
  */
-import type { Effect, Event, HostWish, Instant, ProbeOrder, Verdict } from '../model.js';
+import type { Effect, Event, Instant, ProbeOrder, Verdict } from '../model.js';
 import { absorbFacts, absorbLinks, refit } from './absorb.js';
 import { check } from './ask.js';
 import { decide } from './decide.js';
 import { classesOf } from './classes.js';
-import { desireHost, probeLines } from './desire-host.js';
+import { probeLines } from './desire-host.js';
 import { forgetMoved, nextForgetAt, reviseMoved } from './forgets.js';
 import type { Health } from './health.js';
+import { absorbHost, askHost, isFiltered, lookAtHostSoon } from './host.js';
 import { downLevel, pass, takeLost, takeReply, verdictOf } from './judge.js';
 import { lookAround } from './look.js';
-import { tellDecision, tellForgotten, tellHost } from './news.js';
+import { tellDecision, tellForgotten } from './news.js';
 import { absorbConfirm, absorbOverride, expireOverride } from './override.js';
 import { noteOutcome, reconcile } from './reconcile.js';
 import { noteVerdicts, settle } from './settle.js';
@@ -30,12 +31,6 @@ export interface Output {
   /** Wake the core then, at the latest. May lie in the past: then we are late, and the wake event has to say by how much. */
   readonly wakeAt: Instant;
 }
-
-const HOST_EVERY_MS = 15_000;
-const HOST_GATHER_MS = 20;
-const HOST_APART_MS = 500;
-/** Starting a program holds the loop up for some ms: not while an uplink is in doubt. */
-const HOST_NOT_NOW_MS = 500;
 
 export function step(state: State, event: Event): Output {
   const effects: Effect[] = [];
@@ -71,7 +66,8 @@ function decideAndReconcile(state: State, event: Event, effects: Effect[]): void
   const applying = reconcile(state, now, effects);
   if (!applying) settle(state, now, effects);
   state.forgetAt = nextForgetAt(state, now);
-  bindAndHost(state, now, effects);
+  bindProbes(state, effects);
+  askHost(state, now, effects);
 }
 
 function absorb(state: State, event: Event, effects: Effect[]): void {
@@ -94,20 +90,10 @@ function absorb(state: State, event: Event, effects: Effect[]): void {
       absorbLinks(state, event, effects);
       break;
     case 'host':
-      tellHost(state, event, effects);
-      state.hostReport = event.report;
-      state.dirty ||= !state.ready;
-      noteFilter(state, event.wish);
-      if (event.wish !== state.hostWish) break;
-      state.waiting.push(...state.waitingForHost.splice(0));
-      if (state.lingering.length > 0) {
-        state.lingering = [];
-        state.dirty = true;
-      }
+      absorbHost(state, event, effects);
       break;
     case 'ruleset':
-      // Gathered, and seldom enough that somebody who changes rules all the time costs us little.
-      state.hostAskAt = Math.min(state.hostAskAt, Math.max(event.at + HOST_GATHER_MS, state.hostAskedAt + HOST_APART_MS)) as Instant;
+      lookAtHostSoon(state, event.at);
       break;
     case 'reply': {
       const health = state.planes.get(event.family)?.health.get(event.uplink);
@@ -171,46 +157,18 @@ function choose(state: State, plane: Plane, now: Instant, effects: Effect[]): vo
 function verdictFor(state: State, { decision }: Plane, health: Health): Verdict {
   const verdict = verdictOf(health);
   if (verdict.state !== 'up' && verdict.state !== 'unknown') return verdict;
-  if (state.filtered === undefined || state.filtered.has(filterKey(health.name, health.line.device))) return verdict;
+  if (isFiltered(state, health)) return verdict;
   const leads = decision?.ranks[0]?.members.some((member) => member.uplink === health.name) ?? false;
   return { ...verdict, state: leads ? 'unknown' : 'down' };
 }
 
-function noteFilter(state: State, { nat }: HostWish): void {
-  const filtered = new Set(nat.lines.map((line) => filterKey(line.uplink, line.interface)));
-  const isNew = [...filtered].some((key) => state.filtered?.has(key) !== true);
-  state.filtered = filtered;
-  if (isNew) state.dirty = true;
-}
-
-function filterKey(uplink: string, device: string): string {
-  return `${uplink} ${device}`;
-}
-
-function bindAndHost(state: State, now: Instant, effects: Effect[]): void {
+function bindProbes(state: State, effects: Effect[]): void {
   const lines = probeLines(allHealth(state));
   const boundAs = JSON.stringify(lines);
-  if (boundAs !== state.boundAs) {
-    state.boundAs = boundAs;
-    // Before any probe of this turn.
-    effects.unshift({ type: 'bind', lines });
-  }
-  const devices = lines.map(({ family, interface: device, ifindex }) => `${family} ${device} ${ifindex}`).join();
-  if (state.hostPolicy === state.policy && state.hostDevices === devices) {
-    if (now < state.hostAskAt) return;
-    if ([...allHealth(state)].some((health) => health.burst !== undefined || health.state === 'suspect')) {
-      state.hostAskAt = (now + HOST_NOT_NOW_MS) as Instant;
-      return;
-    }
-  }
-  state.hostPolicy = state.policy;
-  state.hostDevices = devices;
-  state.hostAskedAt = now;
-  state.hostAskAt = (now + HOST_EVERY_MS) as Instant;
-  const wish = desireHost(state.policy, state.planes);
-  // The same wish is the same object, so that a report on it counts although somebody has made us look again meanwhile.
-  if (JSON.stringify(wish) !== JSON.stringify(state.hostWish)) state.hostWish = wish;
-  effects.push({ type: 'host', wish: state.hostWish ?? wish });
+  if (boundAs === state.boundAs) return;
+  state.boundAs = boundAs;
+  // Before any probe of this turn.
+  effects.unshift({ type: 'bind', lines });
 }
 
 function wakeAt(state: State, now: Instant): Instant {

@@ -85,3 +85,27 @@ test('policies that came and went twice before the packet filter followed are wi
   const told = router.until(2500).told().filter((text) => text.includes('refused'));
   assert.deepEqual([told, router.state.repair.inSync], [[], true]);
 });
+
+test('running connections that were to be cut after a deadline stay when a new config keeps them', () => {
+  const [move, keep] = [policyOf(TWO.uplinks, { flows: 'move', drainMs: 20_000 }), policyOf(TWO.uplinks, { flows: 'keep' })];
+  const returned = (): Router => {
+    const router = filtered(openRouter(move, factsOf(['fibre', 'cable'])).until(1500)).until(2000);
+    router.kernel.outside.setLink(linkOf('fibre', { carrier: false }));
+    router.until(2500).kernel.outside.setLink(linkOf('fibre', { carrier: true }));
+    while (leader(router) !== 'fibre') router.until(router.now + 10);
+    return router.until(router.now + 5000).fresh();
+  };
+  const [kept, moved] = [returned(), returned()];
+  assert.deepEqual(forgotten(reload(kept, keep).until(kept.now + 30_000)), []);
+  assert.deepEqual(forgotten(reload(moved, policyOf(TWO.uplinks, { flows: 'move', drainMs: 60_000 })).until(moved.now + 30_000)), ['cable ', 'cable ']);
+});
+
+test('a reload is answered although others change the rules faster than ours can be looked at', () => {
+  const router = filtered(openRouter(TWO, factsOf(['fibre', 'cable'])).until(1500)).until(2000).fresh();
+  router.give({ type: 'policy', at: at(router.now), policy: policyOf(TWO.uplinks, { holdMs: 1000 }), token: 7 });
+  // Each look takes 800 ms.
+  const under = router.state.hostWish!;
+  for (let i = 0; i < 8; i++) router.until(router.now + 100).give({ type: 'ruleset', at: at(router.now) });
+  router.give({ type: 'host', at: at(router.now), wish: under, report: REPORT });
+  assert.ok(router.effects.some((effect) => effect.type === 'answer' && effect.token === 7 && effect.error === ''));
+});
