@@ -541,7 +541,7 @@ export interface ActiveUplink {
 
 export interface Status {
   readonly at: Instant;
-  /** What people are told first: IPv4's, where there is one; `generation` and `since` are of the latest change in any family. */
+  /** What people are told first: IPv4's, where there is one; `generation` counts changes in any family. */
   readonly decision: Decision;
   readonly decisions: readonly { readonly family: Family; readonly decision: Decision }[];
   readonly active: readonly ActiveUplink[];

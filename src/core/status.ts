@@ -38,10 +38,10 @@ export function policyStatus(state: State): readonly Omit<PolicyStatus, 'connect
   }));
 }
 
-/** IPv4's decision speaks for all, unless it has nobody and another family has; generation and since are of the latest change anywhere. */
+/** IPv4's decision speaks for all, unless it has nobody and another family has; the generation counts changes in any family. */
 function inOne(decisions: readonly Decision[], generation: number): Decision {
   const first = decisions.find((decision) => decision.ranks.length > 0) ?? decisions[0] ?? NOTHING_YET;
-  return { ...first, generation, since: Math.max(...decisions.map((decision) => decision.since)) as Instant };
+  return { ...first, generation };
 }
 
 function decisionOf(state: State, plane: Plane): Decision {

@@ -1,0 +1,176 @@
+/** A new config while everything runs: the difference is applied and nothing else; what is said before is what is done after. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { labUnavailable, now, until, waitFor, withLab } from '../lab/lab.js';
+import type { Daemon } from '../lab/daemon.js';
+import type { Lab } from '../lab/lab.js';
+import { morePorts, openSockets } from './sockets.js';
+import { STEADY, assertUnhurt, carriers, isInSync, said, settled, uplinkIn, untilState, withStory } from './story.js';
+
+const skip = (await labUnavailable()) ?? false;
+const noIptables = (await labUnavailable('iptables')) ?? false;
+
+interface PreviewPart {
+  readonly before: readonly { readonly family: number; readonly order: readonly (readonly string[])[] }[];
+  readonly after: readonly { readonly family: number; readonly order: readonly (readonly string[])[] }[];
+  readonly routing: readonly string[];
+  readonly filter: readonly string[];
+  readonly sysctls: readonly string[];
+  readonly flows: readonly string[];
+}
+
+for (const [backend, without] of [['nftables', skip], ['iptables', noIptables]] as const) {
+  test(`uplinks and policies come, change and go: running flows and connections of the others lose nothing; the uplink that goes leaves nothing behind (${backend})`, { skip: without }, () => {
+    const two = { fibre: uplink(0, 1), cable: uplink(1, 2) };
+    return withStory({ config: { nat: { backend }, uplinks: two }, expects: ['fibre', 'cable'] }, async ({ lab, daemon }) => {
+      const reload = async (config: object): Promise<void> => reloadWith(lab, daemon, { nat: { backend }, failback: { hold: '300ms' }, ...config });
+      const [udp, tcp, client] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 1000 }), lab.stream({ kind: 'tcp', connections: 10 }), openSockets(lab)]);
+      await morePorts(lab);
+      const since = now();
+
+      await reload({ uplinks: { ...two, lte: uplink(2, 3) } });
+      await settled(daemon);
+      await reload({ uplinks: { ...two, lte: uplink(2, 3) }, policies: [{ name: 'telephony', protocol: 'udp', ports: 5060, use: 'lte' }] });
+      assert.deepEqual(await client.by({ port: 5060 }), { lte: 1 }, 'in force when the command returns');
+      await reload({ uplinks: { fibre: uplink(0, 1, 3), cable: uplink(1, 1), lte: uplink(2, 3) }, policies: [{ name: 'telephony', protocol: 'udp', ports: 5060, use: 'cable' }] });
+      assert.deepEqual(await client.by({ port: 5060 }), { cable: 1 });
+      await daemon.until('fibre and cable share', ({ active }) => active.length === 2);
+      assert.deepEqual(Object.keys(await client.by({ count: 60 })).sort(), ['cable', 'fibre']);
+      await reload({ uplinks: { fibre: uplink(0, 5), cable: uplink(1, 6), lte: uplink(2, 1) } });
+      await daemon.untilActive('lte');
+      assert.deepEqual(await client.by(), { lte: 1 });
+      assert.deepEqual(await client.by({ port: 5060 }), { lte: 1 }, 'the policy is gone');
+      const stays = await client.hold({ protocol: 'tcp' });
+
+      const lte = uplinkIn(await daemon.status(), 'lte');
+      await reload({ uplinks: two });
+      await daemon.untilActive('fibre');
+      await waitFor('whoever was on the line that is gone is told', async () => (await client.one(stays)).error, (error) => error === 'ECONNRESET', { timeoutMs: 3000 });
+      await waitFor('nothing of lte is left', async () => leftOf(lab, lte), (left) => left.length === 0, { timeoutMs: 3000 });
+      assert.deepEqual((await daemon.status()).uplinks.map((one) => one.name), ['fibre', 'cable']);
+      await assertUnhurt({ udp, tcp }, since);
+      assert.deepEqual([await carriers(udp), await carriers(tcp)], [['fibre'], ['fibre']]);
+    });
+  });
+
+  test(`plan says before what a reload then does, and changes nothing itself; an invalid config is refused, and the old one runs on (${backend})`, { skip: without }, () =>
+    withStory({ topology: { isps: 2 }, config: { nat: { backend } } }, async ({ lab, daemon }) => {
+      const before = await kernelOf(lab);
+      const next = lab.config({ ...STEADY, nat: { backend }, uplinks: { fibre: uplink(0, 2), cable: uplink(1, 1) }, policies: [{ name: 'telephony', protocol: 'udp', ports: 5060, use: ['fibre'], otherwise: 'block' }] });
+      await lab.text('router', ['tee', '/run/next.yaml'], JSON.stringify(next));
+      const planned = JSON.parse((await daemon.ctl('plan', '--config', '/run/next.yaml', '--json')).stdout) as PreviewPart;
+      const shown = (await daemon.ctl('plan', '--config', '/run/next.yaml')).stdout;
+      for (const line of [...planned.routing, ...planned.filter]) assert.ok(shown.includes(line), line);
+      assert.deepEqual(await kernelOf(lab), before, 'asking changes nothing');
+
+      await lab.text('router', ['tee', daemon.paths.config], JSON.stringify(next));
+      const done = JSON.parse((await daemon.ctl('reload', '--json')).stdout) as PreviewPart;
+      assert.deepEqual([done.routing, done.filter], [planned.routing, planned.filter]);
+      await daemon.untilActive('cable');
+      await daemon.until('the kernel is as wished', isInSync);
+      const after = await kernelOf(lab);
+      assert.deepEqual(rulesIn(planned.routing, 'add'), added(before.rules, after.rules));
+      const defaults = (routes: readonly string[]): readonly string[] => routes.filter((route) => route.includes(' table 9400 ')).map((route) => / dev (\S+)/.exec(route)?.[1] ?? '');
+      assert.equal(defaults(planned.routing).includes('isp1'), true, planned.routing.join('\n'));
+      assert.match(after.active[0] ?? '', /dev isp1/);
+      assert.ok([/^\+ .*5060/, /^\+ .*policy telephony/].every((part) => planned.filter.some((line) => part.test(line))), planned.filter.join('\n'));
+      assert.equal((JSON.parse((await daemon.ctl('plan', '--config', '/run/next.yaml', '--json')).stdout) as PreviewPart).routing.length, 0, 'and now nothing is left to do');
+
+      await lab.text('router', ['tee', daemon.paths.config], JSON.stringify({ ...next, uplinks: { fibre: { interface: 'isp0', gateway: '300.1.1.1', priorty: 1 } }, policies: [{ name: 'x', use: 'nobody' }] }));
+      const { status, body } = await daemon.rest('POST', '/v1/reload');
+      assert.equal(status, 422, JSON.stringify(body));
+      for (const word of ['priorty', '300.1.1.1', 'nobody']) assert.ok(JSON.stringify(body).includes(word), `${word} in ${JSON.stringify(body)}`);
+      const refused = await daemon.ctl('reload');
+      assert.equal(refused.code, 78);
+      assert.deepEqual(await kernelOf(lab), after, 'the old one runs on');
+      assert.deepEqual((await daemon.status()).active.map((one) => one.name), ['cable']);
+    }));
+
+  test(`a dry run prints what it would do in the words of ip and of the packet filter, and changes nothing (${backend})`, { skip: without }, () =>
+    withLab({ isps: 2 }, async (lab) => {
+      const before = await kernelOf(lab);
+      const sysctls = await sysctlsOf(lab);
+      const config = lab.config({ ...STEADY, nat: { backend }, policies: [{ name: 'telephony', protocol: 'udp', ports: 5060, use: 'cable' }] });
+      const dry = await lab.startDaemon({ config, args: ['--dry-run'] });
+      const wanted = [/ip rule add pref 9600 lookup 9400/, /ip route add default via 198\.51\.100\.1 dev isp0 table 9400/, backend === 'nftables' ? /nft add rule ip uplinkd/ : /iptables -t nat -A UPLINKD_NAT/];
+      await waitFor('it has said all of its plan', () => dry.output(), (text) => wanted.every((part) => part.test(text)), { timeoutMs: 5000 });
+      await until(now() + 200);
+      assert.deepEqual(await kernelOf(lab), before);
+      assert.deepEqual(await sysctlsOf(lab), sysctls);
+      await dry.stop();
+      assert.deepEqual(await kernelOf(lab), before);
+    }));
+}
+
+test('what-if says what a real cut then does, and does nothing', { skip }, () =>
+  withStory({ config: { policies: [{ name: 'telephony', protocol: 'udp', ports: 5060, use: ['fibre'], otherwise: 'block' }] } }, async ({ lab, daemon }) => {
+    const stream = await lab.stream({ kind: 'udp', rateHz: 200 });
+    const before = await kernelOf(lab);
+    const since = now();
+    const foreseen = JSON.parse((await daemon.ctl('what-if', 'fibre', '--json')).stdout) as PreviewPart;
+    assert.deepEqual(await kernelOf(lab), before);
+    await assertUnhurt({ stream }, since);
+    assert.deepEqual(foreseen.after.find((one) => one.family === 4)?.order, [['cable'], ['lte']]);
+    assert.match(foreseen.flows.join(), /forget the connections of fibre/);
+
+    await lab.cutCable('fibre');
+    await untilState(daemon, 'fibre', 'down');
+    await daemon.until('the kernel is as wished', isInSync);
+    const after = await kernelOf(lab);
+    assert.deepEqual((await daemon.status()).active.map((one) => one.name), ['cable']);
+    assert.deepEqual(rulesIn(foreseen.routing, 'del'), added(after.rules, before.rules));
+    assert.deepEqual(rulesIn(foreseen.routing, 'add'), added(before.rules, after.rules));
+    for (const table of [after.active, after.main]) assert.ok(!table.some((route) => /^default .* dev isp0 proto 147/.test(route)), table.join('\n'));
+    assert.ok(foreseen.routing.some((line) => /^ip route del\S* default via 198\.51\.100\.1 dev isp0 .*table 9400/.test(line)), foreseen.routing.join('\n'));
+    await waitFor('what was to be forgotten is', async () => said(daemon, /^forgot .* of fibre/).length, (count) => count > 0);
+  }));
+
+function uplink(n: number, priority: number, weight = 1): object {
+  return { interface: `isp${n}`, gateway: ['198.51.100.1', '203.0.113.1', '100.64.0.1'][n], priority, weight };
+}
+
+async function reloadWith(lab: Lab, daemon: Daemon, config: object): Promise<void> {
+  daemon.configure(lab.config({ ...STEADY, ...config }));
+  const { code, stderr } = await daemon.ctl('reload');
+  assert.equal(code, 0, stderr);
+}
+
+interface Kernel {
+  readonly rules: readonly string[];
+  readonly main: readonly string[];
+  readonly active: readonly string[];
+  readonly tables: object;
+  readonly filter: string;
+}
+
+async function kernelOf(lab: Lab): Promise<Kernel> {
+  const { rules, tables, nft, iptables, main, active } = await lab.view('router');
+  return { rules, tables, main, active, filter: [...nft, ...iptables].filter((line) => !/^table ip6? (filter|nat|mangle|raw)|^\*|^:[A-Z]+ |^COMMIT/.test(line)).join('\n') };
+}
+
+async function sysctlsOf(lab: Lab): Promise<string> {
+  return lab.text('router', ['sysctl', 'net.ipv4.ip_forward', 'net.ipv4.conf.isp0.rp_filter', 'net.ipv4.conf.isp0.ignore_routes_with_linkdown', 'net.ipv4.fib_multipath_hash_policy']);
+}
+
+/** `9540 0x900 9618` for each `ip rule add ...` or `ip rule del ...`. */
+function rulesIn(lines: readonly string[], verb: 'add' | 'del'): readonly string[] {
+  return lines.filter((line) => new RegExp(`^ip (-4 )?rule ${verb}`).test(line)).map((line) => {
+    const preference = / pref(?:erence)? (\d+)/.exec(line)?.[1] ?? '';
+    return `${preference} ${/ (?:table|lookup) (\S+)/.exec(line)?.[1] ?? ''}`;
+  }).sort();
+}
+
+/** Rules of the second that the first has not, in the same few words. */
+function added(before: readonly string[], after: readonly string[]): readonly string[] {
+  return after.filter((rule) => !before.includes(rule)).map((rule) => `${rule.split(':')[0] ?? ''} ${/ lookup (\S+)/.exec(rule)?.[1] ?? ''}`).sort();
+}
+
+/** Rules, routes, chains and connections of an uplink that the config has no more. */
+async function leftOf(lab: Lab, { mark, table }: { readonly [key: string]: unknown }): Promise<readonly string[]> {
+  const { rules, tables, nft, iptables } = await lab.view('router');
+  const entries = await lab.text('router', ['conntrack', '-L', '-m', `${Number(mark)}/0x3f80`]);
+  return [
+    ...rules.filter((rule) => rule.includes(`lookup ${String(table)}`) || rule.includes('oif isp2')), ...(tables[String(table)] ?? []),
+    ...[...nft, ...iptables].filter((line) => /\bisp2\b/.test(line)), ...entries.split('\n').filter((line) => line.includes('mark=')),
+  ];
+}
