@@ -233,9 +233,11 @@ test('closing leaves no process and no namespace', { skip }, async () => {
   await lab.kernelAlone();
   await lab.stream({ kind: 'udp', rateHz: 100 });
   const spaces = await spacesOf(lab.anchorPid);
-  assert.ok(processesIn(spaces).length > 8);
+  const inhabitants = processesIn(spaces);
+  assert.ok(inhabitants.length > 8);
   await lab.close();
-  assert.deepEqual(processesIn(spaces), []);
+  // Another lab that is made at this moment may be given the number of one of these namespaces.
+  assert.deepEqual(processesIn(spaces).filter((pid) => inhabitants.includes(pid)), []);
   await assert.rejects(lab.ip('router', 'link show'), /lab is closed/);
 });
 
