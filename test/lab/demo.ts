@@ -88,7 +88,8 @@ async function order(title: string, lab: Lab, daemon: Daemon, said: Said, comman
   await tell(`${title}: uplinkctl ${command.map((word) => (word.includes(' ') ? `"${word}"` : word)).join(' ')}`, lab, said);
   console.log(indent(stdout.trimEnd()));
   console.log(`   answered, with the kernel read back, within ${tookMs.toFixed(0)} ms (the start of uplinkctl included)`);
-  console.log(`   the running flow and 10 TCP connections stayed where they were: ${flow.lost} packets lost, ${broken} connections broken`);
+  const stayed = flow.lost === 0 && broken === 0 ? 'the running flow and 10 TCP connections stayed where they were' : 'of the running flow and 10 TCP connections';
+  console.log(`   ${stayed}: ${flow.lost} packets lost, ${broken} connections broken`);
   await Promise.all([running.stop(), tcp.stop()]);
 }
 
