@@ -25,6 +25,15 @@ function everything(): string {
   return [out('nft', '-a', 'list', 'ruleset'), out('iptables-legacy-save', '-c'), out('ip6tables-legacy-save', '-c')].join('\n').replace(/^#.*$/gm, '');
 }
 
+/** Handles and counters stay as they are. Neighbours that ask after each other are counted too, so it is tried again: whoever writes is found each time. */
+async function leavesAlone(turn: () => Promise<void>): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    const stands = everything();
+    await turn();
+    if (attempt === 3 || everything() === stands) return assert.equal(everything(), stands);
+  }
+}
+
 /** What stands of ours, without counters and handles; the jumps in any order. */
 function oursBy(sort: (typeof SORTS)[number]): string {
   if (sort.backend === 'nftables') return ['ip', 'ip6'].map((family) => spawnSync('nft', ['list', 'table', family, 'uplinkd'], { encoding: 'utf8' }).stdout).join('');
@@ -186,14 +195,10 @@ inNamespaces(import.meta.url, 'NAT and marks, in namespaces', () => {
 
     test('a turn that finds all well writes nothing; a new process finds it well after one write', async () => {
       await inForce(door, wishOf(sort.backend));
-      const stands = everything();
-      await inForce(door, wishOf(sort.backend));
-      assert.equal(everything(), stands);
+      await leavesAlone(() => inForce(door, wishOf(sort.backend)));
       const next = open(sort.iptables);
       await inForce(next, wishOf(sort.backend));
-      const adopted = everything();
-      await inForce(next, wishOf(sort.backend));
-      assert.equal(everything(), adopted);
+      await leavesAlone(() => inForce(next, wishOf(sort.backend)));
     });
 
     const damages: readonly (readonly [string, () => void])[] = sort.name === 'nftables' ? [
