@@ -51,10 +51,7 @@ export async function footprint(seconds: number): Promise<readonly Row[]> {
     const daemon = await lab.startDaemon({ config: lab.config() });
     await daemon.ready();
     await pause(3000);
-    const before = cpuMs(daemon.pid);
-    const began = performance.now();
-    await pause(seconds * 1000);
-    const percent = (100 * (cpuMs(daemon.pid) - before)) / (performance.now() - began);
+    const percent = await cpuPercent(daemon.pid, seconds);
     const rssKb = Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${daemon.pid}/status`, 'utf8'))?.[1]);
     return [
       row(`CPU at rest over ${seconds} s, three uplinks x three targets at 1/s, with its children`, [percent], '%', '<= 2 % of one core', 2),
@@ -64,6 +61,41 @@ export async function footprint(seconds: number): Promise<readonly Row[]> {
   } finally {
     await lab.close();
   }
+}
+
+/** A routing daemon that cannot make up its mind: foreign routes come and go in main as fast as `ip -batch` writes them. */
+export async function flapping(seconds: number): Promise<readonly Row[]> {
+  const lab = await openLab();
+  try {
+    const daemon = await lab.startDaemon({ config: lab.config() });
+    await daemon.ready();
+    await pause(3000);
+    const calm = await cpuPercent(daemon.pid, seconds);
+    const prefixes = Array.from({ length: 2000 }, (_, n) => `10.${64 + (n >> 8)}.${n & 255}.0/24`);
+    const batch = [...prefixes.map((prefix) => `route add ${prefix} dev lan0 proto bird`), ...prefixes.map((prefix) => `route del ${prefix} dev lan0 proto bird`)];
+    await lab.text('router', ['tee', '/run/flapping'], `${batch.join('\n')}\n`);
+    const flapper = await lab.start('router', ['sh', '-c', 'while ip -batch /run/flapping; do echo; done']);
+    let rounds = 0;
+    flapper.child.stdout?.on('data', (bytes: Buffer) => (rounds += bytes.length));
+    await pause(500);
+    const before = rounds;
+    const busy = await cpuPercent(daemon.pid, seconds);
+    const rate = ((rounds - before) * batch.length) / seconds;
+    return [
+      row('foreign routes that come or go, per second', [rate], ''),
+      row('CPU at rest, for comparison', [calm], '%'),
+      row('CPU while they do', [busy], '%', '<= 5 % of one core', 5),
+    ];
+  } finally {
+    await lab.close();
+  }
+}
+
+async function cpuPercent(pid: number, seconds: number): Promise<number> {
+  const before = cpuMs(pid);
+  const began = performance.now();
+  await pause(seconds * 1000);
+  return (100 * (cpuMs(pid) - before)) / (performance.now() - began);
 }
 
 /** User and system time, its own and that of children it waited for (proc(5), fields 14 to 17). */

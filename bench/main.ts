@@ -4,7 +4,7 @@
  */
 import { cpus, release } from 'node:os';
 import { parseArgs } from 'node:util';
-import { footprint, rest, routeSwitch } from './costs.js';
+import { flapping, footprint, rest, routeSwitch } from './costs.js';
 import { printTable, type Row } from './figures.js';
 import { flowsRows } from './flows.js';
 import { families, renumbering } from './lines.js';
@@ -30,6 +30,7 @@ const PARTS: Readonly<Record<string, { readonly title: string; readonly measure:
   killed: { title: 'The daemon dies', measure: async () => killed(runs) },
   rest: { title: 'REST', measure: async () => rest(Math.max(50, runs)) },
   route: { title: 'Route switch', measure: routeSwitch },
+  flapping: { title: 'A routing daemon that flaps', measure: async () => flapping(10) },
   footprint: { title: 'At rest', measure: async () => footprint(60) },
 };
 
