@@ -41,11 +41,13 @@ export interface Watcher {
 
 /** The slow half: NAT, marks, firewall, sysctls. */
 export interface HostDoor {
+  /** Operating errors are in `problems`. Never rejects. */
   host(wish: HostWish): Promise<HostReport>;
-  /** What `host` would change: rules with `+ ` or `- ` in front, and `sysctl -w ...`. Nothing is written. */
+  /** What `host` would change: rules with `+ ` or `- ` in front, and `sysctl -w ...`. Nothing is written. Never rejects. */
   preview(wish: HostWish): Promise<{ readonly filter: readonly string[]; readonly sysctls: readonly string[] }>;
-  /** New connections that the policies of the last wish took since their rules were written. */
+  /** New connections that the policies of the last wish took since their rules were written. Never rejects. */
   counters(): Promise<readonly PolicyCounter[]>;
+  /** Removes every rule of ours, in both backends, and gives the sysctls back. @throws Error that names all that could not be undone */
   restore(): Promise<void>;
 }
 

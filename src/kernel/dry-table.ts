@@ -4,7 +4,7 @@
  */
 import { MAIN_TABLE, OUR_PROTOCOL } from '../core/layout.js';
 import type { Address, Hop, Link, Route, Rule } from '../model.js';
-import { parseAddress } from './netlink/inet.js';
+import { parseAddress, startsWith } from './netlink/inet.js';
 
 export interface Table {
   readonly links: Map<number, Link>;
@@ -168,12 +168,5 @@ function ruleText(rule: Rule): string {
 
 /** Whether `text` lies in the prefix of so many bits around `network`. */
 function within(text: string, network: string, bits: number): boolean {
-  const a = parseAddress(text);
-  const b = parseAddress(network);
-  if (a.length !== b.length) return false;
-  for (let bit = 0; bit < bits; bit += 8) {
-    const mask = bits - bit >= 8 ? 0xff : 0xff << (8 - (bits - bit));
-    if ((((a[bit / 8] ?? 0) ^ (b[bit / 8] ?? 0)) & mask & 0xff) !== 0) return false;
-  }
-  return true;
+  return startsWith(parseAddress(text), parseAddress(network), bits);
 }

@@ -7,7 +7,7 @@
  */
 import type { ForgetOrder, Match, PortRange } from '../model.js';
 import type { Flow, Tuple } from './flow.js';
-import { addressBits, parseAddress } from './netlink/inet.js';
+import { addressBits, parseAddress, startsWith } from './netlink/inet.js';
 
 export type Kind = NonNullable<ForgetOrder['only']>;
 export type Selection = Pick<ForgetOrder, 'translatedTo' | 'only' | 'except'>;
@@ -79,12 +79,4 @@ function compilePrefixes(texts: readonly string[]): (address: Buffer) => boolean
     return { bytes, bits: bits === undefined ? addressBits(bytes.length === 4 ? 4 : 6) : Number(bits) };
   });
   return (address) => prefixes.some((prefix) => startsWith(address, prefix.bytes, prefix.bits));
-}
-
-function startsWith(address: Buffer, prefix: Buffer, bits: number): boolean {
-  if (address.length !== prefix.length) return false;
-  const whole = bits >> 3;
-  if (address.compare(prefix, 0, whole, 0, whole) !== 0) return false;
-  const rest = bits & 7;
-  return rest === 0 || (address[whole]! ^ prefix[whole]!) >> (8 - rest) === 0;
 }

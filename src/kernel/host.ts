@@ -6,7 +6,8 @@
  */
 import { existsSync } from 'node:fs';
 import { FAMILIES } from '../core/layout.js';
-import type { Family, HostReport, HostWish, PolicyCounter } from '../model.js';
+import type { Family } from '../model.js';
+import type { HostDoor } from './door.js';
 import type { IptablesProgram } from './nat/iptables.js';
 import { openNat } from './nat/nat.js';
 import { openSysctls } from './sysctl.js';
@@ -17,17 +18,6 @@ export interface HostOptions {
   /** Families that get rules; those that uplinkd routes unless said otherwise. */
   readonly families?: readonly Family[];
   readonly iptables?: IptablesProgram;
-}
-
-export interface HostDoor {
-  /** Operating errors are in `problems`. Never rejects. */
-  host(wish: HostWish): Promise<HostReport>;
-  /** What `host` would change: rules with `+ ` or `- ` in front, and `sysctl -w ...`. Nothing is written. Never rejects. */
-  preview(wish: HostWish): Promise<{ readonly filter: readonly string[]; readonly sysctls: readonly string[] }>;
-  /** New connections that the policies of the last wish took since their rules were written. Never rejects. */
-  counters(): Promise<readonly PolicyCounter[]>;
-  /** Removes every rule of ours, in both backends, and gives the sysctls back. @throws Error that names all that could not be undone */
-  restore(): Promise<void>;
 }
 
 export function openHost(options: HostOptions): HostDoor {

@@ -5,7 +5,8 @@ import { copyFileSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { HostReport, HostWish, NatWish } from '../../src/model.js';
-import { openHost, type HostDoor } from '../../src/kernel/host.js';
+import type { HostDoor } from '../../src/kernel/door.js';
+import { openHost } from '../../src/kernel/host.js';
 import type { IptablesProgram } from '../../src/kernel/nat/iptables.js';
 import { inNamespaces, inNetns, line, LINES, natWish, nft, openGround, out, PUBLISHED_PORT, SERVER, steer, type Ground } from './nat-ground.js';
 

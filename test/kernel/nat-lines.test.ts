@@ -4,7 +4,8 @@ import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test, type TestContext } from 'node:test';
 import type { NatLine, NatWish, Translation } from '../../src/model.js';
-import { openHost, type HostDoor } from '../../src/kernel/host.js';
+import type { HostDoor } from '../../src/kernel/door.js';
+import { openHost } from '../../src/kernel/host.js';
 import { CUT, inNamespaces, inNetns, line, natWish, nft, openGround, out, routerConnection, SERVER, SERVER6, SORTS, steer, type Ground } from './nat-ground.js';
 
 const MASQUERADE: Translation = { kind: 'masquerade' };

@@ -5,7 +5,8 @@ import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import type { NatPolicy } from '../../src/model.js';
-import { openHost, type HostDoor } from '../../src/kernel/host.js';
+import type { HostDoor } from '../../src/kernel/door.js';
+import { openHost } from '../../src/kernel/host.js';
 import { inNamespaces, inNetns, MASK, natWish, nft, openGround, out, policy, PORT, routerSocket, SERVER, SERVER6, SORTS, steer, type Ground } from './nat-ground.js';
 
 /** Everything goes by wan0, but for what bears the class; the preferring classes are those of sticky policies. */

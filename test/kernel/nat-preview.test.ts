@@ -4,7 +4,8 @@ import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import type { HostWish, NatPolicy, NatWish } from '../../src/model.js';
-import { openHost, type HostDoor } from '../../src/kernel/host.js';
+import type { HostDoor } from '../../src/kernel/door.js';
+import { openHost } from '../../src/kernel/host.js';
 import { inNamespaces, line, LINES, MASK, natWish, out, policy, SORTS } from './nat-ground.js';
 
 /** Something of everything. */

@@ -5,7 +5,8 @@ import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test, type TestContext } from 'node:test';
 import type { Family, HostWish, NatWish } from '../../src/model.js';
-import { openHost, type HostDoor } from '../../src/kernel/host.js';
+import type { HostDoor } from '../../src/kernel/door.js';
+import { openHost } from '../../src/kernel/host.js';
 import type { IptablesProgram } from '../../src/kernel/nat/iptables.js';
 import { inNamespaces, inNetns, line, natWish, nft, openGround, out, plugUplink, PORT, PUBLISHED_PORT, routerSocket, SERVER, SERVER6, SORTS, steer, type Ground } from './nat-ground.js';
 

@@ -1,6 +1,6 @@
 /** The lines themselves: whose port a device is, how large a packet gets through, and whose addresses overlap. */
 import { createHash } from 'node:crypto';
-import { BlockList } from 'node:net';
+import { isWithin } from '../../core/address.js';
 import { tableOf } from '../../core/layout.js';
 import type { Address, Finding } from '../../model.js';
 import { present, setAndKeep } from './kernel-settings.js';
@@ -152,10 +152,7 @@ function overlapping(some: readonly Address[], others: readonly Address[]): read
 }
 
 function within(inner: Address, outer: Address): boolean {
-  const family = outer.family === 4 ? 'ipv4' : 'ipv6';
-  const net = new BlockList();
-  net.addSubnet(outer.address, outer.prefixLength, family);
-  return inner.prefixLength >= outer.prefixLength && net.check(inner.address, family);
+  return inner.prefixLength >= outer.prefixLength && isWithin(inner.address, cidr(outer));
 }
 
 function cidr(address: Address): string {

@@ -3,7 +3,7 @@
  * elements overlap, or merges them, depending on its version).
  */
 import type { Family } from '../../model.js';
-import { addressBits, formatAddress, parseAddress } from '../netlink/inet.js';
+import { addressBits, formatAddress, parseAddress, startsWith } from '../netlink/inet.js';
 
 export interface Prefix {
   readonly family: Family;
@@ -32,7 +32,7 @@ export function reduced(cidrs: readonly string[], family: Family): readonly stri
 }
 
 function covers(outer: Prefix, inner: Prefix): boolean {
-  return outer.length <= inner.length && outer.bytes.every((byte, i) => byte === (inner.bytes[i]! & maskByte(outer.length - 8 * i)));
+  return outer.length <= inner.length && startsWith(inner.bytes, outer.bytes, outer.length);
 }
 
 /** The leading `bits` of a byte, which may be fewer than 0 or more than 8. */

@@ -37,6 +37,15 @@ export function parseAddress(text: string): Buffer {
   throw new RangeError(`"${text}" is not an IP address`);
 }
 
+/** Are the leading bits the same? Never, between the families. */
+export function startsWith(address: Buffer, prefix: Buffer, bits: number): boolean {
+  if (address.length !== prefix.length) return false;
+  const whole = bits >> 3;
+  if (address.compare(prefix, 0, whole, 0, whole) !== 0) return false;
+  const rest = bits & 7;
+  return rest === 0 || (address[whole]! ^ prefix[whole]!) >> (8 - rest) === 0;
+}
+
 /** The unspecified address, for prefixes whose bytes the kernel leaves out. */
 export function unspecified(family: Family): Buffer {
   return Buffer.alloc(family === 4 ? 4 : 16);
