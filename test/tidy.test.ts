@@ -23,8 +23,9 @@ const MAP: Readonly<Record<string, readonly string[]>> = {
   'model': [],
   'core': [],
   'config': ['core/layout', 'core/classes', 'core/address'],
-  'probes': [],
-  'kernel': ['core/layout', 'core/address'],
+  'probes': ['libc'],
+  'libc': [],
+  'kernel': ['libc', 'core/layout', 'core/address'],
   'api': ['board', 'core/layout'],
   'cli': [],
   'board': [],
@@ -33,7 +34,7 @@ const MAP: Readonly<Record<string, readonly string[]>> = {
   'memory': [],
   'daemon': ['core'],
   'questions': ['config/load', 'core'],
-  'main': ['questions', 'core', 'config', 'probes', 'kernel', 'api', 'board', 'lock', 'log', 'memory', 'daemon'],
+  'main': ['questions', 'core', 'config', 'probes', 'kernel', 'libc', 'api', 'board', 'lock', 'log', 'memory', 'daemon'],
 };
 
 test('modules import along the map, and nobody else', () => {

@@ -9,7 +9,7 @@
 import { readAcks, readPart, type Decode } from './answer.js';
 import { NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, Writer } from './codec.js';
 import { KernelError, errnoName } from './error.js';
-import { closeDescriptor, receiveAside, sendAside } from './libc.js';
+import { closeDescriptor, receiveAside, sendAside } from '../../libc/sockets.js';
 import { PARTS_AT_MOST, RECEIVE_BYTES, REQUEST_BYTES, openForRequests, type Write } from './socket.js';
 
 export class AsideSocket {

@@ -6,7 +6,8 @@
  * seven words and the length that was sent), struct iovec, and slots of struct sockaddr_ll with the packet behind it.
  */
 import { KernelError, errnoName } from './error.js';
-import { POINTER_BYTES, addressOf, closeDescriptor, openPacketSender, sendManyAside } from './libc.js';
+import { POINTER_BYTES, addressOf } from '../../libc/library.js';
+import { closeDescriptor, openPacketSender, sendManyAside } from '../../libc/sockets.js';
 
 export interface Packet {
   readonly ifindex: number;

@@ -8,7 +8,8 @@
  */
 import { MAIN_TABLE, OUR_PROTOCOL } from '../../core/layout.js';
 import { HEADER_BYTES } from './codec.js';
-import { POINTER_BYTES, SOL_SOCKET, addressOf, setOptionBytes } from './libc.js';
+import { POINTER_BYTES, addressOf } from '../../libc/library.js';
+import { SOL_SOCKET, setOptionBytes } from '../../libc/sockets.js';
 import { RTM_DELROUTE, RTM_NEWROUTE } from './route.js';
 
 /** Nothing is lost where the kernel refuses: then watch.ts passes over what is of no interest, at its own expense. @returns 0 or -errno */

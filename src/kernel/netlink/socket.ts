@@ -10,7 +10,7 @@
 import { readAcks, readPart, refusal, type Decode } from './answer.js';
 import { NLMSG_ERROR, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, Writer, messagesIn, type Glance, type Message } from './codec.js';
 import { KernelError, errnoName } from './error.js';
-import { SOL_NETLINK, SOL_SOCKET, SO_RCVBUF, SO_RCVBUFFORCE, bindNetlink, closeDescriptor, netlinkPort, openNetlink, receive, send, setOption } from './libc.js';
+import { SOL_NETLINK, SOL_SOCKET, SO_RCVBUF, SO_RCVBUFFORCE, bindNetlink, closeDescriptor, netlinkPort, openNetlink, receive, send, setOption } from '../../libc/sockets.js';
 
 export const NETLINK_ROUTE = 0;
 export const NETLINK_NETFILTER = 12;

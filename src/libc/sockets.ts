@@ -1,15 +1,12 @@
 /**
- * The C library's socket calls, and little else. The only file that imports koffi.
+ * The C library's socket calls.
  *
  * Calls are synchronous and non-blocking (MSG_DONTWAIT): netlink answers inside send, so a reply is there when send returns.
  * A call that fails gives -errno, as the kernel does; nothing here throws.
- * `whenReadable` lets libuv's epoll drive a descriptor that Node itself refuses (it knows no netlink sockets).
  */
-import koffi, { type KoffiFunc } from 'koffi';
+import { inThread, libc, orErrno, type Call } from './library.js';
 
 export const AF_NETLINK = 16;
-/** 4 or 8. */
-export const POINTER_BYTES = koffi.sizeof('void *');
 export const SOL_SOCKET = 1;
 export const SO_RCVBUF = 8;
 export const SO_RCVBUFFORCE = 33;
@@ -22,7 +19,6 @@ const SOCK_DGRAM_CLOEXEC_NONBLOCK = 2 | 0o2000000 | 0o4000;
 const MSG_DONTWAIT = 0x40;
 const MSG_TRUNC = 0x20;
 
-const libc = koffi.load(null);
 const cSocket = libc.func('int socket(int domain, int type, int protocol)') as (domain: number, type: number, protocol: number) => number;
 const cBind = libc.func('int bind(int fd, const void *address, uint32_t length)') as (fd: number, address: Buffer, length: number) => number;
 const cGetsockname = libc.func('int getsockname(int fd, void *address, void *length)') as (fd: number, address: Buffer, length: Buffer) => number;
@@ -40,10 +36,10 @@ const cGetsockopt = libc.func('int getsockopt(int fd, int level, int option, voi
   value: Buffer,
   length: Buffer,
 ) => number;
-type Transfer = KoffiFunc<(fd: number, bytes: Buffer, length: number, flags: number) => number>;
+type Transfer = Call<(fd: number, bytes: Buffer, length: number, flags: number) => number>;
 const cSend = libc.func('intptr_t send(int fd, const void *bytes, size_t length, int flags)') as Transfer;
 const cRecv = libc.func('intptr_t recv(int fd, void *bytes, size_t length, int flags)') as Transfer;
-const cSendmmsg = libc.func('int sendmmsg(int fd, void *messages, uint32_t count, int flags)') as KoffiFunc<(fd: number, messages: Buffer, count: number, flags: number) => number>;
+const cSendmmsg = libc.func('int sendmmsg(int fd, void *messages, uint32_t count, int flags)') as Call<(fd: number, messages: Buffer, count: number, flags: number) => number>;
 const cClose = libc.func('int close(int fd)') as (fd: number) => number;
 
 /** A raw netlink socket, close-on-exec and non-blocking. @returns the descriptor or -errno */
@@ -89,11 +85,6 @@ export function peerUid(fd: number): number | undefined {
   return result < 0 ? undefined : credentials.readUInt32LE(4);
 }
 
-/** Where the bytes lie in memory: for socket options that take a pointer. */
-export function addressOf(bytes: Buffer): bigint {
-  return koffi.address(bytes);
-}
-
 /** Sends the first `length` bytes. @returns bytes sent or -errno */
 export function send(fd: number, bytes: Buffer, length: number): number {
   return orErrno(cSend(fd, bytes, length, MSG_DONTWAIT));
@@ -128,45 +119,4 @@ export function closeDescriptor(fd: number): number {
   return orErrno(cClose(fd));
 }
 
-/**
- * Calls `readable` whenever there is something to read, until the returned function is called (before the descriptor is closed).
- * Does not keep the process alive. `readable` runs in setImmediate of the same turn of the loop, because koffi's own callback
- * swallows exceptions and drains no microtasks. Polling is begun anew each time: libuv ends it at POLLERR, which is how an
- * overrun (ENOBUFS) shows, and would then be deaf.
- */
-export function whenReadable(fd: number, readable: () => void): () => void {
-  let open = true;
-  let scheduled = false;
-  const schedule = (): void => {
-    if (scheduled) return;
-    scheduled = true;
-    setImmediate(() => {
-      scheduled = false;
-      if (!open) return;
-      readable();
-      if (open) handle.start({ readable: true }, schedule);
-    });
-  };
-  const handle = koffi.node.poll(fd, { readable: true }, schedule);
-  handle.unref();
-  return () => {
-    if (!open) return;
-    open = false;
-    handle.close();
-  };
-}
-
 const SOCKADDR_NL_BYTES = 12;
-
-function inThread(call: (done: (error: unknown, result: number) => void) => void): Promise<number> {
-  return new Promise((resolve, reject) => {
-    call((error, result) => {
-      if (error === null || error === undefined) resolve(orErrno(result));
-      else reject(error instanceof Error ? error : new Error(String(error)));
-    });
-  });
-}
-
-function orErrno(result: number): number {
-  return result >= 0 ? result : -koffi.errno();
-}
