@@ -6,18 +6,13 @@
 #     -v /etc/uplinkd:/etc/uplinkd:ro -v /var/lib/uplinkd:/var/lib/uplinkd -v /run/uplinkd:/run/uplinkd uplinkd
 #
 # systempaths=unconfined (podman: unmask=/proc/sys) makes /proc/sys writable: uplinkd sets ip_forward and rp_filter itself.
-# Without it status names each sysctl to be set on the host. Any image with Debian and Node 20 or newer is a BASE.
+# Without it status names each sysctl to be set on the host. `exec` targets need --cap-add SETUID, SETGID, KILL and BPF besides. Any image with Debian and Node 20 or newer is a BASE.
 ARG BASE=docker.io/library/node:20-bookworm-slim
 
 FROM ${BASE} AS build
-RUN apt-get update \
- && apt-get install -y --no-install-recommends python3 make g++ \
- && rm -rf /var/lib/apt/lists/*
 WORKDIR /usr/lib/uplinkd
 COPY package.json package-lock.json ./
-# raw-socket is compiled against the headers of the base image, so that none are downloaded.
-RUN export npm_config_nodedir="$(node -p 'path.resolve(process.execPath, "../..")')" \
- && npm ci --no-audit --no-fund
+RUN npm ci --no-audit --no-fund
 COPY . .
 RUN npx tsc -p tsconfig.json \
  && chmod +x dist/src/main.js dist/src/cli/uplinkctl.js \

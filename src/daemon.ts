@@ -8,8 +8,8 @@
 import { step } from './core/step.js';
 import type { State } from './core/state.js';
 import type {
-  ChangeFailure, Effect, Event, ForgetOrder, HostReport, HostWish, Instant, KernelFacts, Link, News, Override, Plan, Policy, PolicyCounter,
-  ProbeLine, ProbeOrder,
+  ChangeFailure, Effect, Event, ForgetOrder, HostReport, HostWish, Instant, KernelFacts, Link, News, OutsideVerdict, Override, Plan, Policy, PolicyCounter,
+  ProbeLine, ProbeOrder, TrafficCount,
 } from './model.js';
 
 /** The only door to Linux. Synchronous where a switch depends on it; errors of the kernel are data. */
@@ -20,6 +20,8 @@ export interface KernelDoor {
   readOurs(): Pick<KernelFacts, 'routes' | 'rules'>;
   /** Single-device RTM_GETLINK each; an index that does not exist any more is in `gone`. */
   look(ifindexes: readonly number[]): { readonly links: readonly Link[]; readonly gone: readonly number[] };
+  /** What passed through the uplinks so far; empty = nothing counts. Tens of times a second. */
+  count(): readonly TrafficCount[];
   /** Carries out the changes in order, skipping those whose `needs` failed; goes on after a failure. */
   apply(plan: Plan): readonly ChangeFailure[];
   /** `links`: told by the kernel, at once; `again`: something else of interest changed or was lost (overrun): look again. */
@@ -73,6 +75,12 @@ export interface OverrideWish {
   readonly by: string;
 }
 
+/** What somebody else says of an uplink. */
+export interface VerdictWish extends Pick<OutsideVerdict, 'uplink' | 'state' | 'by' | 'because'> {
+  /** ms */
+  readonly forMs: number;
+}
+
 export interface Daemon {
   /** Reads the kernel, takes up what a former run left, and begins. */
   start(): void;
@@ -82,6 +90,9 @@ export interface Daemon {
   clear(by: string): Promise<{ readonly error: string }>;
   reload(policy: Policy): Promise<{ readonly error: string }>;
   confirm(by: string): Promise<{ readonly error: string }>;
+  verdict(wish: VerdictWish): Promise<{ readonly error: string }>;
+  /** What this witness said of the uplink counts no more; '' = all of them. */
+  withdraw(uplink: string, by: string): Promise<{ readonly error: string }>;
   /** Takes no further event and ends the timer; the kernel stays as it is. */
   stop(): Promise<void>;
 }
@@ -135,6 +146,7 @@ export function openDaemon(state: State, world: World): Daemon {
       }
       case 'read': return read(effect.what);
       case 'look': return submit({ type: 'links', at: world.now(), told: false, ...kernel.look(effect.ifindexes) });
+      case 'count': return submit({ type: 'traffic', at: world.now(), counts: kernel.count() });
       case 'host':
         hostNext = effect.wish;
         hostBusy ??= keepHost();
@@ -192,8 +204,8 @@ export function openDaemon(state: State, world: World): Daemon {
     clearTimeout(timer);
     if (stopped) return;
     const at = Math.min(wakeAt, readAt);
-    // Answers that arrived before the timer rang are read first: setImmediate runs after the poll phase.
-    timer = setTimeout(() => setImmediate(ring, at), Math.max(0, at - world.now()));
+    // Answers that arrived before the timer rang are read first: the poll phase comes next, what it reads is told in the turn after it, and then it rings.
+    timer = setTimeout(() => setImmediate(() => setImmediate(ring, at)), Math.max(0, at - world.now()));
   }
 
   function ring(askedAt: number): void {
@@ -237,6 +249,11 @@ export function openDaemon(state: State, world: World): Daemon {
     override: (wish) => ask((token) => ({ type: 'override', at: world.now(), token, by: wish.by, override: overrideOf(wish, world.now()) })),
     clear: (by) => ask((token) => ({ type: 'override', at: world.now(), token, by, override: undefined })),
     confirm: (by) => ask((token) => ({ type: 'confirm', at: world.now(), token, by })),
+    verdict: ({ uplink, state: says, by, because, forMs }) => ask((token) => {
+      const at = world.now();
+      return { type: 'verdict', at, uplink, by, token, verdict: { uplink, state: says, by, because, since: at, until: (at + forMs) as Instant } };
+    }),
+    withdraw: (uplink, by) => ask((token) => ({ type: 'verdict', at: world.now(), uplink, by, token, verdict: undefined })),
     async stop() {
       stopped = true;
       clearTimeout(timer);

@@ -25,7 +25,6 @@ import { culprit } from './kernel/doctor/culprit.js';
 import { examine } from './kernel/doctor/examine.js';
 import { openHost } from './kernel/host.js';
 import { openKernel } from './kernel/kernel.js';
-import { addressOf } from './libc/library.js';
 import { peerUid } from './libc/sockets.js';
 import { claimNamespace } from './lock.js';
 import { openLog, type Log } from './log.js';
@@ -121,7 +120,7 @@ async function live(wish: Arguments, config: Config, memory: Memory, log: Log): 
   memory.save({ slots: slotsOf(config) });
 
   const board = openBoard(() => status(state, clock.now()));
-  const prober: Prober = openProber({ now: clock.now, addressOf, report: (fact) => daemon.report(fact) });
+  const prober: Prober = openProber({ now: clock.now, report: (fact) => daemon.report(fact) });
   const daemon = openDaemon(state, {
     kernel, prober, now: clock.now, publish: () => board.publish(), tell: (news) => tellNews(news, log),
     save: (override) => memory.save({ override }),

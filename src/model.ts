@@ -21,10 +21,50 @@ export type UplinkName = string;
 
 // ---------------------------------------------------------------------------------------------------- Policy
 
-/** One thing to ask through an uplink. `id` is unique within the uplink and is what people read: `gateway`, `icmp 1.1.1.1`. */
-export type Target =
-  | { readonly kind: 'icmp'; readonly id: string; readonly host: 'gateway' }
-  | { readonly kind: 'icmp'; readonly id: string; readonly host: string };
+/** One thing to ask through an uplink. */
+export type Target = AskedTarget & Method;
+
+export interface AskedTarget {
+  /** Unique within the uplink, and what people read: `gateway`, `icmp 1.1.1.1`, `tcp 9.9.9.9:443`. */
+  readonly id: string;
+  /** The families that it is asked in, where the line has them. */
+  readonly families: readonly Family[];
+  /** A cadence of its own, ms; undefined = that of the uplink. */
+  readonly intervalMs: number | undefined;
+}
+
+/** How it is asked. `host` is an address, or `gateway` for the uplink's own; '' where the method finds its way by itself. */
+export type Method =
+  /** ICMP echo. `sizeBytes`: of the whole IP packet, which must not be fragmented on the way; 0 = small. */
+  | { readonly kind: 'icmp'; readonly host: string; readonly sizeBytes: number }
+  /** ARP in IPv4, neighbour solicitation in IPv6 (RFC 826, RFC 4861). */
+  | { readonly kind: 'arp'; readonly host: 'gateway' }
+  /** The router that is so many hops away on the way to `host` (ICMP time exceeded). */
+  | { readonly kind: 'hop'; readonly host: string; readonly hops: number }
+  /** A TCP connection, closed as soon as it stands. */
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
+  /** One query over UDP. `expect`: addresses of which one must be among the answers; empty = any answer without an error. */
+  | { readonly kind: 'dns'; readonly host: string; readonly port: number; readonly name: string; readonly expect: readonly string[] }
+  | HttpMethod
+  /** A program with the contract of docs/guides/exec.md: exit code 0 = alive. */
+  | { readonly kind: 'exec'; readonly host: ''; readonly program: string; readonly args: readonly string[]; readonly limitMs: number };
+
+/** GET. A redirect to elsewhere, or a page where none was expected, is taken for a captive portal. */
+export interface HttpMethod {
+  readonly kind: 'http';
+  /** '' where the URL names a host, which is then looked up through the same uplink. */
+  readonly host: string;
+  /** Whole, `http:` or `https:`. */
+  readonly url: string;
+  /** Who is asked for the name; of either family, used in their own. */
+  readonly resolvers: readonly string[];
+  /** Status that the answer must have. */
+  readonly status: number;
+  /** Text that the first 64 KiB of the body must contain, '' = whatever. */
+  readonly body: string;
+  /** Header that the answer must have (`name`, lower case), with a value that contains `value`. */
+  readonly header: { readonly name: string; readonly value: string } | undefined;
+}
 
 export interface ProbePolicy {
   readonly intervalMs: number;
@@ -35,6 +75,12 @@ export interface ProbePolicy {
   readonly targets: readonly Target[];
   /** How many of the targets beyond the gateway must answer. Clamped to their number. */
   readonly quorum: number;
+  /** So many of the targets beyond the gateway are asked per interval, in turn; 0 = all. */
+  readonly rotate: number;
+  /** What probes may cost in 24 hours, both ways, bytes on the line; undefined = no limit. */
+  readonly budgetBytes: number | undefined;
+  /** Do the connections that pass through count as evidence too? */
+  readonly passive: boolean;
 }
 
 export interface HealthPolicy {
@@ -44,6 +90,28 @@ export interface HealthPolicy {
   readonly down: { readonly afterMs: number };
   /** So many answered rounds in a row bring an uplink back from `down` or `unknown`. */
   readonly up: { readonly successes: number };
+  readonly quality: QualityPolicy;
+  readonly damping: DampingPolicy;
+}
+
+/** Beyond `down` new flows go elsewhere, if anything is better; below `up` they may come back. Infinity = does not matter. */
+export interface Threshold {
+  readonly down: number;
+  readonly up: number;
+}
+
+export interface QualityPolicy {
+  readonly lossPercent: Threshold;
+  readonly latencyMs: Threshold;
+  readonly jitterMs: Threshold;
+  readonly windowMs: number;
+}
+
+/** As RFC 2439 has it: each death or degradation adds 1 to a penalty that decays; from `suppress` on the uplink comes last, until it is below `reuse`. */
+export interface DampingPolicy {
+  readonly halfLifeMs: number;
+  readonly suppress: number;
+  readonly reuse: number;
 }
 
 /** Where an uplink's packets go next. `auto`: learnt from the default routes that others put into the kernel. `none`: point-to-point. */
@@ -245,8 +313,24 @@ export interface KernelFacts {
 
 export type UplinkState = 'up' | 'suspect' | 'degraded' | 'down' | 'draining' | 'disabled' | 'unknown';
 
-/** Where it broke. `none`: nothing is known to be broken. */
-export type FaultDomain = 'none' | 'device' | 'link' | 'address' | 'gateway' | 'upstream' | 'target' | 'everything' | 'prober';
+/**
+ * Where it broke. `none`: nothing is known to be broken. `hops`: between the gateway and the first router beyond it that is watched. `quality`: it
+ * works, badly. `everything`: all uplinks at once, so perhaps we ourselves. `prober`: we cannot ask. `outside`: somebody else said so.
+ */
+export type FaultDomain =
+  | 'none' | 'device' | 'link' | 'address' | 'gateway' | 'hops' | 'upstream' | 'target' | 'dns' | 'portal' | 'mtu' | 'quality'
+  | 'everything' | 'prober' | 'outside';
+
+/** What one witness had to say when a verdict was made. */
+export interface Evidence {
+  /** `line`: the kernel; `target`: one that is asked; `flows`: connections that pass through; `outside`: somebody else's verdict. */
+  readonly witness: 'line' | 'target' | 'flows' | 'outside';
+  /** Which one: a target's id, a device, who said it. */
+  readonly name: string;
+  readonly says: 'alive' | 'silent' | 'wrong' | 'poor' | 'nothing';
+  /** In words: `no answer for 2.3 s`, `redirected to http://login.example`. */
+  readonly text: string;
+}
 
 export interface Verdict {
   readonly uplink: UplinkName;
@@ -255,12 +339,26 @@ export interface Verdict {
   /** In words a person understands; the same in API, CLI and log. */
   readonly because: string;
   readonly domain: FaultDomain;
+  /** What the verdict was made of. */
+  readonly evidence: readonly Evidence[];
   /** No frame can leave: no device, admin down, no carrier, no gateway known. Certain, not a matter of probes. */
   readonly severed: boolean;
   /** A missed reply is being checked by a burst right now, or it was asked because the leading uplink is. */
   readonly inDoubt: boolean;
   /** New flows stay away until then although it answers again (after a suspicion); undefined = no hold. */
   readonly holdUntil: Instant | undefined;
+}
+
+/** What somebody else says of an uplink: one more witness, for a time. */
+export interface OutsideVerdict {
+  readonly uplink: UplinkName;
+  /** `down`: it is down, whatever answers. `up`: one witness more that answers. */
+  readonly state: 'down' | 'up';
+  readonly until: Instant;
+  readonly since: Instant;
+  /** One verdict each: a new one replaces the former. */
+  readonly by: string;
+  readonly because: string;
 }
 
 // --------------------------------------------------------------------------------------------------- decision
@@ -335,6 +433,8 @@ export interface NatWish {
   readonly firewall: 'auto' | 'on' | 'off';
   /** TCP connections that bear it have been cut: whoever sends on them is answered by a reset. */
   readonly cutMark: number;
+  /** Count what passes by each line (TrafficCount)? */
+  readonly counting: boolean;
 }
 
 /** The whole wish for the kernel, made from scratch each time. */
@@ -401,8 +501,8 @@ export interface ForgetOrder {
 export interface ProbeOrder {
   readonly uplink: UplinkName;
   readonly family: Family;
-  readonly target: string;
-  /** Where to send it: the target's address, or the gateway's. */
+  readonly target: Target;
+  /** Where to send it: the target's address, or the gateway's; '' where the method finds it by itself. */
   readonly address: string;
   /** Unique within (uplink, family, target). */
   readonly seq: number;
@@ -416,6 +516,27 @@ export interface ProbeLine {
   readonly ifindex: number;
   /** Source address, '' = the kernel chooses. */
   readonly source: string;
+  /** '' = point-to-point. */
+  readonly gateway: string;
+  /** The uplink's packet mark, shifted into the mask. */
+  readonly mark: number;
+}
+
+/**
+ * Why there is no answer, beyond silence. `unsent`: the kernel would not send it. `prober`: our own socket or program is at fault, nothing
+ * is said about the line. `unreachable`: an ICMP error. `refused`: closed by a reset. `answer`: not the one expected. `portal`: a captive portal.
+ * `dns`: a name that could not be looked up. `failed`: a program said no.
+ */
+export type LostCause = 'unsent' | 'prober' | 'unreachable' | 'refused' | 'answer' | 'portal' | 'dns' | 'failed';
+
+/** Forwarded packets of one device and family since counting began: what connections that the LAN began sent out, and what came back for them. */
+export interface TrafficCount {
+  readonly interface: string;
+  readonly family: Family;
+  readonly sentPackets: number;
+  readonly sentBytes: number;
+  readonly answeredPackets: number;
+  readonly answeredBytes: number;
 }
 
 export type Event =
@@ -433,7 +554,11 @@ export type Event =
   /** A probe was answered. `at` = when the answer was received. Late answers come too. */
   | { readonly type: 'reply'; readonly at: Instant; readonly uplink: UplinkName; readonly family: Family; readonly target: string; readonly seq: number; readonly rttMs: number }
   /** A probe could not be sent, or an error came back for it: a lost probe, with a reason for people. */
-  | { readonly type: 'lost'; readonly at: Instant; readonly uplink: UplinkName; readonly family: Family; readonly target: string; readonly seq: number; readonly error: string }
+  | { readonly type: 'lost'; readonly at: Instant; readonly uplink: UplinkName; readonly family: Family; readonly target: string; readonly seq: number; readonly cause: LostCause; readonly error: string }
+  /** What the packet filter counted. Empty: it counts nothing (yet). */
+  | { readonly type: 'traffic'; readonly at: Instant; readonly counts: readonly TrafficCount[] }
+  /** undefined = that witness has nothing to say any more. */
+  | { readonly type: 'verdict'; readonly at: Instant; readonly uplink: UplinkName; readonly by: string; readonly verdict: OutsideVerdict | undefined; readonly token: number }
   | { readonly type: 'override'; readonly at: Instant; readonly override: Override | undefined; readonly by: string; readonly token: number }
   | { readonly type: 'confirm'; readonly at: Instant; readonly by: string; readonly token: number }
   | { readonly type: 'forgotten'; readonly at: Instant; readonly order: ForgetOrder; readonly count: number; readonly error: string }
@@ -459,6 +584,8 @@ export type Effect =
   | { readonly type: 'read'; readonly what: 'ours' | 'all' }
   /** Ask for these links one by one (a cheap request that also makes the kernel look at the carrier). */
   | { readonly type: 'look'; readonly ifindexes: readonly number[] }
+  /** Ask the packet filter what it counted of connections that pass (one cheap request). */
+  | { readonly type: 'count' }
   | { readonly type: 'host'; readonly wish: HostWish }
   | { readonly type: 'forget'; readonly order: ForgetOrder }
   /** What must survive a restart. */
@@ -494,12 +621,47 @@ export interface TargetStatus {
   readonly answering: boolean;
   readonly lastReplyAt: Instant | undefined;
   readonly lastError: string;
+  /** Why there was no answer last, beyond silence. */
+  readonly lastCause: LostCause | undefined;
   readonly sent: number;
   readonly received: number;
 }
 
+/** Over the window of the policy; undefined with too few samples. */
+export interface QualityStatus {
+  readonly lossPercent: number | undefined;
+  readonly latencyMs: number | undefined;
+  readonly jitterMs: number | undefined;
+  /** The line is full of our own traffic: loss and latency do not count meanwhile. */
+  readonly busy: boolean;
+}
+
+/** Why it may not lead yet. */
+export interface DampingStatus {
+  /** Recent deaths and degradations, decayed. */
+  readonly penalty: number;
+  /** Comes last until then; undefined = is not suppressed. */
+  readonly suppressedUntil: Instant | undefined;
+  /** So long it must hold after its next death before it leads again. */
+  readonly holdMs: number;
+}
+
+/** What passes through, per second, over the last second or so. */
+export interface TrafficStatus {
+  readonly sentPackets: number;
+  readonly answeredPackets: number;
+  readonly sentBytes: number;
+  readonly answeredBytes: number;
+  /** Connections get their answers at the usual rate. undefined = there is too little traffic to say. */
+  readonly progressing: boolean | undefined;
+}
+
 /** How an uplink fares in one family. */
 export interface FamilyStatus extends Omit<Verdict, 'uplink'> {
+  readonly quality: QualityStatus;
+  readonly damping: DampingStatus;
+  /** undefined = nothing counts it. */
+  readonly traffic: TrafficStatus | undefined;
   readonly family: Family;
   /** '' for point-to-point lines and where none is known. */
   readonly gateway: string;
@@ -529,6 +691,9 @@ export interface UplinkStatus extends Verdict {
   readonly targets: readonly TargetStatus[];
   readonly suspicions: number;
   readonly downs: number;
+  /** What probes cost in the last 24 hours, both ways, estimated; and what they may. */
+  readonly probeBytes: { readonly spent: number; readonly budget: number | undefined };
+  readonly outside: readonly OutsideVerdict[];
 }
 
 export interface ActiveUplink {

@@ -25,6 +25,7 @@ ln -sf ../lib/uplinkd/dist/src/cli/uplinkctl.js "$to/usr/bin/uplinkctl"
 
 put() { install -D -m 644 "$1" "$to$2"; }
 put systemd/uplinkd.service /etc/systemd/system/uplinkd.service
+put systemd/uplinkd.service.d/exec.conf /usr/share/doc/uplinkd/exec.conf
 put systemd/sysusers.d/uplinkd.conf /etc/sysusers.d/uplinkd.conf
 put systemd/sysctl.d/60-uplinkd.conf /etc/sysctl.d/60-uplinkd.conf
 put systemd/networkd.conf.d/uplinkd.conf /etc/systemd/networkd.conf.d/uplinkd.conf

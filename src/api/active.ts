@@ -9,7 +9,7 @@
 import type { Status } from '../model.js';
 import { document, problem, type Answer } from './answer.js';
 import type { Desk, Request } from './desk.js';
-import { WAIT_AT_MOST_MS, type ActiveQuery } from './schemas.js';
+import { WAIT_AT_MOST_MS, type ActiveQuery } from './request-schemas.js';
 import { durationMs, wireActive } from './wire.js';
 
 export async function getActive(desk: Desk, request: Request): Promise<Answer> {

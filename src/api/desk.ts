@@ -2,7 +2,7 @@
  * What a handler works with (`Desk`) and what it is given (`Request`). Nothing here knows HTTP beyond that.
  */
 import type { Board } from '../board.js';
-import type { Finding, Override, PolicyStatus, Preview } from '../model.js';
+import type { Finding, OutsideVerdict, Override, PolicyStatus, Preview } from '../model.js';
 import type { Waiting } from './wait.js';
 import type { Identity, ShowTime } from './wire.js';
 
@@ -16,11 +16,23 @@ export interface OverrideOrder {
   readonly by: string;
 }
 
+/** What somebody outside says of an uplink. */
+export interface VerdictOrder {
+  readonly uplink: string;
+  readonly state: OutsideVerdict['state'];
+  readonly forMs: number;
+  readonly by: string;
+  readonly because: string;
+}
+
 /** The daemon's ear. `error` is '' when the kernel was read back and has it; else why not, in words. */
 export interface Ask {
   override(order: OverrideOrder): Promise<{ readonly error: string }>;
   clear(by: string): Promise<{ readonly error: string }>;
   confirm(by: string): Promise<{ readonly error: string }>;
+  verdict(order: VerdictOrder): Promise<{ readonly error: string }>;
+  /** @param by whose verdict is dropped; '' = everybody's */
+  withdraw(uplink: string, by: string): Promise<{ readonly error: string }>;
 }
 
 /** Every problem of a config, each one line: `file:line: key: text`. */

@@ -6,7 +6,8 @@
  * Source: prometheus.io/docs/instrumenting/exposition_formats
  */
 import type { Family, FamilyStatus, Status, TargetStatus, UplinkState, UplinkStatus } from '../model.js';
-import { UPLINK_STATES } from './schemas.js';
+import { SAID_STATES } from './request-schemas.js';
+import { UPLINK_STATES } from './uplink-schemas.js';
 import type { Identity, ShowTime } from './wire.js';
 
 export const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
@@ -79,6 +80,14 @@ function uplinkMetrics(uplinks: readonly UplinkStatus[]): Metric[] {
     each('uplink_carrier', 'gauge', '1 when the interface has a carrier.', (uplink) => bit(uplink.carrier)),
     each('uplink_suspicions_total', 'counter', 'How often the uplink was suspected.', (uplink) => uplink.suspicions),
     each('uplink_downs_total', 'counter', 'How often the uplink went down.', (uplink) => uplink.downs),
+    each('uplink_probe_last_day_bytes', 'gauge', 'What probes cost in the last 24 hours, both ways, estimated; it falls when the hours before cost more.', (uplink) => uplink.probeBytes.spent),
+    each('uplink_probe_budget_bytes', 'gauge', 'What probes may cost in 24 hours; absent: no limit.', (uplink) => uplink.probeBytes.budget),
+    {
+      name: 'uplink_outside_verdicts',
+      type: 'gauge',
+      help: 'How many others say that the uplink is down, or up.',
+      samples: uplinks.flatMap((uplink) => SAID_STATES.map((state) => ({ labels: { ...uplinkLabels(uplink), state }, value: uplink.outside.filter((verdict) => verdict.state === state).length }))),
+    },
   ];
 }
 
@@ -102,6 +111,18 @@ function familyMetrics({ uplinks, decisions, active }: Status): Metric[] {
     },
     each('uplink_family_active', '1 when the uplink carries new flows of the family.', (part) => bit(part.active)),
     each('uplink_family_rank', 'Place in the order of preference of the family, 0 = active; absent: not in use.', (part) => part.rank),
+    { name: 'uplink_family_fault_info', type: 'gauge', help: 'Where it broke; always 1, and absent where nothing is known to be broken.', samples: parts.flatMap(({ part, labels }) => (part.domain === 'none' ? [] : [{ labels: { ...labels, domain: part.domain }, value: 1 }])) },
+    each('uplink_family_loss_ratio', 'Lost probes in the window of health.quality, 0 to 1; absent: too few to say.', (part) => part.quality.lossPercent && part.quality.lossPercent / 100),
+    each('uplink_family_latency_seconds', 'Round trip time in the window of health.quality; absent: too few answers to say.', (part) => perThousand(part.quality.latencyMs)),
+    each('uplink_family_jitter_seconds', 'Mean deviation of the round trip time in the window of health.quality.', (part) => perThousand(part.quality.jitterMs)),
+    each('uplink_family_busy', '1 when the line is full of our own traffic: loss and latency do not count meanwhile.', (part) => bit(part.quality.busy)),
+    each('uplink_family_penalty', 'Recent deaths and degradations, one point each, decayed by health.damping.halfLife.', (part) => part.damping.penalty),
+    each('uplink_family_suppressed', '1 when the uplink comes last because of its penalty.', (part) => bit(part.damping.suppressedUntil !== undefined)),
+    each('uplink_family_hold_seconds', 'So long the uplink must hold after its next death before it leads again.', (part) => perThousand(part.damping.holdMs)),
+    each('uplink_family_sent_packets_per_second', 'Packets that connections from the LAN send out at present; absent: not counted.', (part) => part.traffic?.sentPackets),
+    each('uplink_family_answered_packets_per_second', 'Packets that come back for connections from the LAN at present; absent: not counted.', (part) => part.traffic?.answeredPackets),
+    each('uplink_family_sent_bytes_per_second', 'Bytes that connections from the LAN send out at present; absent: not counted.', (part) => part.traffic?.sentBytes),
+    each('uplink_family_answered_bytes_per_second', 'Bytes that come back for connections from the LAN at present; absent: not counted.', (part) => part.traffic?.answeredBytes),
   ];
 }
 

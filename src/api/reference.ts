@@ -13,7 +13,7 @@ interface Described {
   readonly description?: string;
   readonly type?: string | readonly string[];
   readonly format?: string;
-  readonly enum?: readonly (string | number)[];
+  readonly enum?: readonly (string | number | null)[];
   readonly items?: Described;
   readonly required?: readonly string[];
   readonly properties?: Readonly<Record<string, Described>>;
@@ -89,7 +89,7 @@ function typeText(schema: Described): string {
 }
 
 function oneTypeText(type: string, schema: Described): string {
-  if (schema.enum !== undefined) return schema.enum.map((value) => `\`${value}\``).join(', ');
+  if (schema.enum !== undefined) return schema.enum.filter((value) => value !== null).map((value) => `\`${value}\``).join(', ');
   if (type === 'array') return `list of ${schema.items === undefined ? 'anything' : listed(schema.items)}`;
   if (type === 'object' && schema.title !== undefined) return link(schema);
   if (schema.format === 'date-time') return 'time';

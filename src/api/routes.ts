@@ -14,13 +14,16 @@ import { inTime } from './patience.js';
 import { QUESTIONS } from './questions.js';
 import { noQuery } from './schema-parts.js';
 import {
-  activeAnswer, activeQuery, aliveAnswer, CONFIRM_BOUNDS_MS, FOR_BOUNDS_MS, nameParameter, overrideRequest, readyAnswer, statusAnswer, uplinkAnswer, uplinksAnswer,
-  type OverrideRequest,
-} from './schemas.js';
+  activeQuery, CONFIRM_BOUNDS_MS, FOR_BOUNDS_MS, nameParameter, overrideRequest, TTL_BOUNDS_MS, verdictQuery, verdictRequest,
+  type OverrideRequest, type VerdictQuery, type VerdictRequest,
+} from './request-schemas.js';
+import { activeAnswer, aliveAnswer, readyAnswer, statusAnswer } from './schemas.js';
+import { uplinkAnswer, uplinksAnswer } from './uplink-schemas.js';
 import { durationMs, wireStatus, wireUplink } from './wire.js';
 
 const CHANGED = 'The resulting status, after the kernel has been read back.';
 const REFUSALS = { 403: 'asked over TCP, which may only read', 409: 'the daemon refused, with its reason', 504: 'the daemon did not answer; look at the status' } as const;
+const NO_SUCH_UPLINK = { 404: 'there is no such uplink; the problem lists those that are' } as const;
 
 export const ENDPOINTS: readonly Endpoint[] = [
   {
@@ -70,9 +73,37 @@ export const ENDPOINTS: readonly Endpoint[] = [
     params: nameParameter,
     query: noQuery,
     answer: uplinkAnswer,
-    others: { 404: 'there is no such uplink; the problem lists those that are' },
+    others: NO_SUCH_UPLINK,
     example: 'http://localhost/v1/uplinks/fibre',
     handle: getUplink,
+  },
+  {
+    method: 'PUT',
+    path: '/v1/uplinks/:name/verdict',
+    right: 'operate',
+    summary: 'Say that an uplink is down, or up, for a time',
+    description: `${CHANGED} What you say is one more witness: \`down\` takes the uplink out of use whatever our own probes say, \`up\` counts as one target more that answers. `
+      + 'It is forgotten after `ttl`, so a script that dies does no lasting harm: say it again in time to keep it. Each `by` has one verdict; a new one replaces the former.',
+    params: nameParameter,
+    query: noQuery,
+    body: verdictRequest,
+    answer: statusAnswer,
+    others: { ...REFUSALS, ...NO_SUCH_UPLINK, 422: 'the body is not what this call takes' },
+    example: '-X PUT -H "content-type: application/json" -d \'{"state":"down","ttl":"30s","by":"bgp-watch","because":"the session is lost"}\' http://localhost/v1/uplinks/fibre/verdict',
+    handle: putVerdict,
+  },
+  {
+    method: 'DELETE',
+    path: '/v1/uplinks/:name/verdict',
+    right: 'operate',
+    summary: 'Take back what was said of an uplink',
+    description: `${CHANGED} With \`by\` the verdict of that witness is dropped, without it all that stand. Where there is none nothing happens, and that is not an error.`,
+    params: nameParameter,
+    query: verdictQuery,
+    answer: statusAnswer,
+    others: { ...REFUSALS, ...NO_SUCH_UPLINK },
+    example: '-X DELETE "http://localhost/v1/uplinks/fibre/verdict?by=bgp-watch"',
+    handle: deleteVerdict,
   },
   {
     method: 'PUT',
@@ -192,6 +223,27 @@ function putOverride(desk: Desk, request: Request): Answer | Promise<Answer> {
   if (confirmMs !== undefined && !within(confirmMs, CONFIRM_BOUNDS_MS)) errors.push({ pointer: '/confirm', detail: `"confirm" is ${body.confirm}; it must be 5s to 1h` });
   if (errors.length > 0) return problem('invalid-body', `${errors.map((error) => error.detail).join('; ')}.`, { errors });
   return changed(desk, desk.ask.override({ uplink: body.uplink, forMs, reason: body.reason ?? '', ifDead: body.ifDead ?? 'fall-through', confirmMs, by: request.by }));
+}
+
+function putVerdict(desk: Desk, request: Request): Answer | Promise<Answer> {
+  const uplink = request.params['name'] ?? '';
+  const { state, ttl, by, because } = request.body as VerdictRequest;
+  const { uplinks } = desk.board.get();
+  if (!uplinks.some((one) => one.uplink === uplink)) return nobody('no-such-uplink', uplink, uplinks);
+  const forMs = durationMs(ttl);
+  if (forMs === undefined || !within(forMs, TTL_BOUNDS_MS)) {
+    const detail = `"ttl" is ${ttl}; it must be 1s to 24h`;
+    return problem('invalid-body', `${detail}.`, { errors: [{ pointer: '/ttl', detail }] });
+  }
+  return changed(desk, desk.ask.verdict({ uplink, state, forMs, by: by ?? request.by, because: because ?? '' }));
+}
+
+function deleteVerdict(desk: Desk, request: Request): Answer | Promise<Answer> {
+  const uplink = request.params['name'] ?? '';
+  const { by } = request.query as VerdictQuery;
+  const { uplinks } = desk.board.get();
+  if (!uplinks.some((one) => one.uplink === uplink)) return nobody('no-such-uplink', uplink, uplinks);
+  return changed(desk, desk.ask.withdraw(uplink, by ?? ''));
 }
 
 /** Waits for the daemon's word and answers with what stands then. */

@@ -33,7 +33,7 @@ export const number = (description: string) => ({ type: 'number', description })
 export const yesNo = (description: string) => ({ type: 'boolean', description }) as const;
 export const time = (description: string) => ({ type: 'string', format: 'date-time', description }) as const;
 export const list = <const I>(items: I, description: string) => ({ type: 'array', items, description }) as const;
-export const orNull = <const T extends 'string' | 'number' | 'integer'>(type: T, description: string) => ({ type: [type, 'null'] as const, description }) as const;
+export const orNull = <const T extends 'string' | 'number' | 'integer' | 'boolean'>(type: T, description: string) => ({ type: [type, 'null'] as const, description }) as const;
 export const timeOrNull = (description: string) => ({ type: ['string', 'null'], format: 'date-time', description }) as const;
 export const family = { type: 'integer', enum: [4, 6], description: 'IPv4 or IPv6' } as const;
 

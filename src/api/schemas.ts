@@ -1,5 +1,5 @@
 /**
- * The JSON of the REST API, written down once, here and in question-schemas.ts. From these schemas come
+ * The JSON of the REST API, written down once: here, in uplink-schemas.ts, request-schemas.ts and question-schemas.ts. From these schemas come
  *   the TypeScript types (`Shape`), the validation of requests, the serialisation of answers (fastify),
  *   the OpenAPI document (openapi.ts) and docs/rest.md (reference.ts).
  *
@@ -7,57 +7,11 @@
  * Answers never leave a key out: what is not known is null. Durations in requests are texts (`2h`), in answers numbers with
  * their unit in the name. Times are RFC 3339, UTC, milliseconds.
  */
-import type { Decision, FaultDomain, UplinkState } from '../model.js';
+import type { Decision } from '../model.js';
 import { family, list, number, orNull, text, time, timeOrNull, whole, yesNo, type Shape } from './schema-parts.js';
-
-export const UPLINK_STATES = ['up', 'suspect', 'degraded', 'down', 'draining', 'disabled', 'unknown'] as const satisfies readonly UplinkState[];
-const FAULT_DOMAINS = ['none', 'device', 'link', 'address', 'gateway', 'upstream', 'target', 'everything', 'prober'] as const satisfies readonly FaultDomain[];
+import { uplinkAnswer } from './uplink-schemas.js';
 
 const DECISION_RULES = ['adopted', 'automatic', 'override', 'last-resort'] as const satisfies readonly Decision['rule'][];
-
-// --------------------------------------------------------------------------------------------------- requests
-
-/** As in the config (`250ms`, `90s`, `1h30m`, `1.5h`), and days. */
-export const DURATION_PATTERN = '^(?=.)(?:([0-9]{1,9}(?:[.][0-9]{1,3})?)d)?(?:([0-9]{1,9}(?:[.][0-9]{1,3})?)h)?(?:([0-9]{1,9}(?:[.][0-9]{1,3})?)m)?(?:([0-9]{1,9}(?:[.][0-9]{1,3})?)s)?(?:([0-9]{1,9})ms)?$';
-
-export const FOR_BOUNDS_MS = { least: 1_000, most: 30 * 86_400_000 } as const;
-export const CONFIRM_BOUNDS_MS = { least: 5_000, most: 3_600_000 } as const;
-export const WAIT_AT_MOST_MS = 300_000;
-
-export const overrideRequest = {
-  title: 'OverrideRequest',
-  description: 'Which uplink to use, for how long, and what happens when it dies.',
-  type: 'object',
-  additionalProperties: false,
-  required: ['uplink'],
-  properties: {
-    uplink: { type: 'string', minLength: 1, maxLength: 64, description: 'name of an uplink, 1 to 64 characters' },
-    for: { type: 'string', pattern: DURATION_PATTERN, description: 'a duration such as 90s, 30m or 2h, 1s to 30d; without it the override stays until it is dropped' },
-    reason: { type: 'string', maxLength: 200, pattern: '^[^\\p{Cc}\\p{Cf}\\p{Cs}\\p{Zl}\\p{Zp}]*$', description: 'one line for those who come later, at most 200 printable characters' },
-    ifDead: { type: 'string', enum: ['fall-through', 'obey'], description: 'when the uplink dies: fall-through (the default) lets the automatic choice rule meanwhile, obey stays on it whatever comes' },
-    confirm: { type: 'string', pattern: DURATION_PATTERN, description: 'a duration such as 60s, 5s to 1h: the override is dropped after it unless it was confirmed' },
-  },
-} as const;
-export type OverrideRequest = Shape<typeof overrideRequest>;
-
-export const activeQuery = {
-  type: 'object',
-  additionalProperties: false,
-  required: [],
-  properties: {
-    wait: { type: 'string', pattern: DURATION_PATTERN, description: 'a duration such as 30s, at most 5m: hold the answer back until something changes, at most so long' },
-    generation: { type: 'string', pattern: '^[0-9]{1,15}$', description: 'the generation you know, a whole number; with `wait`: answer as soon as it is another' },
-  },
-} as const;
-export type ActiveQuery = Shape<typeof activeQuery>;
-
-export const nameParameter = {
-  type: 'object',
-  required: ['name'],
-  properties: { name: { type: 'string', description: 'name of an uplink' } },
-} as const;
-
-// ---------------------------------------------------------------------------------------------------- answers
 
 export const activeUplink = {
   title: 'ActiveUplink',
@@ -120,85 +74,6 @@ export const activeAnswer = {
   properties: decisionParts,
 } as const;
 export type ActiveAnswer = Shape<typeof activeAnswer>;
-
-export const target = {
-  title: 'Target',
-  type: 'object',
-  required: ['family', 'target', 'kind', 'address', 'answering', 'rttMs', 'jitterMs', 'lossPercent', 'timeoutMs', 'lastReplyAt', 'lastError', 'sent', 'received'],
-  properties: {
-    family,
-    target: text('`gateway`, or the method and the host: `icmp 1.1.1.1`'),
-    kind: text('how it is asked'),
-    address: orNull('string', 'the address that is asked; null while it is not known'),
-    answering: yesNo('the last probes were answered'),
-    rttMs: orNull('number', 'smoothed round trip time; null before the first answer'),
-    jitterMs: orNull('number', 'its mean deviation'),
-    lossPercent: orNull('number', 'of the probes in the window; null before the first'),
-    timeoutMs: number('an answer later than this is missed'),
-    lastReplyAt: timeOrNull('the last answer'),
-    lastError: text('what went wrong last, in words; empty: nothing'),
-    sent: whole('probes sent'),
-    received: whole('answers received, late ones too'),
-  },
-} as const;
-
-const judged = {
-  state: { type: 'string', enum: UPLINK_STATES, description: 'what we make of it' },
-  since: time('since when it is in this state'),
-  because: text('why, in words'),
-  domain: { type: 'string', enum: FAULT_DOMAINS, description: 'the fault domain: where it broke; `none`: nothing is known to be broken' },
-  active: yesNo('carries new flows now'),
-  rank: orNull('integer', 'its place in the order of preference, 0 = active; null: not in use'),
-  gateway: orNull('string', 'where its packets go next; null: point-to-point, or not known yet'),
-  severed: yesNo('no packet can leave: no device, no carrier or no gateway'),
-  inDoubt: yesNo('a missed answer is being checked by a burst of probes'),
-  holdUntil: timeOrNull('new flows stay away until then although it answers again; null: no hold'),
-} as const;
-
-export const uplinkFamily = {
-  title: 'UplinkFamily',
-  description: 'How an uplink fares in IPv4 or in IPv6. A line may work in one and be dead in the other.',
-  type: 'object',
-  required: ['family', 'state', 'since', 'because', 'domain', 'gateway', 'active', 'rank', 'severed', 'inDoubt', 'holdUntil'],
-  properties: { family, ...judged },
-} as const;
-export type UplinkFamilyPart = Shape<typeof uplinkFamily>;
-
-export const uplinkAnswer = {
-  title: 'Uplink',
-  description: 'What is known of one uplink. What `families` tells of each family stands beside it too, as it is in the first of them.',
-  type: 'object',
-  required: [
-    'name', 'state', 'since', 'because', 'domain', 'active', 'rank', 'interface', 'ifindex', 'addresses', 'gateway', 'carrier', 'priority', 'weight',
-    'metered', 'severed', 'inDoubt', 'holdUntil', 'mark', 'table', 'suspicions', 'downs', 'families', 'targets',
-  ],
-  properties: {
-    name: text('the uplink'),
-    ...judged,
-    interface: text('its network interface'),
-    ifindex: orNull('integer', 'the kernel\'s number of the interface; null: there is no such interface'),
-    addresses: list({ type: 'string' }, 'addresses of the interface'),
-    carrier: yesNo('the cable is in and the other end is alive'),
-    priority: whole('lower is preferred'),
-    weight: whole('its share among uplinks of equal priority'),
-    metered: yesNo('costs by volume'),
-    mark: text('packet mark of its flows, hexadecimal'),
-    table: whole('its routing table'),
-    suspicions: whole('how often it was suspected'),
-    downs: whole('how often it went down'),
-    families: list(uplinkFamily, 'how it fares in each family that it has'),
-    targets: list(target, 'what is asked through it'),
-  },
-} as const;
-export type UplinkAnswer = Shape<typeof uplinkAnswer>;
-
-export const uplinksAnswer = {
-  title: 'Uplinks',
-  type: 'object',
-  required: ['uplinks'],
-  properties: { uplinks: list(uplinkAnswer, 'in the order of the config') },
-} as const;
-export type UplinksAnswer = Shape<typeof uplinksAnswer>;
 
 export const kernel = {
   title: 'Kernel',

@@ -7,8 +7,10 @@
  * the times shown, old events too, and their distances stay true. The offset is kept while it wanders by less than
  * HELD_MS, so that an unchanged event reads the same in every answer (its ETag depends on it).
  */
-import type { ActiveUplink, Decision, Family, FamilyStatus, Instant, Override, Status, TargetStatus, UplinkStatus } from '../model.js';
-import { DURATION_PATTERN, type ActiveAnswer, type DecisionPart, type StatusAnswer, type UplinkAnswer, type UplinkFamilyPart } from './schemas.js';
+import type { ActiveUplink, Decision, Family, FamilyStatus, Instant, OutsideVerdict, Override, Status, TargetStatus, UplinkStatus } from '../model.js';
+import { DURATION_PATTERN } from './request-schemas.js';
+import type { ActiveAnswer, DecisionPart, StatusAnswer } from './schemas.js';
+import type { UplinkAnswer, UplinkFamilyPart } from './uplink-schemas.js';
 
 export interface Clock {
   /** Monotonic. */
@@ -27,6 +29,13 @@ export interface Identity {
 export type ShowTime = (instant: Instant) => string;
 
 const HELD_MS = 100;
+/** Of an uplink that has no family. */
+const UNMEASURED = {
+  quality: { lossPercent: undefined, latencyMs: undefined, jitterMs: undefined, busy: false },
+  damping: { penalty: 0, suppressedUntil: undefined, holdMs: 0 },
+  traffic: undefined,
+} as const satisfies Pick<FamilyStatus, 'quality' | 'damping' | 'traffic'>;
+
 /** In the order of DURATION_PATTERN: d h m s ms. */
 const UNITS_MS = [86_400_000, 3_600_000, 60_000, 1_000, 1] as const;
 
@@ -90,9 +99,10 @@ export function wireDecision({ family, decision }: { readonly family: Family; re
 }
 
 export function wireUplink(uplink: UplinkStatus, show: ShowTime): UplinkAnswer {
+  const { quality, damping, traffic } = uplink.families[0] ?? UNMEASURED;
   return {
     name: uplink.uplink,
-    ...wireJudged(uplink, show),
+    ...wireJudged({ ...uplink, quality, damping, traffic }, show),
     interface: uplink.interface,
     ifindex: uplink.ifindex ?? null,
     addresses: uplink.addresses,
@@ -104,6 +114,8 @@ export function wireUplink(uplink: UplinkStatus, show: ShowTime): UplinkAnswer {
     table: uplink.table,
     suspicions: uplink.suspicions,
     downs: uplink.downs,
+    probeBytes: { spent: Math.round(uplink.probeBytes.spent), budget: orNull(uplink.probeBytes.budget, Math.round) },
+    outside: uplink.outside.map((verdict) => wireOutside(verdict, show)),
     families: uplink.families.map((one) => ({ family: one.family, ...wireJudged(one, show) })),
     targets: uplink.targets.map((target) => wireTarget(target, show)),
   };
@@ -122,18 +134,38 @@ export function durationMs(text: string): number | undefined {
 
 /** What stands of an uplink as a whole and of each of its families. */
 function wireJudged(judged: Omit<FamilyStatus, 'family'>, show: ShowTime): Omit<UplinkFamilyPart, 'family'> {
+  const { quality, damping, traffic } = judged;
   return {
     state: judged.state,
     since: show(judged.since),
     because: judged.because,
     domain: judged.domain,
+    evidence: judged.evidence.map(({ witness, name, says, text }) => ({ witness, name, says, text })),
     active: judged.active,
     rank: judged.rank ?? null,
     gateway: wireGateway(judged.gateway),
     severed: judged.severed,
     inDoubt: judged.inDoubt,
     holdUntil: orNull(judged.holdUntil, show),
+    quality: {
+      lossPercent: orNull(quality.lossPercent, rounded),
+      latencyMs: orNull(quality.latencyMs, rounded),
+      jitterMs: orNull(quality.jitterMs, rounded),
+      busy: quality.busy,
+    },
+    damping: { penalty: rounded(damping.penalty), suppressedUntil: orNull(damping.suppressedUntil, show), holdMs: rounded(damping.holdMs) },
+    traffic: traffic === undefined ? null : {
+      sentPacketsPerSecond: rounded(traffic.sentPackets),
+      answeredPacketsPerSecond: rounded(traffic.answeredPackets),
+      sentBytesPerSecond: rounded(traffic.sentBytes),
+      answeredBytesPerSecond: rounded(traffic.answeredBytes),
+      progressing: traffic.progressing ?? null,
+    },
   };
+}
+
+function wireOutside(verdict: OutsideVerdict, show: ShowTime): UplinkAnswer['outside'][number] {
+  return { state: verdict.state, by: verdict.by, because: verdict.because, since: show(verdict.since), until: show(verdict.until) };
 }
 
 function wireActiveUplink(active: ActiveUplink): ActiveAnswer['active'][number] {
@@ -166,6 +198,7 @@ function wireTarget(target: TargetStatus, show: ShowTime): UplinkAnswer['targets
     timeoutMs: rounded(target.timeoutMs),
     lastReplyAt: orNull(target.lastReplyAt, show),
     lastError: target.lastError,
+    lastCause: target.lastCause ?? null,
     sent: target.sent,
     received: target.received,
   };
@@ -179,7 +212,7 @@ function orNull<T, R>(value: T | undefined, show: (value: T) => R): R | null {
   return value === undefined ? null : show(value);
 }
 
-/** Microseconds are the last digit that means something. */
-function rounded(ms: number): number {
-  return Math.round(ms * 1000) / 1000;
+/** Of milliseconds: microseconds are the last digit that means something. */
+function rounded(value: number): number {
+  return Math.round(value * 1000) / 1000;
 }

@@ -1,5 +1,5 @@
 /**
- * What uplinkctl reads of /v1/active and /v1/status, and of problems.
+ * What uplinkctl reads of /v1/active, /v1/status and /v1/uplinks/NAME, and of problems.
  */
 import { isObject, items, member, number, onlyTexts, text, texts, time, yes } from './reading.js';
 
@@ -48,14 +48,45 @@ export interface FamilyView {
   readonly because: string;
   /** Where it broke: `address`. */
   readonly domain: string;
+  readonly evidence: readonly EvidenceView[];
   readonly active: boolean;
+  /** 0 = active, NaN = not in use. */
+  readonly rank: number;
   readonly gateway: string;
+  readonly holdUntilMs: number;
+  readonly quality: { readonly lossPercent: number; readonly latencyMs: number; readonly jitterMs: number; readonly busy: boolean };
+  readonly damping: { readonly penalty: number; readonly suppressedUntilMs: number; readonly holdMs: number };
+  readonly traffic: TrafficView | undefined;
+}
+
+export interface EvidenceView {
+  readonly witness: string;
+  readonly name: string;
+  readonly says: string;
+  readonly text: string;
+}
+
+/** Packets per second. */
+export interface TrafficView {
+  readonly sent: number;
+  readonly answered: number;
+  /** undefined = too little traffic to say. */
+  readonly progressing: boolean | undefined;
+}
+
+export interface OutsideView {
+  readonly state: string;
+  readonly by: string;
+  readonly because: string;
+  readonly untilMs: number;
 }
 
 export interface UplinkView extends Omit<FamilyView, 'family'> {
   readonly name: string;
   readonly interface: string;
   readonly priority: number;
+  readonly probeBytes: { readonly spent: number; readonly budget: number };
+  readonly outside: readonly OutsideView[];
   readonly families: readonly FamilyView[];
   readonly targets: readonly TargetView[];
 }
@@ -107,6 +138,11 @@ export function readStatus(answer: unknown): StatusView | undefined {
   };
 }
 
+/** @returns undefined when this is no answer of /v1/uplinks/NAME */
+export function readOneUplink(answer: unknown): UplinkView | undefined {
+  return text(answer, 'name') === '' || !Array.isArray(member(answer, 'targets')) ? undefined : readUplink(answer);
+}
+
 /** What a problem document says, else undefined. */
 export function readProblem(answer: unknown): string | undefined {
   const detail = text(answer, 'detail');
@@ -136,23 +172,40 @@ export function readDecision(sent: unknown): DecisionView {
 }
 
 function readFamily(sent: unknown): FamilyView {
+  const quality = member(sent, 'quality');
+  const damping = member(sent, 'damping');
   return {
     family: number(sent, 'family'),
     state: text(sent, 'state'),
     sinceMs: time(sent, 'since'),
     because: text(sent, 'because'),
     domain: text(sent, 'domain'),
+    evidence: items(sent, 'evidence').map((one) => ({ witness: text(one, 'witness'), name: text(one, 'name'), says: text(one, 'says'), text: text(one, 'text') })),
     active: yes(sent, 'active'),
+    rank: number(sent, 'rank'),
     gateway: text(sent, 'gateway'),
+    holdUntilMs: time(sent, 'holdUntil'),
+    quality: { lossPercent: number(quality, 'lossPercent'), latencyMs: number(quality, 'latencyMs'), jitterMs: number(quality, 'jitterMs'), busy: yes(quality, 'busy') },
+    damping: { penalty: number(damping, 'penalty'), suppressedUntilMs: time(damping, 'suppressedUntil'), holdMs: number(damping, 'holdMs') },
+    traffic: readTraffic(member(sent, 'traffic')),
   };
 }
 
+function readTraffic(sent: unknown): TrafficView | undefined {
+  if (!isObject(sent)) return undefined;
+  const progressing = member(sent, 'progressing');
+  return { sent: number(sent, 'sentPacketsPerSecond'), answered: number(sent, 'answeredPacketsPerSecond'), progressing: typeof progressing === 'boolean' ? progressing : undefined };
+}
+
 function readUplink(sent: unknown): UplinkView {
+  const probeBytes = member(sent, 'probeBytes');
   return {
     ...readFamily(sent),
     name: text(sent, 'name'),
     interface: text(sent, 'interface'),
     priority: number(sent, 'priority'),
+    probeBytes: { spent: number(probeBytes, 'spent'), budget: number(probeBytes, 'budget') },
+    outside: items(sent, 'outside').map((one) => ({ state: text(one, 'state'), by: text(one, 'by'), because: text(one, 'because'), untilMs: time(one, 'until') })),
     families: items(sent, 'families').map(readFamily),
     targets: items(sent, 'targets').map((target) => ({
       family: number(target, 'family'),

@@ -7,16 +7,20 @@ import { plain } from './reading.js';
 
 export const DEFAULT_SOCKET = '/run/uplinkd/uplinkd.sock';
 
-export type VerbName = 'status' | 'active' | 'switch-uplink' | 'confirm' | 'auto' | 'what-if' | 'plan' | 'reload' | 'policies' | 'doctor' | 'check';
+export type VerbName = 'status' | 'active' | 'switch-uplink' | 'confirm' | 'auto' | 'why' | 'verdict' | 'what-if' | 'plan' | 'reload' | 'policies' | 'doctor' | 'check';
 
 export interface Invocation {
   readonly verb: VerbName;
-  /** switch-uplink NAME, what-if NAME. */
+  /** switch-uplink NAME, verdict NAME, what-if NAME; '' = not given: why [NAME]. */
   readonly uplink: string;
+  /** Of verdict. */
+  readonly said: 'up' | 'down' | 'clear' | undefined;
   readonly json: boolean;
   readonly where: { readonly socketPath: string } | { readonly url: URL; readonly tokenFile: string };
-  /** Of switch-uplink, as typed; undefined = not given. */
+  /** Of switch-uplink and verdict, as typed; undefined = not given. */
   readonly for: string | undefined;
+  readonly by: string | undefined;
+  readonly because: string | undefined;
   readonly reason: string | undefined;
   readonly ifDead: string | undefined;
   readonly confirm: string | undefined;
@@ -32,6 +36,7 @@ export type Parsed =
   | { readonly what: 'wrong'; readonly why: string; readonly verb: VerbName | undefined };
 
 interface Verb {
+  /** Those in brackets may be left out. */
   readonly operands: readonly string[];
   readonly options: readonly (keyof typeof VERB_OPTIONS)[];
   /** What it cannot do without, as it is typed. */
@@ -46,6 +51,8 @@ const VERB_OPTIONS = {
   reason: { type: 'string' },
   'if-dead': { type: 'string' },
   confirm: { type: 'string' },
+  by: { type: 'string' },
+  because: { type: 'string' },
   config: { type: 'string' },
 } as const;
 
@@ -64,7 +71,7 @@ export const VERBS: Readonly<Record<VerbName, Verb>> = {
     operands: [],
     options: [],
     summary: 'everything: the active uplink and why, every uplink and its targets, the kernel',
-    help: 'Prints which uplink is active, since when and why, an override if there is one, and a table of all uplinks and of\nwhat is asked through them. Lines that need attention begin with "!".',
+    help: 'Prints which uplink is active, since when and why, an override if there is one, and a table of all uplinks and of\nwhat is asked through them. FAULT is where it broke; "uplinkctl why" tells more. Lines that need attention begin with "!".',
   },
   active: {
     operands: [],
@@ -86,6 +93,26 @@ export const VERBS: Readonly<Record<VerbName, Verb>> = {
   },
   confirm: { operands: [], options: [], summary: 'keep the choice made with switch-uplink --confirm', help: 'Without it the choice is dropped when its time is over.' },
   auto: { operands: [], options: [], summary: 'drop the choice made with switch-uplink', help: 'The automatic choice by priority and health rules again. Without a choice nothing happens.' },
+  why: {
+    operands: ['[NAME]'],
+    options: [],
+    summary: 'why every uplink is in its state, on what evidence, and why the active one is active',
+    help: 'Prints which uplink is active and why, and of each uplink, or of NAME alone: its state and the reason, where it broke, what\n'
+      + 'each witness had to say, loss and latency, how long it must hold before it leads, and what others say of it.\n'
+      + 'With --json: the answer of /v1/status, or of /v1/uplinks/NAME.',
+  },
+  verdict: {
+    operands: ['NAME', 'up|down|clear'],
+    options: ['for', 'by', 'because'],
+    summary: 'say that uplink NAME is down, or up, for a time; clear takes it back',
+    help: 'For scripts and programs that know more than probes can. What is said is one more witness: "down" takes NAME out of use\n'
+      + 'whatever answers, "up" counts as one target more that answers. It is forgotten by itself when its time is over; say it\n'
+      + 'again before that to keep it.\n\n'
+      + '  --for DURATION     how long it holds (1s to 24h); up and down need it\n'
+      + '  --by WHO           who says so, at most 64 characters; a new verdict of WHO replaces the former. Without it: you.\n'
+      + '                     With clear: take back what WHO said; without it, what anybody said\n'
+      + '  --because TEXT     why, at most 200 characters',
+  },
   'what-if': {
     operands: ['NAME'],
     options: [],
@@ -125,7 +152,8 @@ export const VERBS: Readonly<Record<VerbName, Verb>> = {
     summary: 'one line and an exit code for Nagios, Icinga and their kin',
     help: 'Follows the convention of the monitoring plugins:\n\n'
       + '  0 OK        an uplink of the best priority is active\n'
-      + '  1 WARNING   running on a backup, an override is set, or routes, NAT or sysctls could not be set\n'
+      + '  1 WARNING   running on a backup or on an uplink that works badly, an override is set, or routes, NAT or sysctls\n'
+      + '              could not be set\n'
       + '  2 CRITICAL  no uplink is left\n'
       + '  3 UNKNOWN   uplinkd cannot be reached, or is not ready\n\n'
       + 'Performance data: round trip time and loss per uplink, and how many uplinks are active and up.',
@@ -139,7 +167,9 @@ export function synopsisOf(verb: VerbName): string {
 }
 
 /** Part of the public face, and not built yet. */
-const LATER = ['drain', 'disable', 'enable', 'why', 'events', 'probe', 'log-level', 'monitor', 'init', 'report'];
+const LATER = ['drain', 'disable', 'enable', 'events', 'probe', 'log-level', 'monitor', 'init', 'report'];
+
+const SAYINGS = ['up', 'down', 'clear'] as const;
 
 export function parseCommandLine(args: readonly string[]): Parsed {
   const named = args.find(isVerb);
@@ -161,8 +191,8 @@ export function parseCommandLine(args: readonly string[]): Parsed {
   return {
     what: 'run',
     invocation: {
-      verb, uplink: operands[0] ?? '', json: values.json === true, where,
-      for: values.for, reason: values.reason, ifDead: values['if-dead'], confirm: values.confirm, config: values.config,
+      verb, uplink: operands[0] ?? '', said: SAYINGS.find((said) => verb === 'verdict' && said === operands[1]), json: values.json === true, where,
+      for: values.for, by: values.by, because: values.because, reason: values.reason, ifDead: values['if-dead'], confirm: values.confirm, config: values.config,
     },
   };
 }
@@ -181,19 +211,37 @@ function readOptions(args: readonly string[]): { readonly values: Values; readon
 /** What does not fit the verb, in words. */
 function misfit(verb: VerbName, operands: readonly string[], values: Values): string | undefined {
   const wanted = VERBS[verb].operands;
-  if (operands.length < wanted.length) return `${verb} needs ${wanted.slice(operands.length).join(' ')}`;
-  if (operands.length > wanted.length) return `${verb} takes ${wanted.length === 0 ? 'no arguments' : `only ${wanted.join(' ')}`}; "${plain(operands[wanted.length] ?? '')}" is too much`;
-  if (wanted.length > 0 && operands.includes('')) return `${wanted.join(' ')} is empty`;
+  const needed = wanted.filter((operand) => !operand.startsWith('['));
+  if (operands.length < needed.length) return `${verb} needs ${needed.slice(operands.length).join(' ')}`;
+  if (operands.length > wanted.length) return `${verb} takes ${wanted.length === 0 ? 'no arguments' : `only ${wanted.map(bare).join(' ')}`}; "${plain(operands[wanted.length] ?? '')}" is too much`;
+  if (operands.includes('')) return `${bare(wanted[operands.indexOf('')] ?? '')} is empty`;
   if (VERBS[verb].must !== undefined && values.config === undefined) return `${verb} needs ${VERBS[verb].must}`;
+  if (verb === 'verdict') {
+    const why = unsayable(operands[1] ?? '', values);
+    if (why !== undefined) return why;
+  }
   for (const option of Object.keys(VERB_OPTIONS) as (keyof typeof VERB_OPTIONS)[]) {
     const value = values[option];
     if (value === undefined) continue;
     if (!VERBS[verb].options.includes(option)) return `${verb} does not take --${option}`;
-    if (option === 'config' && value === '') return '--config is empty';
+    if ((option === 'config' || option === 'by') && value === '') return `--${option} is empty`;
     if ((option === 'for' || option === 'confirm') && !isDuration(value)) return `--${option} "${plain(value)}" is not a duration such as 90s, 30m or 2h`;
     if (option === 'if-dead' && value !== 'fall-through' && value !== 'obey') return `--if-dead "${plain(value)}" is neither fall-through nor obey`;
   }
   return undefined;
+}
+
+/** `[NAME]` → `NAME` */
+function bare(operand: string): string {
+  return operand.replace(/^\[(.*)\]$/, '$1');
+}
+
+/** Of verdict: what does not fit what is said. */
+function unsayable(said: string, values: Values): string | undefined {
+  if (!SAYINGS.some((one) => one === said)) return `verdict says up, down or clear; "${plain(said)}" is none of them`;
+  if (said !== 'clear') return values.for === undefined ? `verdict ${said} needs --for DURATION: when is it to be forgotten?` : undefined;
+  if (values.for !== undefined) return 'verdict clear does not take --for: it holds at once';
+  return values.because === undefined ? undefined : 'verdict clear does not take --because';
 }
 
 function whereOf(values: Values): Invocation['where'] | { readonly why: string } {

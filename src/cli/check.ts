@@ -2,12 +2,12 @@
  * `uplinkctl check`: one line, performance data and an exit code as monitoring-plugins.org wants them.
  *
  *   CRITICAL  no uplink is active, or one is kept as a last resort although it is unfit
- *   WARNING   the active uplink is not of the best priority of the config (running on a backup), in either family, an operator chose it,
- *             or routes, NAT or sysctls are not what they should be: an uplink that is not masqueraded serves nobody
+ *   WARNING   the active uplink is not of the best priority of the config (running on a backup), in either family, or works badly, an operator
+ *             chose it, or routes, NAT or sysctls are not what they should be: an uplink that is not masqueraded serves nobody
  *   UNKNOWN   uplinkd cannot be reached, or has not applied its first decision
  */
 import type { DecisionView, StatusView, UplinkView } from './answers.js';
-import { familyText } from './show.js';
+import { familyText, type Judged } from './show.js';
 
 export interface CheckResult {
   readonly code: 0 | 1 | 2 | 3;
@@ -23,9 +23,9 @@ export function checkStatus(status: StatusView): CheckResult {
   const first = firstFamily(status);
   const names = namesIn(status, first);
   if (names.length === 0) return result(2, `no uplink is active${status.active.length === 0 ? '' : inFamily(first)}: ${status.because}`, data);
-  if (status.rule === 'last-resort') return result(2, `no uplink is fit, ${names.join(', ')} is kept as a last resort: ${status.because}`, data);
+  if (status.rule === 'last-resort' && !worksBadly(status, first)) return result(2, `no uplink is fit, ${names.join(', ')} is kept as a last resort: ${status.because}`, data);
   const others = status.decisions.filter(({ family }) => family !== first);
-  const warnings = [...backupWarning(status, first, ''), ...others.flatMap((decision) => familyWarning(status, decision)), ...overrideWarning(status), ...hostWarnings(status)];
+  const warnings = [...backupWarning(status, first, ''), ...degradedWarnings(status), ...others.flatMap((decision) => familyWarning(status, decision)), ...overrideWarning(status), ...hostWarnings(status)];
   if (warnings.length > 0) return result(1, warnings.join('; '), data);
   return result(0, `${names.join(', ')} ${names.length === 1 ? 'is' : 'are'} active: ${status.because}`, data);
 }
@@ -76,9 +76,29 @@ function familyWarning(status: StatusView, { family, rule, because }: DecisionVi
   if (candidatesIn(status, family).length === 0) return [];
   const names = namesIn(status, family);
   if (names.length === 0) return [`no uplink is active${where}: ${because}`];
-  if (rule === 'last-resort') return [`no uplink is fit${where}, ${names.join(', ')} is kept as a last resort: ${because}`];
+  if (rule === 'last-resort' && !worksBadly(status, family)) return [`no uplink is fit${where}, ${names.join(', ')} is kept as a last resort: ${because}`];
   // What was said of the first family is not said twice.
   return backupWarning(status, family, '').join() === backupWarning(status, firstFamily(status), '').join() ? [] : backupWarning(status, family, where);
+}
+
+/** One warning for each uplink, of the first family that it is degraded in. */
+function degradedWarnings(status: StatusView): string[] {
+  return status.uplinks.flatMap((uplink) => {
+    const bad = activeParts(uplink, Number.NaN).find(({ state }) => state === 'degraded');
+    return bad === undefined ? [] : [`${uplink.name} is active and degraded: ${bad.because}`];
+  });
+}
+
+/** What is kept as a last resort is not dead: every uplink that is active works, if badly. */
+function worksBadly(status: StatusView, family: number): boolean {
+  const parts = status.uplinks.flatMap((uplink) => activeParts(uplink, family));
+  return parts.length > 0 && parts.every(({ state }) => state === 'degraded');
+}
+
+/** @param family NaN = any */
+function activeParts(uplink: UplinkView, family: number): readonly Judged[] {
+  if (uplink.families.length === 0) return uplink.active ? [uplink] : [];
+  return uplink.families.filter((part) => part.active && (Number.isNaN(family) || part.family === family));
 }
 
 function inFamily(family: number): string {

@@ -113,7 +113,7 @@ function countText(count: number): string {
 }
 
 /** `1.2 MB`: decimal, as traffic is counted. */
-function bytesText(bytes: number): string {
+export function bytesText(bytes: number): string {
   if (Number.isNaN(bytes)) return '-';
   const steps = ['B', 'kB', 'MB', 'GB', 'TB'];
   let value = bytes;

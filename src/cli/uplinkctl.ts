@@ -8,14 +8,16 @@
  * The answer goes to stdout, complaints to stderr. --json prints what the API answered and nothing else.
  */
 import { readFileSync } from 'node:fs';
-import { readActive, readProblem, readStatus } from './answers.js';
+import { readActive, readOneUplink, readProblem, readStatus } from './answers.js';
 import { parseCommandLine, DEFAULT_SOCKET, synopsisOf, VERBS, type Invocation, type VerbName } from './arguments.js';
 import { checkStatus, checkUnknown } from './check.js';
 import { callApi, type Call, type Reply, type Where } from './client.js';
 import { readConfig } from './config-file.js';
+import { plain } from './reading.js';
 import { readConfigProblems, readFindings, readPolicies, readPreview } from './question-answers.js';
 import { showFindings, showPolicies, showPreview } from './show-questions.js';
-import { showActive, showOutcome, showStatus } from './show.js';
+import { showWhy } from './show-why.js';
+import { showActive, showOutcome, showSaid, showStatus } from './show.js';
 import { paintFor } from './table.js';
 
 const EXIT = { done: 0, refused: 1, usage: 2, unreachable: 3, config: 78 } as const;
@@ -62,6 +64,15 @@ async function callOf(invocation: Invocation): Promise<Call | { readonly invalid
     case 'status':
     case 'check':
       return { method: 'GET', path: '/v1/status', timeoutMs };
+    case 'why':
+      // As text it tells the choice, too, which is in the status.
+      return { method: 'GET', path: invocation.json && invocation.uplink !== '' ? uplinkPath(invocation.uplink) : '/v1/status', timeoutMs };
+    case 'verdict': {
+      const { uplink, said, by, because } = invocation;
+      const path = `${uplinkPath(uplink)}/verdict`;
+      if (said === 'clear') return { method: 'DELETE', path: by === undefined ? path : `${path}?by=${encodeURIComponent(by)}`, timeoutMs };
+      return { method: 'PUT', path, body: { state: said, ttl: invocation.for, by, because }, timeoutMs };
+    }
     case 'active':
       return { method: 'GET', path: '/v1/active', timeoutMs };
     case 'confirm':
@@ -87,6 +98,10 @@ async function callOf(invocation: Invocation): Promise<Call | { readonly invalid
   }
 }
 
+function uplinkPath(name: string): string {
+  return `/v1/uplinks/${encodeURIComponent(name)}`;
+}
+
 function report(invocation: Invocation, reply: Reply): Outcome {
   const { verb } = invocation;
   if (!reply.reached) return verb === 'check' ? checked(checkUnknown(reply.why), '') : { code: EXIT.unreachable, out: '', err: `uplinkctl: ${reply.why}\n` };
@@ -97,7 +112,7 @@ function report(invocation: Invocation, reply: Reply): Outcome {
     const reason = readProblem(reply.json) ?? `status ${reply.status} without a reason`;
     return verb === 'check' ? checked(checkUnknown(`uplinkd refused: ${reason}`), json) : { code: EXIT.refused, out: json, err: `uplinkctl: refused: ${reason}\n` };
   }
-  const shown = show(verb, reply.json, reply.dateMs);
+  const shown = show(invocation, reply.json, reply.dateMs);
   if (shown === undefined) {
     const why = 'what answered is not uplinkd, or of another kind: the answer has not the parts it should have';
     return verb === 'check' ? checked(checkUnknown(why), json) : { code: EXIT.unreachable, out: json, err: `uplinkctl: ${why}\n` };
@@ -105,7 +120,7 @@ function report(invocation: Invocation, reply: Reply): Outcome {
   return json === '' ? shown : { ...shown, out: json };
 }
 
-function show(verb: VerbName, answer: unknown, dateMs: number): Outcome | undefined {
+function show({ verb, uplink, json }: Invocation, answer: unknown, dateMs: number): Outcome | undefined {
   const paint = paintFor(wantsColours());
   const shown = <T>(view: T | undefined, text: (view: T) => string) => (view === undefined ? undefined : done(text(view)));
   switch (verb) {
@@ -121,6 +136,16 @@ function show(verb: VerbName, answer: unknown, dateMs: number): Outcome | undefi
     case 'confirm':
     case 'auto':
       return shown(readStatus(answer), showOutcome);
+    case 'verdict':
+      return shown(readStatus(answer), (view) => showSaid(view, uplink));
+    case 'why': {
+      if (json && uplink !== '') return shown(readOneUplink(answer), () => '');
+      const status = readStatus(answer);
+      if (status === undefined || uplink === '' || status.uplinks.some((one) => one.name === uplink)) return shown(status, (view) => showWhy(view, uplink, paint));
+      const names = status.uplinks.map((one) => one.name);
+      const there = names.length === 0 ? 'The config has none' : `The uplinks are: ${names.join(', ')}`;
+      return { code: EXIT.refused, out: '', err: `uplinkctl: refused: There is no uplink "${plain(uplink)}". ${there}.\n` };
+    }
     case 'what-if':
     case 'plan':
     case 'reload':
@@ -191,6 +216,6 @@ Exit codes: 0 done, 1 the daemon refused (with its reason), 2 wrong usage, 3 the
 78 the config is invalid.
 `;
   if (verb !== undefined) return `${usageLine(verb)}\n${VERBS[verb].help}\n\n${verb === 'check' ? common.slice(0, common.indexOf('\nExit codes')) : common}`;
-  const commands = (Object.keys(VERBS) as VerbName[]).map((name) => `  ${synopsisOf(name).padEnd(20)} ${VERBS[name].summary}\n`);
+  const commands = (Object.keys(VERBS) as VerbName[]).map((name) => `  ${synopsisOf(name).padEnd(26)} ${VERBS[name].summary}\n`);
   return `${usageLine(undefined)}\nAsks uplinkd, the multi-WAN failover daemon, and tells it what to do.\n\nCommands:\n${commands.join('')}\n${common}\nSee uplinkctl(1).\n`;
 }

@@ -26,6 +26,13 @@ export function readTarget(text: string): Read<string> {
   });
 }
 
+/** The address of a host out there that is asked, or answers. @param what with its article, for people */
+export function readOutside(text: string, what: string): Read<string> {
+  return readHost(text, {
+    what, families: [4, 6], words: [], linkLocal: false, noNames: 'names are not taken, because looking them up could need the very line that failed',
+  });
+}
+
 /** `true`, `false`, `prefix` (IPv6), or the address that everything is to leave with. */
 export function readTranslation(field: FamilyField, text: string): Read<boolean | 'prefix' | { readonly address: string }> {
   const word = text.toLowerCase();
@@ -133,6 +140,7 @@ function readAddress(text: string, { what, families, other, words, linkLocal }: 
 /** `an IPv4 address, auto or none` */
 export function hostTakes(families: readonly Family[], words: readonly string[]): string {
   const address = families.length === 2 ? 'an IPv4 or IPv6 address' : `an IPv${families[0] ?? 4} address`;
+  if (words.length === 0) return address;
   if (words[0] === 'gateway') return `\`gateway\` or ${address}`;
   return `${[address, ...words.slice(0, -1).map(shown)].join(', ')} or ${shown(words[words.length - 1] ?? '')}`;
 }

@@ -44,7 +44,39 @@ export interface IntegerField extends ValueField {
   readonly unit?: string;
   /** Words that are values too. */
   readonly words?: readonly string[];
-  readonly default: number | FromPreset | string;
+  readonly default?: number | FromPreset | string;
+  readonly required?: true;
+}
+
+/** `20%`; yields the number before the sign. */
+export interface PercentField extends ValueField {
+  readonly type: 'percent';
+  readonly min: number;
+  readonly max: number;
+  readonly default?: number;
+}
+
+/** A number that may have a fraction. */
+export interface DecimalField extends ValueField {
+  readonly type: 'decimal';
+  readonly min: number;
+  readonly max: number;
+  readonly default: number;
+}
+
+/** `5MB`, in powers of 1000; or the word `none`. Yields bytes. */
+export interface SizeField extends ValueField {
+  readonly type: 'size';
+  readonly minBytes: number;
+  readonly maxBytes: number;
+}
+
+/** One host of either family. */
+export interface AddressField extends ValueField {
+  readonly type: 'address';
+  /** What it is, with its article: `a DNS server`. */
+  readonly what: string;
+  readonly required?: true;
 }
 
 export interface FlagField extends ValueField {
@@ -62,7 +94,9 @@ export interface ChoiceField extends ValueField {
 
 /** One value with rules of its own (values.ts). `default` is written as in a file; where there is none, `about` says what absence means. */
 export interface SpecialField extends ValueField {
-  readonly type: 'profile' | 'interface' | 'mac' | 'path' | 'target' | 'network' | 'prefix' | 'listen' | 'mask' | 'label' | 'set' | 'ports' | 'mark';
+  readonly type:
+    | 'profile' | 'interface' | 'mac' | 'path' | 'target' | 'network' | 'prefix' | 'listen' | 'mask' | 'label' | 'set' | 'ports' | 'mark'
+    | 'endpoint' | 'hostname' | 'url' | 'header' | 'program' | 'text';
   readonly default?: string;
   readonly required?: true;
   /** A sibling that may be written in place of it. */
@@ -104,6 +138,8 @@ export interface SectionField extends Described {
   readonly short?: string;
   /** Not accepted, but mostly meant by a value in place of the section. */
   readonly main?: string;
+  /** The word `off` in place of the section is a value too. */
+  readonly off?: true;
   /** One of the keys at least must be written. */
   readonly some?: true;
   /** As an item of a list: how one may be written. */
@@ -121,12 +157,25 @@ export interface NamedField extends Described {
   readonly required?: true;
 }
 
-export type LeafField = DurationField | IntegerField | FlagField | ChoiceField | SpecialField | FamilyField;
+export type LeafField =
+  | DurationField | IntegerField | PercentField | DecimalField | SizeField | FlagField | ChoiceField | SpecialField | AddressField | FamilyField;
 export type Field = LeafField | OrderField | ListField | SectionField | NamedField;
 
 export interface Listen {
   readonly host: string;
   readonly port: number;
+}
+
+/** An address and a port. */
+export interface Endpoint {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** A header of HTTP: `name` in lower case. */
+export interface HeaderSetting {
+  readonly name: string;
+  readonly value: string;
 }
 
 /** A mark of somebody else; without a mask all bits count that are not ours. */
@@ -139,7 +188,8 @@ export interface MarkSetting {
 export type SettingsOf<F> =
   F extends { readonly type: 'duration'; readonly auto: true } ? number | 'auto'
   : F extends { readonly type: 'integer'; readonly words: readonly (infer Word)[] } ? number | Word
-  : F extends { readonly type: 'duration' | 'integer' | 'mask' } ? number
+  : F extends { readonly type: 'duration' | 'integer' | 'percent' | 'decimal' | 'mask' } ? number
+  : F extends { readonly type: 'size' } ? number | 'none'
   : F extends { readonly type: 'flag' } ? boolean
   : F extends { readonly type: 'choice'; readonly of: readonly (infer Choice)[] } ? Choice
   : F extends { readonly type: 'gateway' } ? GatewayPolicy
@@ -149,8 +199,11 @@ export type SettingsOf<F> =
   : F extends { readonly type: 'ports' } ? PortRange
   : F extends { readonly type: 'mark' } ? MarkSetting
   : F extends { readonly type: 'order' } ? readonly PolicyRank[]
-  : F extends { readonly type: SpecialField['type'] } ? string
+  : F extends { readonly type: 'endpoint' } ? Endpoint
+  : F extends { readonly type: 'header' } ? HeaderSetting
+  : F extends { readonly type: SpecialField['type'] | 'address' } ? string
   : F extends { readonly type: 'list'; readonly item: infer Item } ? readonly SettingsOf<Item>[]
+  : F extends { readonly type: 'section'; readonly off: true; readonly keys: infer Keys } ? 'off' | { readonly [K in keyof Keys]?: SettingsOf<Keys[K]> | undefined }
   : F extends { readonly type: 'section'; readonly keys: infer Keys } ? { readonly [K in keyof Keys]?: SettingsOf<Keys[K]> | undefined }
   : F extends { readonly type: 'named'; readonly item: infer Item } ? ReadonlyMap<string, SettingsOf<Item>>
   : never;

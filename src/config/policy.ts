@@ -3,9 +3,12 @@
  * default. A number that is written anywhere wins over the word `sensitivity`, wherever that is written; the more
  * special of two numbers wins over the more general.
  */
-import type { HealthPolicy, MssPolicy, Policy, ProbePolicy, Target, Translation, UplinkPolicy } from '../model.js';
+import type { HealthPolicy, MssPolicy, Policy, ProbePolicy, Translation, UplinkPolicy } from '../model.js';
 import { assignSlots } from '../core/layout.js';
-import { DEFAULT_TARGETS, PRESETS, type Preset, type ProbeSettings, SCHEMA, type Settings, type UplinkSettings } from './schema.js';
+import { judgementOf } from './judgement.js';
+import { PRESETS, type Preset, SCHEMA, type Settings, type UplinkSettings } from './schema.js';
+import { DEFAULT_TARGETS, METERED_BUDGET_BYTES, type ProbeSettings } from './schema-probe.js';
+import { targetsOf } from './targets.js';
 import { flowPolicies, trafficPolicies } from './traffic.js';
 
 /** RFC 9293, 3.7.1: the MSS counts neither. */
@@ -76,21 +79,21 @@ function mssOf(uplink: UplinkSettings): MssPolicy {
 }
 
 function probePolicy(common: ProbeSettings, uplink: UplinkSettings, preset: Preset): ProbePolicy {
-  const { timeout, timeoutMin, timeoutMax, quorum } = SCHEMA.keys.probe.keys;
+  const { timeout, timeoutMin, timeoutMax, quorum, rotate, passive } = SCHEMA.keys.probe.keys;
   const own = uplink.probe ?? {};
+  const intervalMs = own.interval ?? common.interval ?? preset.intervalMs;
+  const budget = own.budget ?? common.budget ?? (uplink.metered === true ? METERED_BUDGET_BYTES : 'none');
   return {
-    intervalMs: own.interval ?? common.interval ?? preset.intervalMs,
+    intervalMs,
     timeoutMs: own.timeout ?? common.timeout ?? timeout.default,
     timeoutMinMs: own.timeoutMin ?? common.timeoutMin ?? timeoutMin.default,
     timeoutMaxMs: own.timeoutMax ?? common.timeoutMax ?? timeoutMax.default,
-    targets: targetsOf(own, common),
+    targets: targetsOf(own.targets ?? common.targets ?? DEFAULT_TARGETS, intervalMs),
     quorum: own.quorum ?? common.quorum ?? quorum.default,
+    rotate: own.rotate ?? common.rotate ?? rotate.default,
+    budgetBytes: budget === 'none' ? undefined : budget,
+    passive: own.passive ?? common.passive ?? passive.default,
   };
-}
-
-function targetsOf(own: ProbeSettings, common: ProbeSettings): readonly Target[] {
-  const hosts = (own.targets ?? common.targets)?.map((item) => item.icmp ?? '') ?? DEFAULT_TARGETS;
-  return hosts.map((host) => ({ kind: 'icmp', id: host === 'gateway' ? 'gateway' : `icmp ${host}`, host }));
 }
 
 function healthPolicy(settings: Settings, uplink: UplinkSettings, preset: Preset): HealthPolicy {
@@ -103,5 +106,6 @@ function healthPolicy(settings: Settings, uplink: UplinkSettings, preset: Preset
     },
     down: { afterMs: own.down?.after ?? common.down?.after ?? preset.afterMs },
     up: { successes: own.up?.successes ?? common.up?.successes ?? preset.successes },
+    ...judgementOf(own, common),
   };
 }

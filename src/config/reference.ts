@@ -5,6 +5,7 @@
 import type { Field, FromPreset, LeafField, ListField, OrderField, SectionField } from './fields.js';
 import { listed, shown } from './problem.js';
 import { PRESETS, type Preset, SCHEMA, type Sensitivity } from './schema.js';
+import { percentText, sizeText } from './quantities.js';
 import { durationText } from './values.js';
 
 /** The whole page, Markdown. */
@@ -25,8 +26,8 @@ export const EXAMPLE = `uplinks:
     interface: wwan0
     gateway: none
     priority: 3
-    metered: true
-    probe: { interval: 10s }     # any key of probe, for this uplink alone
+    metered: true                # leave it soon, ask little
+    probe: { interval: 10s, rotate: 1, budget: 2MB }   # any key of probe, for this uplink alone
     health: { sensitivity: calm }
 lan:
   interfaces: [eth2]
@@ -45,12 +46,17 @@ flows:                           # running connections with a rule of their own
 probe:
   targets:
     - icmp: gateway
+    - hop: 2                     # the provider's first router beyond it
     - icmp: 1.1.1.1
-    - icmp: 9.9.9.9
+    - tcp: 9.9.9.9:443
+    - dns: { server: 9.9.9.9, name: example.org }
+    - http: { url: "http://connectivity.example/generate_204", interval: 30s }
     - icmp: 2620:fe::fe          # asked over IPv6
   quorum: 1
 health:
   sensitivity: balanced
+  quality: { loss: { down: 10%, up: 2% }, jitter: { down: 80ms, up: 40ms } }
+  damping: { halfLife: 10m }
 failback: { hold: 1m }
 api: { listen: 127.0.0.1:9474 }
 `;
@@ -73,8 +79,9 @@ Most keys at once:
 \`\`\`yaml
 ${EXAMPLE}\`\`\`
 
-Durations are written \`250ms\`, \`5s\`, \`1m30s\`, \`2h\`; a number without a unit is a problem, not a guess. Where a
-list of addresses or ports is wanted, one alone will do. Recipes for real lines: [guides/lines.md](guides/lines.md). A section with nothing in it (all its lines commented out) is as good as none. Anchors and aliases (\`&name\`,
+Durations are written \`250ms\`, \`5s\`, \`1m30s\`, \`2h\`, sizes \`500kB\`, \`5MB\`, shares \`20%\`; a number without a unit is a problem, not a guess. Where a
+list of addresses or ports is wanted, one alone will do. Recipes for real lines: [guides/lines.md](guides/lines.md); what to ask, and what to make of it:
+[guides/probing.md](guides/probing.md). A section with nothing in it (all its lines commented out) is as good as none. Anchors and aliases (\`&name\`,
 \`*name\`) work; tags and several documents in one file do not.`;
 
 const PROFILES = `## Profiles
@@ -131,9 +138,14 @@ function listTakes(field: ListField): string {
 }
 
 function sectionRows(path: readonly string[], section: SectionField): readonly string[] {
-  if (section.like === undefined) return [row(path, section.short === undefined ? 'keys' : `keys, or \`${section.short}\` alone`, '', '', section.about), ...rowsOf(path, section)];
+  if (section.like === undefined) return [row(path, sectionTakes(section), '', '', section.about), ...rowsOf(path, section)];
   const like = shown(section.like);
   return [row(path, `any key of ${like}`, `as ${like}`, 'live', `For this uplink alone: what ${like} says for all of them.`)];
+}
+
+function sectionTakes(section: SectionField): string {
+  const instead = section.off === true ? '`off`' : section.short === undefined ? undefined : `\`${section.short}\` alone`;
+  return instead === undefined ? 'keys' : `keys, or ${instead}`;
 }
 
 function row(path: readonly string[], takes: string, standard: string, apply: string, about: string): string {
@@ -144,6 +156,9 @@ function takes(field: LeafField | OrderField): string {
   switch (field.type) {
     case 'duration': return `${field.auto === true ? '`auto`, or ' : ''}${durationText(field.minMs)} to ${durationText(field.maxMs)}`;
     case 'integer': return `${(field.words ?? []).map((word) => `${shown(word)}, `).join('')}${field.min} to ${field.max}${field.unit === undefined ? '' : ` ${field.unit}`}`;
+    case 'percent': return `${percentText(field.min)} to ${percentText(field.max)}`;
+    case 'decimal': return `${field.min} to ${field.max}`;
+    case 'size': return `\`none\`, ${sizeText(field.minBytes)} to ${sizeText(field.maxBytes)}`;
     case 'flag': return '`true`, `false`';
     case 'choice': return field.of.map(shown).join(', ');
     case 'profile': return 'name of a profile';
@@ -161,6 +176,13 @@ function takes(field: LeafField | OrderField): string {
     case 'set': return 'name of a set';
     case 'ports': return 'port or range';
     case 'mark': return 'mark, or mark/mask';
+    case 'address': return 'IPv4 or IPv6 address';
+    case 'endpoint': return 'ADDRESS:PORT';
+    case 'hostname': return 'name of a host';
+    case 'url': return 'URL';
+    case 'header': return '`"name: value"`';
+    case 'program': return 'path of a program';
+    case 'text': return 'text';
     case 'order': return 'names of uplinks';
   }
 }
@@ -169,7 +191,8 @@ function defaultText(field: LeafField | OrderField): string {
   const standard = 'default' in field ? field.default : undefined;
   if (standard === undefined) return requiredText(field);
   if (typeof standard === 'object') return presetText(standard.preset);
-  return shown(field.type === 'duration' && typeof standard === 'number' ? durationText(standard) : String(standard));
+  if (typeof standard !== 'number') return shown(String(standard));
+  return shown(field.type === 'duration' ? durationText(standard) : field.type === 'percent' ? percentText(standard) : String(standard));
 }
 
 function requiredText(field: Field): string {

@@ -6,6 +6,8 @@
  * stand under `later`, so that who writes them is told so instead of being taken for a bad typist.
  */
 import type { SectionField, SettingsOf } from './fields.js';
+import { HEALTH } from './schema-health.js';
+import { PROBE } from './schema-probe.js';
 import { FLOWS, POLICIES } from './schema-traffic.js';
 
 const SECOND = 1000;
@@ -29,97 +31,6 @@ export const PRESETS: Readonly<Record<Sensitivity, Preset>> = {
   balanced: { intervalMs: 1 * SECOND, failures: 1, burst: 3, afterMs: 2 * SECOND, successes: 5 },
   calm: { intervalMs: 1 * SECOND, failures: 2, burst: 5, afterMs: 10 * SECOND, successes: 10 },
 };
-
-/** In each family two public resolvers of different operators, in different networks: one of them stuttering is not our fault. */
-export const DEFAULT_TARGETS: readonly string[] = ['gateway', '1.1.1.1', '9.9.9.9', '2606:4700:4700::1111', '2620:fe::fe'];
-
-const PROBE = {
-  type: 'section',
-  about: 'What is asked through every uplink, bound to its device, and how often.',
-  keys: {
-    interval: {
-      type: 'duration', minMs: 50, maxMs: 1 * HOUR, default: { preset: 'intervalMs' }, apply: 'live',
-      about: 'Steady cadence, per target.',
-    },
-    timeout: {
-      type: 'duration', auto: true, minMs: 1, maxMs: 1 * MINUTE, default: 'auto', apply: 'live',
-      about: 'How long a reply may take. `auto` adapts to the measured round trip of each target (RFC 6298), within `timeoutMin` and `timeoutMax`.',
-    },
-    timeoutMin: {
-      type: 'duration', minMs: 1, maxMs: 1 * MINUTE, default: 20, apply: 'live',
-      about: 'The shortest timeout that `auto` may choose.',
-    },
-    timeoutMax: {
-      type: 'duration', minMs: 1, maxMs: 1 * MINUTE, default: 2 * SECOND, apply: 'live',
-      about: 'The longest timeout that `auto` may choose, and the one before the first reply has been measured.',
-    },
-    targets: {
-      type: 'list', least: 1, most: 16, apply: 'live',
-      default: '[{ icmp: gateway }, { icmp: 1.1.1.1 }, { icmp: 9.9.9.9 }, { icmp: 2606:4700:4700::1111 }, { icmp: 2620:fe::fe }]',
-      alsoCalled: ['target', 'hosts', 'monitor', 'track_ip'],
-      about: 'Who is asked, one method each. A list replaces the default list whole. Each family is judged by the targets of its own; the gateway is asked in both, where there is one.',
-      item: {
-        type: 'section', one: true, example: '- icmp: gateway', about: 'One thing to ask.',
-        keys: {
-          icmp: {
-            type: 'target', apply: 'live', alsoCalled: ['ping', 'host', 'address', 'ip'],
-            about: 'ICMP echo to `gateway` (the uplink\'s own) or to an address, which is asked in its own family. Names are not taken: looking them up could need the very line that failed.',
-          },
-        },
-        later: {
-          tcp: 'use `icmp: ADDRESS`', dns: 'use `icmp: ADDRESS`', http: 'use `icmp: ADDRESS`', exec: 'use `icmp: ADDRESS`',
-        },
-      },
-    },
-    quorum: {
-      type: 'integer', min: 1, max: 16, default: 1, unit: 'targets', apply: 'live', alsoCalled: ['reliability'],
-      about: 'How many of the targets beyond the gateway must answer for the uplink to count as alive, in each family by itself.',
-    },
-  },
-} as const satisfies SectionField;
-
-const HEALTH = {
-  type: 'section',
-  about: 'What is made of the replies: suspicion moves new flows away at once, silence that lasts cuts the old flows over too.',
-  keys: {
-    sensitivity: {
-      type: 'choice', of: ['fast', 'balanced', 'calm'], default: 'balanced', apply: 'live',
-      about: 'One word for `probe.interval` and the numbers below. A number that is written wins over it.',
-    },
-    suspect: {
-      type: 'section', about: 'When new flows leave an uplink.',
-      keys: {
-        failures: {
-          type: 'integer', min: 1, max: 100, default: { preset: 'failures' }, unit: 'missed replies', apply: 'live',
-          about: 'So many missed replies in a row of one target start a burst of probes to all targets.',
-        },
-        burst: {
-          type: 'integer', min: 0, max: 20, default: { preset: 'burst' }, unit: 'probes', apply: 'live',
-          about: 'So many quick probes per target confirm the suspicion. 0 believes the missed reply as it is.',
-        },
-      },
-    },
-    down: {
-      type: 'section', about: 'When the old flows are cut over too.',
-      keys: {
-        after: {
-          type: 'duration', minMs: 20, maxMs: 1 * HOUR, default: { preset: 'afterMs' }, apply: 'live',
-          about: 'Silence of that length, counted from the first missed probe.',
-        },
-      },
-    },
-    up: {
-      type: 'section', about: 'When an uplink that was down is used again.',
-      keys: {
-        successes: {
-          type: 'integer', min: 1, max: 1000, default: { preset: 'successes' }, unit: 'replies', apply: 'live',
-          about: 'So many replies in a row.',
-        },
-      },
-    },
-  },
-  later: { quality: 'loss and latency are measured and shown, but do not decide', damping: 'the pause after a relapse grows by itself' },
-} as const satisfies SectionField;
 
 const UPLINK = {
   type: 'section',
@@ -154,7 +65,7 @@ const UPLINK = {
     },
     metered: {
       type: 'flag', default: false, apply: 'live',
-      about: 'Traffic on this line costs money: what it carries leaves it as soon as something better is up.',
+      about: 'Traffic on this line costs money: what it carries leaves it as soon as something better is up, and probes keep to a budget (`probe.budget`).',
     },
     masquerade: {
       type: 'translation', family: 4, other: 'masquerade6', default: 'true', apply: 'live', alsoCalled: ['nat', 'snat', 'nat4'],
@@ -294,5 +205,3 @@ export type Settings = SettingsOf<typeof SCHEMA>;
 export type UplinkSettings = SettingsOf<typeof UPLINK>;
 export type PolicySettings = SettingsOf<typeof POLICIES>[number];
 export type FlowSettings = SettingsOf<typeof FLOWS>[number];
-export type ProbeSettings = SettingsOf<typeof PROBE>;
-export type HealthSettings = SettingsOf<typeof HEALTH>;

@@ -3,7 +3,7 @@
  *
  * What is wrong yields no setting, so one slip does not make others up. Nothing is defaulted here.
  */
-import type { Field, LeafField, ListField, NamedField, OrderField, SectionField, SpecialField } from './fields.js';
+import type { AddressField, Field, IntegerField, LeafField, ListField, NamedField, OrderField, SectionField, SpecialField } from './fields.js';
 import { readOrder, USE_EXAMPLE } from './order.js';
 import { listed, nearest, type Path, type Place, type Problem, problemAt, shown } from './problem.js';
 import { SCHEMA, type Settings } from './schema.js';
@@ -50,11 +50,14 @@ function readLeaf(reader: Reader, field: LeafField, node: TreeNode, path: Path):
 }
 
 /** A key with nothing after it (all its lines commented out) is an empty section. */
-function readSection(reader: Reader, section: SectionField, node: TreeNode, at: Place, path: Path): Record<string, unknown> | undefined {
+function readSection(reader: Reader, section: SectionField, node: TreeNode, at: Place, path: Path): Record<string, unknown> | 'off' | undefined {
   if (node.kind === 'scalar' && node.empty) {
-    return section.one === true ? missingOne(reader, section, node.at, path) : requireKeys(reader, section, {}, [], at, path);
+    if (section.one === true) return missingOne(reader, example(section), node.at, path);
+    const short = section.short === undefined ? undefined : section.keys[section.short];
+    return short !== undefined && isRequired(short) ? missingOne(reader, requiredTakes(short), node.at, path) : requireKeys(reader, section, {}, [], at, path);
   }
   if (node.kind === 'broken') return undefined;
+  if (node.kind === 'scalar' && section.off === true && node.text === 'off') return 'off';
   if (node.kind === 'scalar' && section.short !== undefined) return readShort(reader, section, section.short, node, path);
   if (node.kind !== 'map') {
     reader.problems.push(problemAt(node.at, path, notSection(section, node)));
@@ -64,10 +67,11 @@ function readSection(reader: Reader, section: SectionField, node: TreeNode, at: 
   for (const entry of node.entries) {
     const field = Object.hasOwn(section.keys, entry.key) ? section.keys[entry.key] : undefined;
     const below = [...path, entry.key];
-    if (field === undefined) reader.problems.push(problemAt(entry.keyAt, below, unknownText(section, entry.key)));
+    if (field === undefined) reader.problems.push(problemAt(entry.keyAt, below, unknownText(section, entry, node.entries)));
     else settings[entry.key] = readField(reader, field, entry.value, entry.keyAt, below);
   }
-  if (section.one === true && node.entries.length === 0) return missingOne(reader, section, node.at, path);
+  if (section.one === true && node.entries.length === 0) return missingOne(reader, example(section), node.at, path);
+  if (section.one === true) allowOne(reader, section, node.entries, path);
   return requireKeys(reader, section, settings, node.entries, at, path);
 }
 
@@ -78,12 +82,21 @@ function readShort(reader: Reader, section: SectionField, key: string, node: Sca
   return value === undefined ? undefined : { [key]: value };
 }
 
-function isRequired(field: Field): field is SpecialField | OrderField | NamedField {
+type RequiredField = SpecialField | AddressField | IntegerField | OrderField | NamedField;
+
+function isRequired(field: Field): field is RequiredField {
   return 'required' in field && field.required === true;
 }
 
-function missingOne(reader: Reader, section: SectionField, at: Place, path: Path): undefined {
-  reader.problems.push(problemAt(at, path, `nothing is written here: write ${example(section)}`));
+function missingOne(reader: Reader, what: string, at: Place, path: Path): undefined {
+  reader.problems.push(problemAt(at, path, `nothing is written here: write ${what}`));
+}
+
+function allowOne(reader: Reader, section: SectionField, entries: readonly Entry[], path: Path): void {
+  const [first, ...more] = entries.filter(({ key }) => Object.hasOwn(section.keys, key));
+  for (const { key, keyAt } of more) {
+    reader.problems.push(problemAt(keyAt, [...path, key], `${shown(key)} stands beside ${shown(first?.key ?? '')}, and each item holds one: begin an item of its own with ${shown(`- ${key}:`)}`));
+  }
 }
 
 function requireKeys(
@@ -108,21 +121,39 @@ function requireKeys(
   return settings;
 }
 
-function requiredTakes(field: SpecialField | OrderField | NamedField): string {
+function requiredTakes(field: RequiredField): string {
   if (field.type === 'named') return 'a name and its `interface` for each line to the internet';
   if (field.type === 'order') return `uplinks in order of preference, such as ${shown(USE_EXAMPLE)}`;
+  if (!('orElse' in field)) return expected(field);
   return `${expected(field)}${field.orElse === undefined ? '' : `, or ${shown(field.orElse)} with what it is known by`}`;
 }
 
 function notSection(section: SectionField, node: ScalarNode | ListNode): string {
-  if (section.one === true) return node.kind === 'scalar' ? `write ${shown(`- icmp: ${node.text}`)}` : `a list stands here: write ${example(section)}`;
+  if (section.one === true) return node.kind === 'scalar' ? `write ${itemOf(section, node.text)}` : `a list stands here: write ${example(section)}`;
+  if (section.off === true && node.kind === 'scalar' && /^(none|no|false|never|disabled?|0)$/i.test(node.text)) return `write \`off\`, not ${shown(node.text)}`;
+  const short = section.short === undefined ? undefined : section.keys[section.short];
+  if (short !== undefined && isLeaf(short) && node.kind === 'list') return `a list stands here, but one value is wanted: write ${expected(short)}`;
   const keys = listed(Object.keys(section.keys), 'and');
   const names = Object.keys(section.keys);
   const first = Object.entries(section.keys).find(([, field]) => isRequired(field))?.[0] ?? section.main ?? (names.length === 1 ? names[0] : undefined);
   if (node.kind !== 'scalar') return `a list stands here, but keys are wanted (${keys}): take the \`- \` away`;
   const value = first !== undefined && section.keys[first]?.type === 'list' ? `[${node.text}]` : node.text;
   return first !== undefined ? `${shown(node.text)} stands here, but keys are wanted: write ${shown(`${first}: ${value}`)} on a line below`
-    : `${shown(node.text)} stands here, but keys of its own are wanted, each on a line below: ${keys}`;
+    : `${shown(node.text)} stands here, but keys of its own are wanted, each on a line below: ${keys}${section.off === true ? '; or the word `off`' : ''}`;
+}
+
+/** An item as it was probably meant: of the first kind that takes such a value. */
+function itemOf(section: SectionField, text: string): string {
+  const kinds = Object.entries(section.keys);
+  const fits = kinds.find(([, kind]) => {
+    const short = kind.type === 'section' && kind.short !== undefined ? kind.keys[kind.short] : undefined;
+    return short !== undefined && isLeaf(short) && 'value' in readValue(short, text);
+  });
+  return shown(`- ${(fits ?? kinds[0])?.[0] ?? ''}: ${text}`);
+}
+
+function isLeaf(field: Field): field is LeafField {
+  return field.type !== 'section' && field.type !== 'named' && field.type !== 'list' && field.type !== 'order';
 }
 
 function example(section: SectionField): string {
@@ -175,7 +206,7 @@ function readList(reader: Reader, field: ListField, node: TreeNode, path: Path):
   if (node.kind !== 'list') {
     if (node.kind === 'scalar' && node.empty && field.least === 0) return [];
     if (node.kind === 'scalar' && node.empty) return wrong(`nothing is written here: write ${one ?? 'a list'}, or take the key away`);
-    if (node.kind === 'scalar') return wrong(`a list is wanted: write ${one === undefined ? shown(`[${node.text}]`) : item.type === 'section' && item.one === true ? shown(`- icmp: ${node.text}`) : one}`);
+    if (node.kind === 'scalar') return wrong(`a list is wanted: write ${one === undefined ? shown(`[${node.text}]`) : item.type === 'section' && item.one === true ? itemOf(item, node.text) : one}`);
     return wrong(`a list is wanted: begin each item with \`- \`${one === undefined ? '' : `, as in ${one}`}`);
   }
   if (node.items.length < field.least) return wrong(`the list is empty: write ${one ?? 'one item at least'}, or take the key away for the default`);
@@ -185,20 +216,33 @@ function readList(reader: Reader, field: ListField, node: TreeNode, path: Path):
   return reader.problems.length > before || items.includes(undefined) ? undefined : items;
 }
 
-function unknownText(section: SectionField, key: string): string {
+function unknownText(section: SectionField, entry: Entry, beside: readonly Entry[]): string {
+  const key = entry.key;
   const later = section.later !== undefined && Object.hasOwn(section.later, key) ? section.later[key] : undefined;
   if (later !== undefined) return `${shown(key)} is not in this version yet (${later}): take it away`;
+  const belongs = section.one === true ? beside.find((other) => holds(section.keys[other.key], key)) : undefined;
+  if (belongs !== undefined) return inlineText(section, belongs, entry);
   const meant = meantKey(section, key);
   if (meant !== undefined) return `${shown(key)} is not known here: did you mean ${shown(meant)}?`;
   for (const [name, field] of Object.entries(section.keys)) {
-    const below = field.type === 'list' ? field.item : field;
-    if (below.type !== 'section' || !Object.hasOwn(below.keys, key)) continue;
-    return `${shown(key)} is not known here, but in ${shown(name)}: write it below ${shown(`${name}:`)}`;
+    if (holds(field.type === 'list' ? field.item : field, key)) return `${shown(key)} is not known here, but in ${shown(name)}: write it below ${shown(`${name}:`)}`;
   }
   const elsewhere = Object.hasOwn(SCHEMA.keys, key)
     ? ', but at the left margin: is it indented too far?'
     : `; known are ${listed(Object.keys(section.keys), 'and')}`;
   return `${shown(key)} is not known here${elsewhere}`;
+}
+
+function holds(field: Field | undefined, key: string): boolean {
+  return field?.type === 'section' && Object.hasOwn(field.keys, key);
+}
+
+/** A key that stands beside the kind it belongs to: `- tcp: 9.9.9.9:443` with `interval: 5s` in the line below. */
+function inlineText(section: SectionField, kind: Entry, { key, value }: Entry): string {
+  const field = section.keys[kind.key];
+  const short = field?.type === 'section' ? field.short : undefined;
+  if (short === undefined || kind.value.kind !== 'scalar') return `${shown(key)} belongs to ${shown(kind.key)}: indent it as the keys below that`;
+  return `${shown(key)} belongs to ${shown(kind.key)}: write ${shown(`- ${kind.key}: { ${short}: ${kind.value.text}, ${key}: ${value.kind === 'scalar' ? value.text : '...'} }`)}`;
 }
 
 function meantKey(section: SectionField, key: string): string | undefined {

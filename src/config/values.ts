@@ -6,6 +6,8 @@ import { hostTakes, readGateway, readListen, readNetwork, readPrefix, readTarget
 import type { ChoiceField, DurationField, FlagField, IntegerField, LeafField } from './fields.js';
 import { readLabel, readMac, readMark, readPath, readPorts, readSetName } from './matching.js';
 import { listed, nearest, shown } from './problem.js';
+import { decimalTakes, percentTakes, readDecimal, readPercent, readSize, sizeTakes } from './quantities.js';
+import { readEndpoint, readHeader, readHostName, readProgram, readServer, readText, readUrl } from './asking.js';
 
 export type Read<T> = { readonly value: T } | { readonly wrong: string };
 
@@ -15,6 +17,9 @@ export function readValue(field: LeafField, text: string): Read<unknown> {
   switch (field.type) {
     case 'duration': return readDuration(field, text);
     case 'integer': return readInteger(field, text);
+    case 'percent': return readPercent(field, text);
+    case 'decimal': return readDecimal(field, text);
+    case 'size': return readSize(field, text);
     case 'flag': return readFlag(field, text);
     case 'choice': return readChoice(field, text);
     case 'profile': return readProfile(text);
@@ -32,6 +37,13 @@ export function readValue(field: LeafField, text: string): Read<unknown> {
     case 'set': return readSetName(text);
     case 'ports': return readPorts(text);
     case 'mark': return readMark(text);
+    case 'address': return readServer(field, text);
+    case 'endpoint': return readEndpoint(text);
+    case 'hostname': return readHostName(text);
+    case 'url': return readUrl(text);
+    case 'header': return readHeader(text);
+    case 'program': return readProgram(text);
+    case 'text': return readText(text);
   }
 }
 
@@ -40,6 +52,9 @@ export function expected(field: LeafField): string {
   switch (field.type) {
     case 'duration': return field.auto === true ? '`auto` or a duration such as `500ms`' : 'a duration such as `500ms`, `5s` or `2h`';
     case 'integer': return integerTakes(field);
+    case 'percent': return percentTakes();
+    case 'decimal': return decimalTakes(field);
+    case 'size': return sizeTakes();
     case 'flag': return '`true` or `false`';
     case 'choice': return listed(field.of, 'or');
     case 'profile': return 'the name of a profile, such as `dual-isp`';
@@ -57,6 +72,13 @@ export function expected(field: LeafField): string {
     case 'set': return 'the name of a set of addresses, such as `streaming`';
     case 'ports': return 'a port such as `443`, or a range such as `5060-5070`';
     case 'mark': return 'a mark such as `0x1`, or mark and mask such as `0x1/0xff`';
+    case 'address': return hostTakes([4, 6], []);
+    case 'endpoint': return 'an address and a port, such as `9.9.9.9:443`';
+    case 'hostname': return 'a name such as `example.com`';
+    case 'url': return 'a URL such as `"http://connectivity.example/generate_204"`';
+    case 'header': return 'a header such as `"server: nginx"`, in quotes';
+    case 'program': return 'the whole path of a program, such as `/usr/local/lib/uplinkd/my-check`';
+    case 'text': return 'some text';
   }
 }
 

@@ -34,6 +34,7 @@ function openPlanes(state: State, facts: KernelFacts, now: Instant): void {
       const plane = state.planes.get(family);
       if (plane?.health.has(uplink.name) === true || !takesPart(uplink, facts, family, state.learnt)) continue;
       const health = openHealth(uplink, family, now);
+      health.outside = state.outside.filter((verdict) => verdict.uplink === uplink.name);
       if (plane === undefined) state.planes.set(family, openPlane(family, [health], now));
       else plane.health.set(uplink.name, health);
     }

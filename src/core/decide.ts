@@ -1,18 +1,18 @@
 /**
  * Which uplinks carry new flows, in order, and why.
  *
- * Fit = up and rested; who leads already needs no rest. The fit are ordered by priority; equal priorities form one rank and
- * share the load. The leading rank changes only for a reason:
+ * Fit = up and rested; who leads already needs no rest. Where nobody is fit, who works badly (degraded) is. The fit are ordered by priority;
+ * equal priorities form one rank and share the load. The leading rank changes only for a reason:
  *   - it is unfit and somebody else is surely better (an uplink in doubt is not: wait for its burst);
  *   - a more preferred uplink has held for its time (longer with each recent death);
  *   - the operator said so. The override is an input here, not a hand that reaches in.
  * With nothing better left the last choice stays: all uplinks silent at once is evidence about us or the targets.
  */
 import type { Decision, Instant, Override, Policy, Rank, UplinkPolicy, Verdict } from '../model.js';
+import { holdMs } from './damping.js';
 
 /** A fresh start waits so long for the first answer of the more preferred uplinks. */
 const SETTLE_MS = 2000;
-const HOLD_DOUBLINGS_AT_MOST = 4;
 /** One round of questions to suspects, and a little; for one that is down a round at its own pace, within bounds. */
 const REGROUP_MS = 300;
 const REGROUP_ROUND_AT_MOST_MS = 2000;
@@ -20,9 +20,9 @@ const REGROUP_ROUND_AT_MOST_MS = 2000;
 export interface Candidate {
   readonly policy: UplinkPolicy;
   readonly verdict: Verdict;
-  /** Recent deaths, decayed. */
-  readonly downLevel: number;
-  /** When it last came up from the dead; a suspicion since then does not count. */
+  /** Recent deaths and degradations, decayed. */
+  readonly penalty: number;
+  /** When it last came up from the dead, or recovered; a suspicion since then does not count. */
   readonly risenAt: Instant;
 }
 
@@ -66,18 +66,13 @@ export function decide(question: Question): Answer {
   return { decision, reviewAt: reviewAt(question) };
 }
 
-/** How long an uplink must have been up before it takes over from one that works, ms. */
-export function holdMs(policy: Policy, downLevel: number): number {
-  return policy.failback.holdMs * 2 ** Math.min(HOLD_DOUBLINGS_AT_MOST, Math.max(0, Math.round(downLevel) - 1));
-}
-
 type Choice = Pick<Decision, 'ranks' | 'because' | 'rule'>;
 
 /** The automatic choice; undefined = wait, change nothing yet. */
 function choose(question: Question): Choice | undefined {
   const { candidates, previous, now, startedAt } = question;
   const led = leaders(question);
-  const fit = candidates.filter((c) => isFit(c, led, now));
+  const fit = fitAmong(candidates, led, now);
   const leading = led.filter((c) => fit.includes(c) || hasBenefitOfDoubt(c));
   const lost = led.filter((c) => !leading.includes(c));
   const sure = fit.filter((c) => !c.verdict.inDoubt);
@@ -91,10 +86,10 @@ function choose(question: Question): Choice | undefined {
   // Silence is not certain, a cut cable is: leave a silent leader only for somebody who surely lives.
   if (sure.length === 0 && lost.some((c) => !c.verdict.severed)) return undefined;
   if (leading.length === 0) {
-    const ranks = inOrder(question, sure.length > 0 ? sure : fit, fit, []);
+    const ranks = withPoor(inOrder(question, sure.length > 0 ? sure : fit, fit, []), candidates);
     return { ranks, because: lostBecause(question, lost, ranks), rule: 'automatic' };
   }
-  const ranks = inOrder(question, fit, fit, leading);
+  const ranks = withPoor(inOrder(question, fit, fit, leading), candidates);
   return { ranks, because: wonBecause(question, lost, ranks), rule: 'automatic' };
 }
 
@@ -126,9 +121,11 @@ function nothingFit(question: Question, led: readonly Candidate[]): Choice | und
 function fitness(question: Question, leading: Rank | undefined): Decision['fit'] {
   const { candidates, now } = question;
   const led = candidates.filter((c) => leading?.members.some((member) => member.uplink === c.policy.name) === true);
-  const fit = candidates.filter((c) => isFit(c, led, now));
+  const fit = fitAmong(candidates, led, now);
   if (fit.length === 0) return candidates.filter((c) => !c.verdict.severed).map((c) => ({ uplink: c.policy.name, trust: 'proven' }));
-  return candidates.filter((c) => c.verdict.state === 'up' || (c.verdict.state === 'unknown' && !c.verdict.severed)).map((c) => {
+  const usable = candidates.filter((c) => c.verdict.state === 'up' || c.verdict.state === 'degraded' || (c.verdict.state === 'unknown' && !c.verdict.severed));
+  return usable.map((c) => {
+    if (c.verdict.state === 'degraded' && !fit.includes(c)) return { uplink: c.policy.name, trust: 'unproven' };
     const isProven = led.includes(c) || now >= heldAt(question, c);
     return { uplink: c.policy.name, trust: !fit.includes(c) ? 'resting' : isProven ? 'proven' : 'unproven' };
   });
@@ -191,7 +188,7 @@ function regroupedAt(question: Question, led: readonly Candidate[]): Instant {
 
 /** After a mere suspicion its rest is enough; after a death the hold counts from the first moment up, whatever was suspected since. */
 function heldAt(question: Question, c: Candidate): Instant {
-  return Math.max(c.risenAt + holdMs(question.policy, c.downLevel), c.verdict.holdUntil ?? -Infinity) as Instant;
+  return Math.max(c.risenAt + holdMs(question.policy, c.penalty), c.verdict.holdUntil ?? -Infinity) as Instant;
 }
 
 function reviewAt(question: Question): Instant | undefined {
@@ -216,6 +213,18 @@ function leaders(question: Question): readonly Candidate[] {
 
 function isFit(c: Candidate, led: readonly Candidate[], now: Instant): boolean {
   return c.verdict.state === 'up' && (led.includes(c) || c.verdict.holdUntil === undefined || c.verdict.holdUntil <= now);
+}
+
+/** Who works badly is fit only where nobody is. */
+function fitAmong(candidates: readonly Candidate[], led: readonly Candidate[], now: Instant): readonly Candidate[] {
+  const fit = candidates.filter((c) => isFit(c, led, now));
+  return fit.length > 0 ? fit : candidates.filter((c) => c.verdict.state === 'degraded');
+}
+
+/** Behind all others, those that work badly. */
+function withPoor(ranks: readonly Rank[], candidates: readonly Candidate[]): readonly Rank[] {
+  const poor = candidates.filter((c) => c.verdict.state === 'degraded' && !ranks.some((rank) => rank.members.some((member) => member.uplink === c.policy.name)));
+  return [...ranks, ...poor.toSorted((a, b) => a.policy.priority - b.policy.priority).map((c) => rankOf([c]))];
 }
 
 /** A leader that is being asked for the first time (a restart, a new address) keeps its place for the moment. */

@@ -19,13 +19,21 @@ export function desireHost(policy: Policy, planes: Planes): HostWish {
     nat: {
       backend: policy.nat.backend, markMask: policy.markMask, lines, lanInterfaces: policy.lanInterfaces, firewall: policy.forwarding.firewall,
       policies: policy.policies.map((each) => natPolicy(each, classes, devices, policy.markMask)), routed: policy.routed, cutMark: cutMarkOf(policy.markMask),
+      counting: isCounting(policy),
     },
     sysctls: sysctls(policy, planes, devices),
   };
 }
 
-export function probeLines(healths: Iterable<Health>): readonly ProbeLine[] {
-  return [...healths].map(({ name, family, line }) => ({ uplink: name, family, interface: line.device, ifindex: line.ifindex, source: line.address }));
+export function probeLines(healths: Iterable<Health>, mask: number): readonly ProbeLine[] {
+  return [...healths].map(({ name, family, line, policy }) => ({
+    uplink: name, family, interface: line.device, ifindex: line.ifindex, source: line.address, gateway: line.gateway, mark: markOf(policy.slot, mask),
+  }));
+}
+
+/** Only what the LAN sends through is counted, so without one there is nothing to count. */
+export function isCounting(policy: Policy): boolean {
+  return policy.lanInterfaces.length > 0 && policy.uplinks.some((uplink) => uplink.probe.passive);
 }
 
 /** A device that is away is known by the name in the config, if there is one. */

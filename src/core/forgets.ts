@@ -124,7 +124,7 @@ function isBack(state: State, { uplink, family, translatedTo }: ForgetOrder): bo
 }
 
 function isBetter(plane: Plane): boolean {
-  return plane.decision?.ranks[0]?.members.some((member) => plane.health.get(member.uplink)?.state === 'up') ?? false;
+  return plane.decision?.ranks[0]?.members.some((member) => ['up', 'degraded'].includes(plane.health.get(member.uplink)?.state ?? '')) ?? false;
 }
 
 function leads(plane: Plane, uplink: string): boolean {

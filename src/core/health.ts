@@ -1,7 +1,8 @@
 /** What is remembered of one uplink in one family. Judged by judge.ts, asked by ask.ts; owned by `step` and changed in place. */
-import type { Family, FaultDomain, Instant, Target, UplinkPolicy, UplinkState } from '../model.js';
-import { familyOf } from './address.js';
+import type { Evidence, Family, FaultDomain, Instant, OutsideVerdict, Target, UplinkPolicy, UplinkState } from '../model.js';
 import { openRecord, type TargetRecord } from './record.js';
+import { openSpending, type Spending } from './spending.js';
+import { openTraffic, type Traffic } from './traffic.js';
 
 /** What is known of the line itself, from the kernel. */
 export interface Line {
@@ -20,6 +21,12 @@ export interface Line {
 export interface Burst {
   /** When the first unanswered probe was sent: answers to later probes are evidence of life. */
   readonly evidenceFrom: Instant;
+  /** Since when nothing came back, as far as is known. */
+  readonly silentFrom: Instant;
+  /** Began with connections that got no answers any more. */
+  readonly byTraffic: boolean;
+  readonly startedAt: Instant;
+  volleys: number;
   left: number;
   nextAt: Instant;
   /** When it last asked: it is over when all that was asked until then is. Steady probes of later go on beside it and do not prolong it. */
@@ -41,6 +48,7 @@ export interface Health {
   since: Instant;
   because: string;
   domain: FaultDomain;
+  evidence: readonly Evidence[];
   records: readonly TargetRecord[];
   burst: Burst | undefined;
   /** Asked then, because another uplink went silent, and not answered yet. */
@@ -48,17 +56,34 @@ export interface Health {
   silentSince: Instant | undefined;
   /** When we ourselves were starved, lately: what was not asked then is no silence. */
   starved: readonly Starvation[];
-  holdUntil: Instant | undefined;
-  /** When it last came up from `down` or `unknown`. A suspicion that proved wrong does not count. */
+  /** New flows stay away until then, although it answers again. */
+  restUntil: Instant | undefined;
+  /** When it last came up from `down`, `degraded` or `unknown`. A suspicion that proved wrong does not count. */
   risenAt: Instant;
-  /** It was down once, or a former run preferred another one: it has to hold before it leads. */
+  /** It was down or degraded once, or a former run preferred another one: it has to hold before it leads. */
   mustProve: boolean;
   suspicions: number;
   downs: number;
   /** Decaying counts (half-life), for rest and hold to grow with. */
   suspicionLevel: number;
-  downLevel: number;
+  penalty: number;
   levelsAt: Instant;
+  /** The penalty reached `suppress`, and has not fallen to `reuse` since. */
+  suppressed: boolean;
+  /** What was wrong with it before it was suspected: it still is when it answers again. */
+  poor: { readonly domain: FaultDomain; readonly because: string } | undefined;
+  /** Since then no target answers, and connections do: they keep it up. */
+  vouchedSince: Instant | undefined;
+  /** Connections have gone quiet: a burst is to find out. */
+  alarmed: boolean;
+  /** Quality is judged by what was asked since then. */
+  qualityFrom: Instant;
+  readonly traffic: Traffic;
+  readonly spending: Spending;
+  /** What others say of the uplink. */
+  outside: readonly OutsideVerdict[];
+  /** Carries new flows now. */
+  leads: boolean;
   /** The verdict, or the doubt about it, has changed since the last decision. */
   changed: boolean;
   /** What people were told last. */
@@ -66,6 +91,8 @@ export interface Health {
   toldBecause: string;
   /** Deadlines up to here have been judged. */
   judgedAt: Instant;
+  /** When quality is looked at next. */
+  qualityAt: Instant;
   /** When `pass` has something to do next; Infinity for a severed line. Kept, because it is asked for at every step. */
   nextPassAt: number;
 }
@@ -77,28 +104,34 @@ export const UNPLUGGED: Line = {
 /** @param former what was remembered of it under an older policy */
 export function openHealth(policy: UplinkPolicy, family: Family, now: Instant, former?: Health): Health {
   return {
-    name: policy.name, family, policy, line: UNPLUGGED, state: 'unknown', since: now, because: 'not judged yet', domain: 'none',
+    name: policy.name, family, policy, line: UNPLUGGED, state: 'unknown', since: now, because: 'not judged yet', domain: 'none', evidence: [],
     records: openRecords(policy, family, now, former?.records ?? []),
-    burst: undefined, checkedAt: undefined, silentSince: undefined, starved: [], holdUntil: undefined, risenAt: now, mustProve: former?.mustProve ?? false,
+    burst: undefined, checkedAt: undefined, silentSince: undefined, starved: [], restUntil: undefined, risenAt: now, mustProve: former?.mustProve ?? false,
     suspicions: former?.suspicions ?? 0, downs: former?.downs ?? 0,
-    suspicionLevel: former?.suspicionLevel ?? 0, downLevel: former?.downLevel ?? 0, levelsAt: former?.levelsAt ?? now,
-    judgedAt: now, nextPassAt: now, changed: true, toldState: 'unknown', toldBecause: 'not judged yet',
+    suspicionLevel: former?.suspicionLevel ?? 0, penalty: former?.penalty ?? 0, levelsAt: former?.levelsAt ?? now, suppressed: former?.suppressed ?? false,
+    poor: undefined, vouchedSince: undefined, alarmed: false, qualityFrom: now, traffic: former?.traffic ?? openTraffic(now), spending: former?.spending ?? openSpending(now), outside: former?.outside ?? [], leads: former?.leads ?? false,
+    judgedAt: now, qualityAt: now, nextPassAt: now, changed: true, toldState: 'unknown', toldBecause: 'not judged yet',
   };
 }
 
-/** The first round goes out at once; then the grids are staggered: three targets at 1/s look at the uplink every 333 ms. */
+/**
+ * The first round goes out at once; then the grids are staggered: three targets at 1/s look at the uplink every 333 ms. No two uplinks share
+ * their instants either: the golden ratio spreads any number of slots evenly.
+ */
 export function openRecords(policy: UplinkPolicy, family: Family, now: Instant, former: readonly TargetRecord[]): readonly TargetRecord[] {
   const { intervalMs } = policy.probe;
   const targets = targetsIn(policy, family);
+  const offset = (policy.slot * 0.618034) % 1;
   return targets.map((target, i) => {
     const nextSeq = former.find((record) => record.target.id === target.id)?.nextSeq ?? 1;
-    return openRecord(target, (now - intervalMs + (i * intervalMs) / targets.length) as Instant, nextSeq);
+    return openRecord(target, (now - intervalMs + ((i + offset) * intervalMs) / targets.length) as Instant, nextSeq, policy.health.quality.windowMs / intervalMs);
   });
 }
 
-/** Those of this family; the gateway is asked in both, and where there is nothing else to ask. */
+/** Those of this family; the gateway is asked where there is nothing else to ask. */
 function targetsIn(policy: UplinkPolicy, family: Family): readonly Target[] {
-  const own = policy.probe.targets.filter((target) => target.host === 'gateway' || familyOf(target.host) === family);
+  const own = policy.probe.targets.filter((target) => target.families.includes(family));
   const asked = policy.gateways[family] === 'none' ? own.filter((target) => target.host !== 'gateway') : own;
-  return asked.length > 0 || policy.gateways[family] === 'none' ? asked : [{ kind: 'icmp', id: 'gateway', host: 'gateway' }];
+  const gateway: Target = { kind: 'icmp', id: 'gateway', host: 'gateway', families: [4, 6], intervalMs: undefined, sizeBytes: 0 };
+  return asked.length > 0 || policy.gateways[family] === 'none' ? asked : [gateway];
 }

@@ -1,37 +1,45 @@
 /**
- * The health of one uplink: what to ask and when, and what to make of the answers.
+ * The health of one uplink: what to make of the answers.
  *
  *   unknown ──answered──► up ──missed reply──► burst ──unanswered──► suspect ──silence lasts──► down
- *                         ▲                      │                      │                        │
- *                         ├──── answered ────────┘                      │                        │
- *                         ├──── answered (new flows rest a while) ──────┘                        │
- *                         └──── so many answers in a row ────────────────────────────────────────┘
- *   anything ── severed (no device, no carrier, no address, no gateway) ──► down, at once
+ *                         ▲ ▲                  │ │                    │                        │
+ *                         │ └─── answered ─────┘ └─ connections get   │                        │
+ *                         │                         answers: vouched  │                        │
+ *                         ├──── answered (new flows rest a while) ────┘                        │
+ *                         ├──── so many answers in a row ──────────────────────────────────────┘
+ *                         └──── well for a window ──── degraded ◄──── up, and the line works badly (quality.ts)
+ *   anything ── severed (no device, no carrier, no address, no gateway), or condemned from outside ──► down, at once
  *
- * A target that was answering and misses a reply starts a burst to all targets; a quorum of answers from beyond the
- * gateway ends it, and the silent target is excused until it answers again. With no target beyond the gateway, the
- * gateway is the evidence.
+ * A target that was answering and misses a reply starts a burst to all targets, and so do connections whose answers stop; a quorum of
+ * answers ends it, and the silent target is excused until it answers again.
  *
  * Time passes only in `pass` (the wake event), and an answer never condemns: replies that lie unread when a timer rings are
- * taken in first. Time in which we were too starved to ask is no silence.
+ * taken in first. Time in which we were too starved to ask is no silence, and what our own prober could not ask is no miss.
  */
-import type { FaultDomain, Instant, ProbeOrder, UplinkState, Verdict } from '../model.js';
-import { awaits, nextAsk, sendDue } from './ask.js';
+import type { Instant, LostCause, OutsideVerdict, ProbeOrder, TrafficCount } from '../model.js';
+import { awaits, expectedMs, nextAsk, sendDue } from './ask.js';
+import { endSuppression, noteSuspicion, noteWrongSuspicion } from './damping.js';
+import { answering, domainOf, silent, whereInWords } from './domain.js';
 import { openRecords, type Burst, type Health, type Line } from './health.js';
-import { answeredSince, answersInRow, grantGrace, misses, noteLost, noteReply, silentSince, timeoutMs, type TargetRecord } from './record.js';
-import { duration } from './words.js';
+import { impairment, isRecovered } from './quality.js';
+import { answeredSince, grantGrace, isBlind, misses, noteLost, noteReply, silentSince, timeoutMs } from './record.js';
+import { doubtTraffic, hasGoneQuiet, noteTraffic, progressed } from './traffic.js';
+import { become, explain, isLiving, restate } from './verdict.js';
+import { condemnation, isAside, quorumSince, steadySince, witnesses } from './witness.js';
+import { count, duration } from './words.js';
 
 /** An uplink is judged from evidence within this time of start-up or of a new line, unless its answers may take longer. */
 const UNKNOWN_AT_MOST_MS = 2000;
-/** After a suspicion that proved wrong new flows stay away so long, doubling with each repeat. */
-const REST_MS = 5000;
-const REST_DOUBLINGS_AT_MOST = 6;
-/** A past suspicion or death counts half after this time. */
-const HALF_LIFE_MS = 300_000;
 /** A timer this late says that we were starved: open probes get some grace, because their answers may lie unread. */
 const LATE_MS = 10;
 const GRACE_MS = 15;
 const STARVATIONS_AT_MOST = 16;
+/** Connections that vouch for a line, or bring a suspect back, must have got their answers for so long. */
+const VOUCH_MS = 500;
+const VOUCHED_LATELY_MS = 1500;
+const QUALITY_EVERY_MS = 1000;
+/** While our own prober fails, whoever is in doubt is asked this often. */
+const BLIND_MS = 200;
 
 /** The line was looked at: a severed one is down at once, a whole one is asked anew. */
 export function noteLine(health: Health, line: Line, now: Instant): void {
@@ -60,16 +68,47 @@ function look(health: Health, line: Line, now: Instant): void {
 
 /** @param lateMs how long this answer may have lain unread, as far as our own timer tells */
 export function takeReply(health: Health, target: string, seq: number, at: Instant, rttMs: number, lateMs = 0): void {
-  const record = recordOf(health, target);
+  const record = health.records.find((other) => other.target.id === target);
+  const wasExcused = record?.excused;
   if (record === undefined || noteReply(record, seq, at, rttMs, lateMs > LATE_MS) === undefined) return;
+  if (wasExcused === true || health.domain === 'prober') explain(health, at);
   weigh(health, at);
   health.nextPassAt = nextPass(health);
 }
 
-export function takeLost(health: Health, target: string, seq: number, at: Instant, error: string): void {
-  const record = recordOf(health, target);
+export function takeLost(health: Health, target: string, seq: number, at: Instant, cause: LostCause, error: string): void {
+  const record = health.records.find((other) => other.target.id === target);
   if (record === undefined) return;
-  noteLost(record, seq, at, error);
+  noteLost(record, seq, at, cause, error);
+  if (cause === 'prober' && health.domain !== 'prober' && isBlinded(health)) explain(health, at);
+  health.nextPassAt = nextPass(health);
+}
+
+/** What passed through the uplink. It only ever calls for a burst, or for patience. */
+export function takeTraffic(health: Health, counted: TrafficCount, now: Instant): void {
+  const { traffic } = health;
+  noteTraffic(traffic, counted, now, !isLiving(health) || health.burst !== undefined);
+  if (!health.policy.probe.passive || health.line.severed !== '') return;
+  if (health.state === 'suspect') {
+    if (progressed(traffic, Math.max(health.silentSince!, now - VOUCH_MS) as Instant) === true) vouch(health, now);
+    return;
+  }
+  if (!isLiving(health) || health.burst !== undefined) return;
+  const silence = health.vouchedSince === undefined ? hasGoneQuiet(traffic, expectedMs(health), now)
+    : now - health.vouchedSince > VOUCHED_LATELY_MS && progressed(traffic, (now - VOUCHED_LATELY_MS) as Instant) !== true;
+  if (!silence) return;
+  health.alarmed = true;
+  health.nextPassAt = Math.min(health.nextPassAt, now);
+}
+
+/** Somebody outside has something to say, or no more. */
+export function takeOutside(health: Health, outside: readonly OutsideVerdict[], now: Instant): void {
+  health.outside = outside;
+  if (health.line.severed !== '') return;
+  if (health.domain === 'outside' && condemnation(health) === undefined) {
+    become(health, 'down', `nobody says any more that it is down; waiting for ${count(health.policy.health.up.successes, 'answer')} in a row`, 'none', now);
+  }
+  weigh(health, now);
   health.nextPassAt = nextPass(health);
 }
 
@@ -80,51 +119,48 @@ export function pass(health: Health, now: Instant, lateMs: number, orders: Probe
     health.starved = [...health.starved.slice(1 - STARVATIONS_AT_MOST), { until: now, forMs: lateMs }];
   }
   health.judgedAt = now;
+  endSuppression(health, now);
   if (health.line.severed !== '') return false;
+  if (health.domain === 'prober' && !isLiving(health) && !isBlinded(health)) regainSight(health, now);
   weigh(health, now);
   const began = mayDoubt(health, now);
   if (health.checkedAt !== undefined && health.burst === undefined && !awaits(health, health.checkedAt, now)) endCheck(health);
   if (lapseAt(health) <= now) lapse(health, now);
+  if (health.qualityAt <= now) judgeQuality(health, now);
   sendDue(health, now, orders);
   health.nextPassAt = nextPass(health);
   return began;
 }
 
-export function verdictOf(health: Health): Verdict {
-  return {
-    uplink: health.name, state: health.state, since: health.since, because: health.because, domain: health.domain,
-    severed: health.line.severed !== '', inDoubt: health.burst !== undefined || health.checkedAt !== undefined, holdUntil: health.holdUntil,
-  };
-}
-
-/** How often the uplink died lately, each death counting half after five minutes. */
-export function downLevel(health: Health, now: Instant): number {
-  return health.downLevel * decay(now - health.levelsAt);
-}
-
 function nextPass(health: Health): number {
-  return health.line.severed === '' ? Math.min(nextAsk(health), lapseAt(health)) : Infinity;
+  return health.line.severed === '' ? Math.min(nextAsk(health), lapseAt(health), health.alarmed ? health.judgedAt : Infinity) : Infinity;
 }
 
 /** What the answers so far say, whatever the clock says. */
 function weigh(health: Health, now: Instant): void {
+  const condemned = condemnation(health);
+  if (condemned !== undefined) {
+    if (health.domain !== 'outside') become(health, 'down', `${condemned.by} says that it is down${condemned.because === '' ? '' : `: ${condemned.because}`}`, 'outside', now);
+    return;
+  }
   switch (health.state) {
     case 'unknown':
       if (quorumSince(health, health.since)) become(health, 'up', health.records.length === 0 ? 'there is nothing to ask; carrier and address count' : `${answering(health)} answered`, 'none', now);
       break;
     case 'up':
-      if (health.burst !== undefined && quorumSince(health, health.burst.evidenceFrom)) endBurst(health);
+    case 'degraded':
+      if (health.vouchedSince !== undefined && quorumSince(health, health.vouchedSince)) endVouching(health, now);
+      if (health.burst !== undefined && quorumSince(health, health.burst.evidenceFrom)) endBurst(health, now);
       if (health.checkedAt !== undefined && quorumSince(health, health.checkedAt)) endCheck(health);
       break;
     case 'suspect':
-      if (quorumSince(health, health.silentSince!)) revive(health, now);
+      if (quorumSince(health, health.silentSince!)) revive(health, `${answering(health)} answers again`, now);
       break;
     case 'down':
       if (steadySince(health, health.since, now)) {
         become(health, 'up', `${answering(health)} answered ${count(health.policy.health.up.successes, 'time')} in a row`, 'none', now);
       }
       break;
-    case 'degraded':
     case 'draining':
     case 'disabled':
       break;
@@ -134,9 +170,10 @@ function weigh(health: Health, now: Instant): void {
 /** When silence alone ends this state; Infinity when it does not. */
 function lapseAt(health: Health): number {
   const { state, policy, records, since } = health;
+  if (health.domain === 'prober') return Infinity;
   if (state === 'suspect') return health.silentSince! + policy.health.down.afterMs + starvedMs(health, health.silentSince!);
   if (state !== 'unknown') return Infinity;
-  const longest = Math.max(0, ...records.map((record) => timeoutMs(record, policy.probe)));
+  const longest = Math.max(0, ...records.filter((record) => !isAside(record)).map((record) => timeoutMs(record, policy.probe)));
   return since + Math.max(UNKNOWN_AT_MOST_MS, longest) + starvedMs(health, since);
 }
 
@@ -144,43 +181,71 @@ function starvedMs(health: Health, since: Instant): number {
   return health.starved.reduce((sum, { until, forMs }) => sum + Math.max(0, Math.min(forMs, until - since)), 0);
 }
 
+function isBlinded(health: Health): boolean {
+  return witnesses(health).every(isBlind);
+}
+
+/** We can ask again: what could not be asked was no silence. */
+function regainSight(health: Health, now: Instant): void {
+  health.starved = [...health.starved.slice(1 - STARVATIONS_AT_MOST), { until: now, forMs: now - (health.silentSince ?? health.since) }];
+  explain(health, now);
+}
+
 /** Nobody answered in the time that this state may last. */
 function lapse(health: Health, now: Instant): void {
-  const forMs = now - (health.silentSince ?? now);
-  die(health, `no answer from ${silent(health)} ${health.state === 'unknown' ? 'since it was first asked' : `for ${duration(forMs)}`}`, now);
+  if (health.policy.probe.passive && progressed(health.traffic, Math.max(health.silentSince ?? health.since, now - VOUCH_MS) as Instant) === true) return vouch(health, now);
+  const silence = health.state === 'unknown' ? 'since it was first asked' : `for ${duration(now - (health.silentSince ?? now))}`;
+  const domain = domainOf(health, health.silentSince ?? health.since);
+  become(health, 'down', `no answer from ${silent(health)} ${silence}${whereInWords(health, domain)}`, domain, now);
 }
 
 /** Starts a burst on a fresh row of misses, and ends one that nobody answered. @returns true when one began. */
 function mayDoubt(health: Health, now: Instant): boolean {
-  if (health.state !== 'up') return false;
+  if (!isLiving(health)) return false;
   const burst = health.burst;
   if (burst !== undefined) {
-    if (burst.left === 0 && !awaits(health, burst.askedAt, now)) suspect(health, burst, now);
+    if (burst.left > 0 || awaits(health, burst.askedAt, now)) return false;
+    // What could not be asked proves nothing: again, until it can.
+    if (isBlinded(health)) health.burst = { ...burst, silentFrom: now, left: 1, nextAt: (now + BLIND_MS) as Instant };
+    else suspect(health, burst, now);
     return false;
   }
+  const { failures } = health.policy.health.suspect;
+  if (health.alarmed) {
+    health.alarmed = false;
+    return begin(health, { evidenceFrom: now, silentFrom: health.traffic.answeredAt, byTraffic: true }, now);
+  }
   // Whoever is to take over has to answer now: the first miss counts.
-  const enough = health.checkedAt === undefined ? health.policy.health.suspect.failures : 1;
+  const enough = health.checkedAt === undefined ? failures : 1;
   for (const record of health.records) {
-    if (record.excused || record.lastReplyAt === undefined || misses(record, now) < enough) continue;
-    health.changed = true;
-    health.burst = { evidenceFrom: silentSince(record, now)!, left: health.policy.health.suspect.burst, nextAt: now, askedAt: now };
-    if (quorumSince(health, health.burst.evidenceFrom)) endBurst(health);
-    else {
-      if (health.burst.left === 0) suspect(health, health.burst, now);
-      return true;
-    }
+    if (record.excused || isAside(record) || record.lastReplyAt === undefined || misses(record, now) < enough) continue;
+    const since = silentSince(record, now)!;
+    if (begin(health, { evidenceFrom: since, silentFrom: since, byTraffic: false }, now)) return true;
   }
   return false;
 }
 
+function begin(health: Health, from: Pick<Burst, 'evidenceFrom' | 'silentFrom' | 'byTraffic'>, now: Instant): boolean {
+  health.changed = true;
+  health.burst = { ...from, startedAt: now, volleys: 0, left: Math.max(from.byTraffic ? 1 : 0, health.policy.health.suspect.burst), nextAt: now, askedAt: now };
+  if (quorumSince(health, from.evidenceFrom)) endBurst(health, now);
+  else if (health.burst.left === 0) suspect(health, health.burst, now);
+  return health.burst !== undefined || health.state === 'suspect';
+}
+
 /** The uplink lives; who stayed silent is excused, so that a dead target costs one burst and no more. */
-function endBurst(health: Health): void {
-  const from = health.burst!.evidenceFrom;
+function endBurst(health: Health, now: Instant): void {
+  const { evidenceFrom, byTraffic } = health.burst!;
   health.burst = undefined;
   health.changed = true;
+  if (byTraffic) doubtTraffic(health.traffic);
+  let excused = false;
   for (const record of health.records) {
-    if (record.lastReplyAt !== undefined && !answeredSince(record, from)) record.excused = true;
+    if (record.excused || record.lastReplyAt === undefined || answeredSince(record, evidenceFrom) || misses(record, now) === 0) continue;
+    record.excused = true;
+    excused = true;
   }
+  if (excused) explain(health, now);
 }
 
 function endCheck(health: Health): void {
@@ -189,110 +254,55 @@ function endCheck(health: Health): void {
 }
 
 function suspect(health: Health, burst: Burst, now: Instant): void {
-  health.silentSince = burst.evidenceFrom;
+  if (health.policy.probe.passive && progressed(health.traffic, burst.startedAt) === true) return vouch(health, now);
   health.suspicions++;
-  fade(health, now);
-  health.suspicionLevel++;
+  noteSuspicion(health, now);
+  health.silentSince = burst.silentFrom;
+  health.poor = health.state === 'degraded' ? { domain: health.domain, because: health.because } : undefined;
   const domain = domainOf(health, burst.evidenceFrom);
   const asked = health.policy.health.suspect.burst;
-  become(health, 'suspect', `no answer from ${silent(health)}${asked === 0 ? '' : ` to a burst of ${asked}`}${inWords(health, domain)}`, domain, now);
+  const quiet = burst.byTraffic ? 'connections get no answers any more; ' : '';
+  become(health, 'suspect', `${quiet}no answer from ${silent(health)}${asked === 0 ? '' : ` to a burst of ${asked}`}${whereInWords(health, domain)}`, domain, now);
+}
+
+/** Connections get their answers: silence of the targets alone costs no line. */
+function vouch(health: Health, now: Instant): void {
+  for (const record of health.records) record.excused = record.lastReplyAt !== undefined;
+  health.vouchedSince = now;
+  health.burst = undefined;
+  health.changed = true;
+  if (health.state === 'suspect') revive(health, 'connections get answers', now);
+  else if (health.state === 'unknown') become(health, 'up', '', 'target', now);
+  health.vouchedSince = now;
+  explain(health, now);
+}
+
+function endVouching(health: Health, now: Instant): void {
+  health.vouchedSince = undefined;
+  // What the targets missed meanwhile is no loss of the line.
+  health.qualityFrom = now;
+  explain(health, now);
 }
 
 /** A suspicion proved wrong: old flows never noticed, new ones rest a while, longer with each repeat. */
-function revive(health: Health, now: Instant): void {
-  fade(health, now);
-  const doublings = Math.min(REST_DOUBLINGS_AT_MOST, Math.max(0, Math.round(health.suspicionLevel) - 1));
-  const restMs = REST_MS * 2 ** doublings;
-  become(health, 'up', `${answering(health)} answers again after ${duration(now - health.silentSince!)} of silence; new flows return after ${duration(restMs)}`, 'none', now);
-  health.holdUntil = (now + restMs) as Instant;
+function revive(health: Health, why: string, now: Instant): void {
+  const restMs = noteWrongSuspicion(health, now);
+  const { poor } = health;
+  const again = `${why} after ${duration(now - health.silentSince!)} of silence`;
+  if (poor === undefined) become(health, 'up', `${again}; new flows return after ${duration(restMs)}`, 'none', now);
+  else become(health, 'degraded', poor.because, poor.domain, now);
+  health.restUntil = (now + restMs) as Instant;
 }
 
-function die(health: Health, silence: string, now: Instant): void {
-  const domain = domainOf(health, health.silentSince ?? health.since);
-  become(health, 'down', silence + inWords(health, domain), domain, now);
-}
-
-function become(health: Health, state: UplinkState, because: string, domain: FaultDomain, now: Instant): void {
-  if (state === 'down' && health.state !== 'down') {
-    fade(health, now);
-    // An uplink that never lived did not die.
-    if (health.state !== 'unknown') {
-      health.downs++;
-      health.downLevel++;
-    }
+function judgeQuality(health: Health, now: Instant): void {
+  health.qualityAt = (now + QUALITY_EVERY_MS) as Instant;
+  if (!isLiving(health) || health.burst !== undefined) return;
+  const found = impairment(health, now);
+  if (health.records.some((record) => record.excused)) explain(health, now);
+  if (health.state === 'up') {
+    if (found !== undefined) become(health, 'degraded', found.because, found.domain, now);
+  } else if (found === undefined ? isRecovered(health, now) : found.domain !== health.domain) {
+    if (found === undefined) become(health, 'up', 'works well again', 'none', now);
+    else restate(health, found.because, found.domain, now);
   }
-  if (state === 'down') health.mustProve = true;
-  // Who answered from the start and never failed has nothing to prove.
-  if (state === 'up' && health.state !== 'suspect') health.risenAt = health.mustProve ? now : (-Infinity as Instant);
-  health.changed = true;
-  health.state = state;
-  health.since = now;
-  health.because = because;
-  health.domain = domain;
-  health.burst = undefined;
-  health.checkedAt = undefined;
-  health.holdUntil = undefined;
-  if (state !== 'suspect' && state !== 'down') health.silentSince = undefined;
-}
-
-/** The targets whose answers count: those beyond the gateway, or the gateway where there are none. */
-function witnesses(health: Health): readonly TargetRecord[] {
-  const beyond = health.records.filter((record) => record.target.host !== 'gateway');
-  return beyond.length > 0 ? beyond : health.records;
-}
-
-function quorumOf(health: Health): number {
-  return Math.min(health.policy.probe.quorum, witnesses(health).length);
-}
-
-function quorumSince(health: Health, since: Instant): boolean {
-  let answered = 0;
-  for (const record of witnesses(health)) if (answeredSince(record, since)) answered++;
-  return answered >= quorumOf(health);
-}
-
-function steadySince(health: Health, since: Instant, now: Instant): boolean {
-  let steady = 0;
-  for (const record of witnesses(health)) if (answersInRow(record, since, now) >= health.policy.health.up.successes) steady++;
-  return steady >= quorumOf(health);
-}
-
-/** Where it broke: does the gateway still answer? A gateway that never answered says nothing. */
-function domainOf(health: Health, since: Instant): FaultDomain {
-  const gateway = health.records.find((record) => record.target.host === 'gateway');
-  if (gateway?.lastReplyAt === undefined) return 'upstream';
-  return answeredSince(gateway, since) ? 'upstream' : 'gateway';
-}
-
-function inWords(health: Health, domain: FaultDomain): string {
-  const asWell = witnesses(health).every((record) => record.target.host !== 'gateway');
-  return domain === 'gateway' && asWell ? '; the gateway is silent too' : '';
-}
-
-function silent(health: Health): string {
-  return witnesses(health).map((record) => record.target.id).join(', ');
-}
-
-function answering(health: Health): string {
-  const names = witnesses(health).filter((record) => record.lastReplyAt !== undefined && !record.excused).map((record) => record.target.id);
-  return names.join(', ');
-}
-
-function recordOf(health: Health, target: string): TargetRecord | undefined {
-  return health.records.find((record) => record.target.id === target);
-}
-
-function fade(health: Health, now: Instant): void {
-  const factor = decay(now - health.levelsAt);
-  health.suspicionLevel *= factor;
-  health.downLevel *= factor;
-  health.levelsAt = now;
-}
-
-function decay(elapsedMs: number): number {
-  return 2 ** (-elapsedMs / HALF_LIFE_MS);
-}
-
-function count(n: number, noun: string): string {
-  return `${n} ${noun}${n === 1 ? '' : 's'}`;
 }

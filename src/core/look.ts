@@ -1,14 +1,23 @@
 /** When to look at the kernel without being told: notifications are hints, and the kernel withholds some. */
 import type { Effect, Instant } from '../model.js';
+import { isCounting } from './desire-host.js';
 import { allHealth, type State } from './state.js';
+import { COUNT_EVERY_MS, isIdle } from './traffic.js';
 
 const LOOK_QUICK_MS = 10;
 const LOOK_IDLE_MS = 100;
 const QUICK_FOR_MS = 1000;
 const READ_EVERY_MS = 5000;
 
+/** Nothing counts what passes: perhaps later. */
+const UNCOUNTED_MS = 2000;
+
 export function lookAround(state: State, now: Instant, effects: Effect[]): void {
   const { looks } = state;
+  if (looks.nextCountAt <= now) {
+    looks.nextCountAt = nextCountAt(state, now);
+    if (looks.nextCountAt < Infinity) effects.push({ type: 'count' });
+  }
   if (looks.nextReadAt <= now) {
     looks.nextReadAt = (now + READ_EVERY_MS) as Instant;
     effects.push({ type: 'read', what: 'all' });
@@ -23,4 +32,16 @@ export function lookAround(state: State, now: Instant, effects: Effect[]): void 
 export function quicken(state: State, now: Instant): void {
   state.looks.quickUntil = (now + QUICK_FOR_MS) as Instant;
   state.looks.nextLinkAt = Math.min(state.looks.nextLinkAt, now + LOOK_QUICK_MS) as Instant;
+}
+
+/** Nothing was counted: it is not asked for so soon again. */
+export function countSeldom(state: State, now: Instant): void {
+  state.looks.nextCountAt = now + UNCOUNTED_MS;
+}
+
+/** Often while something passes. */
+function nextCountAt(state: State, now: Instant): number {
+  if (!isCounting(state.policy)) return Infinity;
+  for (const { traffic } of allHealth(state)) if (!isIdle(traffic, now)) return now + COUNT_EVERY_MS.busy;
+  return now + COUNT_EVERY_MS.idle;
 }

@@ -3,18 +3,25 @@
  *
  * A probe is stored when it is sent, with its deadline; the answer is stored when it comes, early or late. Nothing
  * records a probe as lost: a probe is missed while its deadline has passed without an answer, and a late answer
- * repairs that. The deadline adapts to the measured round trip (RFC 6298, without its one-second floor).
+ * repairs that. The deadline adapts to the measured round trip (RFC 6298, without its one-second floor). A probe that our own
+ * socket or program failed is void: it says nothing about anybody.
  */
-import type { Instant, ProbePolicy, Target } from '../model.js';
+import type { Instant, LostCause, ProbePolicy, Target } from '../model.js';
 
-/** Enough for 30 s at four probes a second; older facts are forgotten. */
-const RING_AT_MOST = 128;
+/** At least so many facts are kept, and at most. */
+const RING = { least: 64, most: 1024 };
 /** RFC 6298: RTTVAR weighs 1/4, SRTT 1/8, and the deadline is SRTT + max(G, 4 RTTVAR). */
 const ALPHA = 1 / 8;
 const BETA = 1 / 4;
 const K = 4;
 /** G, the granularity of the clock: how late a timer or a read of ours may be without anybody having to explain it. */
 const GRANULARITY_MS = 10;
+/** By every answer the best round trip is believed a little less. */
+const BEST_DRIFT = 1.0005;
+/** A web server thinks before it answers, now shorter, now longer. */
+const HTTP_TIMEOUT_MIN_MS = 250;
+/** A program is ended at its own limit; its end is told a little later. */
+const EXEC_SLACK_MS = 200;
 
 export interface Probe {
   readonly seq: number;
@@ -22,60 +29,84 @@ export interface Probe {
   deadlineAt: Instant;
   repliedAt: Instant | undefined;
   graced: boolean;
+  /** The answer may have lain unread: a sign of life, and no figure. */
+  late: boolean;
+  void: boolean;
 }
 
 /** Owned and changed in place by the judge of its uplink. */
 export interface TargetRecord {
   readonly target: Target;
   readonly probes: Probe[];
+  readonly capacity: number;
   nextSeq: number;
-  /** Next probe on the steady grid. */
+  /** Next probe on the steady grid; with its jitter, when it is sent. */
+  gridAt: Instant;
   dueAt: Instant;
   srttMs: number | undefined;
   rttvarMs: number;
+  /** The shortest round trip, forgotten slowly: what the line takes when nothing queues. */
+  bestMs: number;
+  /** No deadline was ever further from its probe: what is older waits for nothing. */
+  longestMs: number;
   lastReplyAt: Instant | undefined;
   lastError: string;
+  lastCause: LostCause | undefined;
+  /** How often in a row that was the cause. */
+  causeRow: number;
   sent: number;
   received: number;
   /** A burst found the uplink alive although this target had gone silent: no further burst until it answers again. */
   excused: boolean;
 }
 
-/** @param nextSeq goes on where a former record of this target ended: an answer to that one's probes must not fit this one's */
-export function openRecord(target: Target, dueAt: Instant, nextSeq: number): TargetRecord {
+/**
+ * @param nextSeq goes on where a former record of this target ended: an answer to that one's probes must not fit this one's
+ * @param perWindow probes in the longest time that is looked back
+ */
+export function openRecord(target: Target, dueAt: Instant, nextSeq: number, perWindow: number): TargetRecord {
   return {
-    target, probes: [], nextSeq, dueAt, srttMs: undefined, rttvarMs: 0,
-    lastReplyAt: undefined, lastError: '', sent: 0, received: 0, excused: false,
+    target, probes: [], capacity: Math.min(RING.most, Math.max(RING.least, Math.ceil(2 * perWindow))), nextSeq, gridAt: dueAt, dueAt,
+    srttMs: undefined, rttvarMs: 0, bestMs: Infinity, longestMs: 0, lastReplyAt: undefined, lastError: '', lastCause: undefined, causeRow: 0, sent: 0, received: 0, excused: false,
   };
 }
 
 /** How long to wait for an answer, ms. Before the first answer: timeoutMax. */
-export function timeoutMs(record: TargetRecord, policy: ProbePolicy): number {
+export function timeoutMs({ target, srttMs, rttvarMs }: TargetRecord, policy: ProbePolicy): number {
+  if (target.kind === 'exec') return target.limitMs + EXEC_SLACK_MS;
   if (policy.timeoutMs !== 'auto') return policy.timeoutMs;
-  if (record.srttMs === undefined) return policy.timeoutMaxMs;
-  return Math.min(policy.timeoutMaxMs, Math.max(policy.timeoutMinMs, record.srttMs + Math.max(GRANULARITY_MS, K * record.rttvarMs)));
+  if (srttMs === undefined) return policy.timeoutMaxMs;
+  const least = target.kind === 'http' ? Math.max(HTTP_TIMEOUT_MIN_MS, policy.timeoutMinMs) : policy.timeoutMinMs;
+  return Math.min(policy.timeoutMaxMs, Math.max(least, srttMs + Math.max(GRANULARITY_MS, K * rttvarMs)));
 }
 
 export function noteSent(record: TargetRecord, policy: ProbePolicy, at: Instant): Probe {
-  const probe: Probe = {
-    seq: record.nextSeq++, sentAt: at, deadlineAt: (at + timeoutMs(record, policy)) as Instant, repliedAt: undefined, graced: false,
-  };
+  const waitMs = timeoutMs(record, policy);
+  const probe: Probe = { seq: record.nextSeq++, sentAt: at, deadlineAt: (at + waitMs) as Instant, repliedAt: undefined, graced: false, late: false, void: false };
+  record.longestMs = Math.max(record.longestMs, waitMs);
   record.probes.push(probe);
-  if (record.probes.length > RING_AT_MOST) record.probes.shift();
+  if (record.probes.length > record.capacity) record.probes.shift();
   record.sent++;
   return probe;
 }
 
-/** @returns the probe that was answered; undefined when it is unknown (too old) or answered before. */
-/** @param isLate we ourselves were late to read it: no figure to begin with, although it is a sign of life */
+/**
+ * @param isLate we ourselves were late to read it
+ * @returns the probe that was answered; undefined when it is unknown (too old) or answered before
+ */
 export function noteReply(record: TargetRecord, seq: number, at: Instant, rttMs: number, isLate = false): Probe | undefined {
   const probe = find(record, seq);
   if (probe === undefined || probe.repliedAt !== undefined) return undefined;
   probe.repliedAt = at;
+  probe.void = false;
+  probe.late ||= isLate || probe.graced;
   record.received++;
   record.lastReplyAt = at;
   record.lastError = '';
+  record.lastCause = undefined;
+  record.causeRow = 0;
   record.excused = false;
+  record.bestMs = Math.min(rttMs, record.bestMs * BEST_DRIFT);
   if (record.srttMs === undefined) {
     if (isLate) return probe;
     record.srttMs = rttMs;
@@ -88,10 +119,13 @@ export function noteReply(record: TargetRecord, seq: number, at: Instant, rttMs:
 }
 
 /** The probe could not be sent or an error came back: it needs no deadline any more. */
-export function noteLost(record: TargetRecord, seq: number, at: Instant, error: string): void {
+export function noteLost(record: TargetRecord, seq: number, at: Instant, cause: LostCause, error: string): void {
   const probe = find(record, seq);
   if (probe === undefined || probe.repliedAt !== undefined) return;
+  if (cause === 'prober') probe.void = true;
   if (probe.deadlineAt > at) probe.deadlineAt = at;
+  record.causeRow = record.lastCause === cause ? record.causeRow + 1 : 1;
+  record.lastCause = cause;
   record.lastError = error;
 }
 
@@ -101,19 +135,19 @@ export function misses(record: TargetRecord, now: Instant): number {
   for (let i = record.probes.length - 1; i >= 0; i--) {
     const probe = record.probes[i]!;
     if (probe.repliedAt !== undefined) return count;
-    if (probe.deadlineAt <= now) count++;
+    if (isMissed(probe, now)) count++;
   }
   return count;
 }
 
-/** Answers in a row to probes sent at or after `since`, the newest first; open probes do not break the row. */
+/** Answers in a row to probes sent at or after `since`, the newest first; open and void probes do not break the row. */
 export function answersInRow(record: TargetRecord, since: Instant, now: Instant): number {
   let count = 0;
   for (let i = record.probes.length - 1; i >= 0; i--) {
     const probe = record.probes[i]!;
     if (probe.sentAt < since) return count;
     if (probe.repliedAt !== undefined) count++;
-    else if (probe.deadlineAt <= now) return count;
+    else if (isMissed(probe, now)) return count;
   }
   return count;
 }
@@ -124,13 +158,14 @@ export function silentSince(record: TargetRecord, now: Instant): Instant | undef
   for (let i = record.probes.length - 1; i >= 0; i--) {
     const probe = record.probes[i]!;
     if (probe.repliedAt !== undefined) return first;
-    if (probe.deadlineAt <= now) first = probe.sentAt;
+    if (isMissed(probe, now)) first = probe.sentAt;
   }
   return first;
 }
 
 /** Was any probe that left at or after `since` answered? */
 export function answeredSince(record: TargetRecord, since: Instant): boolean {
+  if (record.lastReplyAt === undefined || record.lastReplyAt < since) return false;
   for (let i = record.probes.length - 1; i >= 0; i--) {
     const probe = record.probes[i]!;
     if (probe.sentAt < since) return false;
@@ -141,7 +176,12 @@ export function answeredSince(record: TargetRecord, since: Instant): boolean {
 
 /** Does a probe that was sent at or before `sentUntil` still wait for its answer? */
 export function isWaiting(record: TargetRecord, sentUntil: Instant, now: Instant): boolean {
-  return record.probes.some((probe) => probe.sentAt <= sentUntil && probe.repliedAt === undefined && probe.deadlineAt > now);
+  for (let i = record.probes.length - 1; i >= 0; i--) {
+    const probe = record.probes[i]!;
+    if (probe.sentAt + record.longestMs <= now) return false;
+    if (probe.sentAt <= sentUntil && isOpen(probe, now)) return true;
+  }
+  return false;
 }
 
 /** The next deadline among open probes; undefined when none is open. */
@@ -149,8 +189,8 @@ export function nextDeadline(record: TargetRecord, now: Instant): Instant | unde
   let next: Instant | undefined;
   for (let i = record.probes.length - 1; i >= 0; i--) {
     const probe = record.probes[i]!;
-    if (probe.repliedAt !== undefined || probe.deadlineAt <= now) continue;
-    if (next === undefined || probe.deadlineAt < next) next = probe.deadlineAt;
+    if (probe.sentAt + record.longestMs <= now) return next;
+    if (isOpen(probe, now) && (next === undefined || probe.deadlineAt < next)) next = probe.deadlineAt;
   }
   return next;
 }
@@ -161,25 +201,68 @@ export function nextDeadline(record: TargetRecord, now: Instant): Instant | unde
  */
 export function grantGrace(record: TargetRecord, openSince: Instant, until: Instant): void {
   for (const probe of record.probes) {
-    if (probe.graced || probe.repliedAt !== undefined || probe.deadlineAt <= openSince || probe.deadlineAt >= until) continue;
+    if (probe.graced || probe.void || probe.repliedAt !== undefined || probe.deadlineAt <= openSince) continue;
+    probe.late = true;
+    if (probe.deadlineAt >= until) continue;
     probe.deadlineAt = until;
     probe.graced = true;
+    record.longestMs = Math.max(record.longestMs, until - probe.sentAt);
   }
+}
+
+/** What happened to probes sent at or after `since` whose time is over. */
+export interface Tally {
+  readonly over: number;
+  readonly missed: number;
+  /** Mean round trip of those that were answered, after their deadline too, and its mean deviation, ms; undefined without any. */
+  readonly rttMs: number | undefined;
+  readonly jitterMs: number | undefined;
+}
+
+export function tally(record: TargetRecord, since: Instant, now: Instant): Tally {
+  let missed = 0;
+  let answered = 0;
+  let measured = 0;
+  let sumMs = 0;
+  for (let i = record.probes.length - 1; i >= 0; i--) {
+    const probe = record.probes[i]!;
+    if (probe.sentAt < since) break;
+    if (probe.repliedAt === undefined) missed += isMissed(probe, now) ? 1 : 0;
+    else {
+      answered++;
+      if (probe.late) continue;
+      measured++;
+      sumMs += probe.repliedAt - probe.sentAt;
+    }
+  }
+  if (measured === 0) return { over: missed + answered, missed, rttMs: undefined, jitterMs: undefined };
+  const rttMs = sumMs / measured;
+  let deviationMs = 0;
+  for (let i = record.probes.length - 1; i >= 0; i--) {
+    const probe = record.probes[i]!;
+    if (probe.sentAt < since) break;
+    if (probe.repliedAt !== undefined && !probe.late) deviationMs += Math.abs(probe.repliedAt - probe.sentAt - rttMs);
+  }
+  return { over: missed + answered, missed, rttMs, jitterMs: deviationMs / measured };
 }
 
 /** Loss among the probes of the last `windowMs` whose time is over, 0..100; undefined below 3 of them. */
 export function lossPercent(record: TargetRecord, now: Instant, windowMs: number): number | undefined {
-  let over = 0;
-  let missed = 0;
-  for (const probe of record.probes) {
-    if (probe.sentAt < now - windowMs) continue;
-    if (probe.repliedAt !== undefined) over++;
-    else if (probe.deadlineAt <= now) {
-      over++;
-      missed++;
-    }
-  }
+  const { over, missed } = tally(record, (now - windowMs) as Instant, now);
   return over < 3 ? undefined : (100 * missed) / over;
+}
+
+/** The newest probes all came to nothing by our own fault. */
+export function isBlind(record: TargetRecord): boolean {
+  return record.probes.at(-1)?.void ?? false;
+}
+
+function isMissed(probe: Probe, now: Instant): boolean {
+  return !probe.void && probe.repliedAt === undefined && probe.deadlineAt <= now;
+}
+
+function isOpen(probe: Probe, now: Instant): boolean {
+  return !probe.void && probe.repliedAt === undefined && probe.deadlineAt > now;
 }
 
 function find(record: TargetRecord, seq: number): Probe | undefined {

@@ -1,7 +1,7 @@
 /**
  * Everything the core remembers. A family has a plane of its own: health and decision; the kernel and the policy are one. Owned by `step` and changed in place; structuredClone gives a snapshot to try things on.
  */
-import type { Decision, Family, HostReport, HostWish, Instant, KernelFacts, Override, Policy, Route } from '../model.js';
+import type { Decision, Family, HostReport, HostWish, Instant, KernelFacts, OutsideVerdict, Override, Policy, Route } from '../model.js';
 import type { PolicyClass } from './classes.js';
 import type { PendingForget } from './forgets.js';
 import type { Learnt } from './gateway.js';
@@ -22,6 +22,8 @@ export interface State {
   /** Something that the wish is made of has changed since it was last held against the kernel. */
   dirty: boolean;
   override: Override | undefined;
+  /** What others say of uplinks, until they expire. */
+  outside: readonly OutsideVerdict[];
   /** Requests that wait for their effect to be read back from the kernel. */
   readonly waiting: number[];
   /** New configs: the packet filter has to follow too. */
@@ -93,6 +95,8 @@ export interface Looks {
   /** After any link event the kernel withholds further ones for a second: look often until then. */
   quickUntil: Instant;
   nextReadAt: Instant;
+  /** When to ask what passed through the uplinks. */
+  nextCountAt: number;
 }
 
 /** @param generationBefore above every generation of former runs, so that nobody who polls takes a new decision for an old one */
@@ -100,9 +104,9 @@ export function openState(policy: Policy, now: Instant, generationBefore = 0): S
   return {
     policy, startedAt: now, generation: generationBefore, facts: undefined,
     planes: new Map([[4, openPlane(4, policy.uplinks.map((u) => openHealth(u, 4, now)), now)]]),
-    learnt: new Map(), dirty: true, override: undefined, waiting: [], waitingForHost: [], forgets: new Map(), forgetAt: Infinity,
+    learnt: new Map(), dirty: true, override: undefined, outside: [], waiting: [], waitingForHost: [], forgets: new Map(), forgetAt: Infinity,
     repair: { installedAs: '', inSync: false, inFlight: false, lastReadAt: undefined, applied: 0, repairs: 0, repairedAs: '', repairedAt: now, filterRepairs: 0, filterRepairedAt: now, failures: [], triedAs: '', tries: 0, notBefore: now },
-    looks: { nextLinkAt: now, quickUntil: now, nextReadAt: now },
+    looks: { nextLinkAt: now, quickUntil: now, nextReadAt: now, nextCountAt: now },
     boundAs: '', hostPolicy: undefined, hostDevices: '', hostWish: undefined, filtered: undefined, lingering: [], hostAskedAt: now, hostAskAt: now, hostReport: undefined,
     wakeAt: Infinity as Instant, ready: false, steps: 0, worstLatenessMs: 0, worstLatenessAt: now,
   };

@@ -1,13 +1,17 @@
 /** The state as people are told it: computed when somebody asks, never stored. */
-import type { ActiveUplink, Decision, Family, FamilyStatus, Instant, PolicyStatus, Status, TargetStatus, UplinkPolicy, UplinkStatus } from '../model.js';
+import type { ActiveUplink, Decision, FamilyStatus, Instant, PolicyStatus, Status, TargetStatus, UplinkPolicy, UplinkStatus } from '../model.js';
 import { addressOf } from './ask.js';
 import { classesOf } from './classes.js';
+import { dampingStatus } from './damping.js';
 import { classRanks } from './desire.js';
 import type { Health } from './health.js';
-import { verdictOf } from './judge.js';
 import { markOf, tableOf } from './layout.js';
+import { qualityStatus } from './quality.js';
 import { lossPercent, misses, timeoutMs, type TargetRecord } from './record.js';
+import { spentBytes } from './spending.js';
 import type { Plane, State } from './state.js';
+import { trafficStatus } from './traffic.js';
+import { verdictOf } from './verdict.js';
 
 const LOSS_WINDOW_MS = 30_000;
 const NOTHING_YET: Decision = { ranks: [], generation: 0, since: 0 as Instant, because: 'waiting for the first answers', rule: 'automatic', order: '', fit: [] };
@@ -67,7 +71,7 @@ function uplinkStatus(state: State, policy: UplinkPolicy, now: Instant): UplinkS
   const told = present.length > 1 && present[0]!.health.line.severedDomain === 'address' ? [...present.slice(1), present[0]!] : present;
   const [first] = told;
   if (first === undefined) return undefined;
-  const families = told.map(({ plane, health }) => familyStatus(plane, health));
+  const families = told.map(({ plane, health }) => familyStatus(state, plane, health, now));
   const { line } = first.health;
   const link = state.facts?.links.find((l) => l.index === line.ifindex);
   return {
@@ -79,13 +83,18 @@ function uplinkStatus(state: State, policy: UplinkPolicy, now: Instant): UplinkS
     mark: markOf(policy.slot, state.policy.markMask), table: tableOf(policy.slot),
     targets: told.flatMap(({ health }) => health.records.map((record) => targetStatus(health, record, now))),
     suspicions: sum(told, ({ health }) => health.suspicions), downs: sum(told, ({ health }) => health.downs),
+    probeBytes: { spent: sum(told, ({ health }) => spentBytes(health.spending, now)), budget: policy.probe.budgetBytes },
+    outside: state.outside.filter((verdict) => verdict.uplink === policy.name),
   };
 }
 
-function familyStatus({ family, decision }: { readonly family: Family; readonly decision: Decision | undefined }, health: Health): FamilyStatus {
+function familyStatus(state: State, { family, decision }: Plane, health: Health, now: Instant): FamilyStatus {
   const { uplink, ...verdict } = verdictOf(health);
   const rank = (decision?.ranks ?? []).findIndex((r) => r.members.some((member) => member.uplink === uplink));
-  return { ...verdict, family, gateway: health.line.gateway, active: rank === 0 && health.line.severed === '', rank: rank < 0 ? undefined : rank };
+  return {
+    ...verdict, family, gateway: health.line.gateway, quality: qualityStatus(health, now), damping: dampingStatus(state.policy, health, now),
+    traffic: trafficStatus(health.traffic, now), active: rank === 0 && health.line.severed === '', rank: rank < 0 ? undefined : rank,
+  };
 }
 
 function targetStatus(health: Health, record: TargetRecord, now: Instant): TargetStatus {
@@ -95,7 +104,7 @@ function targetStatus(health: Health, record: TargetRecord, now: Instant): Targe
     rttMs: record.srttMs, jitterMs: record.srttMs === undefined ? undefined : record.rttvarMs,
     lossPercent: lossPercent(record, judgedAt, LOSS_WINDOW_MS), timeoutMs: timeoutMs(record, health.policy.probe),
     answering: record.lastReplyAt !== undefined && misses(record, judgedAt) === 0 && health.line.severed === '',
-    lastReplyAt: record.lastReplyAt, lastError: record.lastError, sent: record.sent, received: record.received,
+    lastReplyAt: record.lastReplyAt, lastError: record.lastError, lastCause: record.lastCause, sent: record.sent, received: record.received,
   };
 }
 

@@ -1,7 +1,7 @@
 /**
  * One turn of the core: an event goes in, effects come out, and the instant at which to be woken.
  *
- *   absorb    the event becomes facts          absorb.ts, override.ts
+ *   absorb    the event becomes facts          absorb.ts, override.ts, outside.ts
  *   judge     facts become verdicts            judge.ts
  *   decide    verdicts become a decision       decide.ts
  *   reconcile the wish is held against the kernel; the difference is a plan    desire.ts, plan.ts
@@ -12,19 +12,23 @@
 import type { Effect, Event, Instant, ProbeOrder, Verdict } from '../model.js';
 import { absorbFacts, absorbLinks, refit } from './absorb.js';
 import { check } from './ask.js';
+import { correlate } from './correlate.js';
+import { penaltyOf } from './damping.js';
 import { decide } from './decide.js';
 import { classesOf } from './classes.js';
 import { probeLines } from './desire-host.js';
 import { forgetMoved, nextForgetAt, reviseMoved } from './forgets.js';
 import type { Health } from './health.js';
 import { absorbHost, askHost, isFiltered, lookAtHostSoon } from './host.js';
-import { downLevel, pass, takeLost, takeReply, verdictOf } from './judge.js';
-import { lookAround } from './look.js';
+import { pass, takeLost, takeReply, takeTraffic } from './judge.js';
+import { countSeldom, lookAround } from './look.js';
 import { tellDecision, tellForgotten } from './news.js';
+import { absorbOutside, expireOutside, nextExpiry } from './outside.js';
 import { absorbConfirm, absorbOverride, expireOverride } from './override.js';
 import { noteOutcome, reconcile } from './reconcile.js';
 import { noteVerdicts, settle } from './settle.js';
 import { allHealth, type Plane, type State } from './state.js';
+import { verdictOf } from './verdict.js';
 
 export interface Output {
   readonly effects: readonly Effect[];
@@ -37,6 +41,7 @@ export function step(state: State, event: Event): Output {
   const now = event.at;
   state.steps++;
   absorb(state, event, effects);
+  expireOutside(state, now);
   if (state.facts !== undefined) {
     if (event.type === 'wake') askAndJudge(state, event, effects);
     if (hasWork(state, event)) decideAndReconcile(state, event, effects);
@@ -59,6 +64,7 @@ function hasWork(state: State, event: Event): boolean {
 
 function decideAndReconcile(state: State, event: Event, effects: Effect[]): void {
   const now = event.at;
+  for (const plane of state.planes.values()) correlate(plane, now);
   noteVerdicts(state, effects);
   expireOverride(state, now, effects);
   for (const plane of state.planes.values()) choose(state, plane, now, effects);
@@ -102,9 +108,19 @@ function absorb(state: State, event: Event, effects: Effect[]): void {
     }
     case 'lost': {
       const health = state.planes.get(event.family)?.health.get(event.uplink);
-      if (health !== undefined) takeLost(health, event.target, event.seq, event.at, event.error);
+      if (health !== undefined) takeLost(health, event.target, event.seq, event.at, event.cause, event.error);
       break;
     }
+    case 'traffic':
+      if (event.counts.length === 0) countSeldom(state, event.at);
+      for (const health of allHealth(state)) {
+        const counted = event.counts.find((each) => each.interface === health.line.device && each.family === health.family);
+        if (counted !== undefined) takeTraffic(health, counted, event.at);
+      }
+      break;
+    case 'verdict':
+      absorbOutside(state, event, effects);
+      break;
     case 'override':
       absorbOverride(state, event, effects);
       break;
@@ -137,7 +153,7 @@ function askAndJudge(state: State, event: Extract<Event, { type: 'wake' }>, effe
 
 function choose(state: State, plane: Plane, now: Instant, effects: Effect[]): void {
   const candidates = [...plane.health.values()].map((health) => ({
-    policy: health.policy, verdict: verdictFor(state, plane, health), downLevel: downLevel(health, now), risenAt: health.risenAt,
+    policy: health.policy, verdict: verdictFor(state, plane, health), penalty: penaltyOf(health, now), risenAt: health.risenAt,
   }));
   const { decision, reviewAt } = decide({
     now, startedAt: plane.openedAt, policy: state.policy, candidates, override: state.override, previous: plane.decision,
@@ -147,6 +163,7 @@ function choose(state: State, plane: Plane, now: Instant, effects: Effect[]): vo
   if (decision === undefined || decision === plane.decision) return;
   const told = plane.decision;
   plane.decision = decision;
+  for (const health of plane.health.values()) health.leads = decision.ranks[0]?.members.some((member) => member.uplink === health.name) ?? false;
   state.generation = Math.max(state.generation, decision.generation);
   state.dirty = true;
   if (told?.generation !== decision.generation) forgetMoved(state, plane, told?.ranks[0], now);
@@ -156,14 +173,14 @@ function choose(state: State, plane: Plane, now: Instant, effects: Effect[]): vo
 /** Whoever answers before masquerade stands on his device is taken for one who does not: what leaves untranslated is lost. Who leads goes on. */
 function verdictFor(state: State, { decision }: Plane, health: Health): Verdict {
   const verdict = verdictOf(health);
-  if (verdict.state !== 'up' && verdict.state !== 'unknown') return verdict;
+  if (verdict.state !== 'up' && verdict.state !== 'degraded' && verdict.state !== 'unknown') return verdict;
   if (isFiltered(state, health)) return verdict;
   const leads = decision?.ranks[0]?.members.some((member) => member.uplink === health.name) ?? false;
   return { ...verdict, state: leads ? 'unknown' : 'down' };
 }
 
 function bindProbes(state: State, effects: Effect[]): void {
-  const lines = probeLines(allHealth(state));
+  const lines = probeLines(allHealth(state), state.policy.markMask);
   const boundAs = JSON.stringify(lines);
   if (boundAs === state.boundAs) return;
   state.boundAs = boundAs;
@@ -172,7 +189,7 @@ function bindProbes(state: State, effects: Effect[]): void {
 }
 
 function wakeAt(state: State, now: Instant): Instant {
-  let next: number = Math.min(state.looks.nextReadAt, state.looks.nextLinkAt, state.hostAskAt, state.forgetAt);
+  let next: number = Math.min(state.looks.nextReadAt, state.looks.nextLinkAt, state.hostAskAt, state.forgetAt, state.looks.nextCountAt, nextExpiry(state));
   for (const plane of state.planes.values()) {
     next = Math.min(next, plane.reviewAt ?? Infinity);
     for (const health of plane.health.values()) next = Math.min(next, health.nextPassAt);

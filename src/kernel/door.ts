@@ -2,7 +2,7 @@
  * The kernel's face: what kernel.ts does on Linux and dry.ts in memory. Errors of the kernel are data; KernelError is thrown only
  * when netlink itself fails. The contract that both keep is test/kernel/contract.ts.
  */
-import type { ChangeFailure, ForgetOrder, HostReport, HostWish, KernelFacts, Link, Plan, PolicyCounter } from '../model.js';
+import type { ChangeFailure, ForgetOrder, HostReport, HostWish, KernelFacts, Link, Plan, PolicyCounter, TrafficCount } from '../model.js';
 import type { Survey } from './netlink/survey.js';
 
 export type { Survey } from './netlink/survey.js';
@@ -25,6 +25,8 @@ export interface Kernel {
   /** As HostDoor has it. */
   preview(wish: HostWish): Promise<{ readonly filter: readonly string[]; readonly sysctls: readonly string[] }>;
   counters(): Promise<readonly PolicyCounter[]>;
+  /** As HostDoor has it. */
+  count(): readonly TrafficCount[];
   /** Removes our rules, routes, NAT and firewall and gives addresses and sysctls back. @throws Error that names all that could not be undone */
   restore(): Promise<void>;
   close(): void;
@@ -39,7 +41,7 @@ export interface Watcher {
   ruleset?(): void;
 }
 
-/** The slow half: NAT, marks, firewall, sysctls. */
+/** The slow half: NAT, marks, firewall, counters, sysctls. */
 export interface HostDoor {
   /** Operating errors are in `problems`. Never rejects. */
   host(wish: HostWish): Promise<HostReport>;
@@ -47,8 +49,14 @@ export interface HostDoor {
   preview(wish: HostWish): Promise<{ readonly filter: readonly string[]; readonly sysctls: readonly string[] }>;
   /** New connections that the policies of the last wish took since their rules were written. Never rejects. */
   counters(): Promise<readonly PolicyCounter[]>;
+  /**
+   * What connections that pass sent and were answered, by device and family: one netlink request, some ten microseconds. Empty where `host` was not
+   * asked to count, or could not. Never throws for what the kernel says.
+   */
+  count(): readonly TrafficCount[];
   /** Removes every rule of ours, in both backends, and gives the sysctls back. @throws Error that names all that could not be undone */
   restore(): Promise<void>;
+  close(): void;
 }
 
 /**

@@ -70,6 +70,7 @@ export function openDryKernel(seed: KernelFacts): DryKernel {
     survey: () => ({ rules: [], routes: [], defaults: [] }),
     preview: () => Promise.resolve({ filter: [], sysctls: [] }),
     counters: () => Promise.resolve([]),
+    count: () => [],
     restore() {
       table.routes = table.routes.filter((route) => route.protocol !== OUR_PROTOCOL);
       table.rules = table.rules.filter((rule) => rule.protocol !== OUR_PROTOCOL);

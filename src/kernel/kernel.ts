@@ -1,6 +1,6 @@
 /**
  * The door to Linux: netlink for everything a switch depends on (synchronous, microseconds, no process is spawned), conntrack
- * in small parts, and the slow half (NAT, sysctls) as given.
+ * in small parts, and the slow half (NAT, counters, sysctls) as given.
  */
 import { OUR_PROTOCOL } from '../core/layout.js';
 import type { Change, KernelFacts, Link } from '../model.js';
@@ -43,6 +43,7 @@ export function openKernel(hostDoor: HostDoor): Kernel {
     host: (wish) => hostDoor.host(wish),
     preview: (wish) => hostDoor.preview(wish),
     counters: () => hostDoor.counters(),
+    count: () => hostDoor.count(),
     async restore() {
       const failures = removeOurs(netlink);
       await hostDoor.restore().catch((failure: unknown) => failures.push(failure instanceof Error ? failure.message : String(failure)));
@@ -52,6 +53,7 @@ export function openKernel(hostDoor: HostDoor): Kernel {
       endWatch?.();
       endWatch = undefined;
       netlink.close();
+      hostDoor.close();
     },
   };
 }

@@ -60,3 +60,30 @@ export function whenReadable(fd: number, readable: () => void): () => void {
     handle.close();
   };
 }
+
+/**
+ * Calls `ready` whenever the descriptor is readable, or writable, or in error, in the very poll phase that found it so: what it reads has its
+ * stamp before anything that waits for the end of that phase. For receivers that read, stamp and queue: in there no microtask runs. What `ready`
+ * throws is thrown again outside. Ends when the returned function is called (before the descriptor is closed). Does not keep the process alive.
+ */
+export function whenReady(fd: number, what: 'readable' | 'writable', ready: () => void): () => void {
+  let open = true;
+  const events = { readable: what === 'readable', writable: what === 'writable' };
+  const tell = (): void => {
+    try {
+      ready();
+    } catch (cause) {
+      setImmediate(() => {
+        throw cause;
+      });
+    }
+    if (open) handle.start(events, tell); // libuv ends polling at POLLERR
+  };
+  const handle = koffi.node.poll(fd, events, tell);
+  handle.unref();
+  return () => {
+    if (!open) return;
+    open = false;
+    handle.close();
+  };
+}

@@ -13,12 +13,30 @@ import { ECHO_REPLY, ERRORS } from './packet.js';
 /** Size of struct sock_fprog on a 64-bit machine: a count and a pointer. */
 export const FPROG_BYTES = 16;
 
+/** What passes a probe socket for ICMP echo: the packet begins with its IP header (IPv4), or with its ICMPv6 header. */
+export function echoFilter(family: Family, identifier: number, addressOf: (bytes: Buffer) => bigint): Buffer {
+  return filterOf(family === 4 ? program4(identifier) : program6(identifier), addressOf);
+}
+
+/**
+ * What passes a packet socket of ETH_P_ARP: answers (RFC 826, Ethernet and IPv4) for this address of ours; all others, and all requests, stay in
+ * the kernel. @param target 4 bytes, the address of whoever asked
+ */
+export function arpFilter(target: Buffer, addressOf: (bytes: Buffer) => bigint): Buffer {
+  return filterOf([
+    [LOAD_HALF_AT, 0, 0, 6],
+    [JUMP_IF_EQUAL, 0, 3, 2],
+    [LOAD_WORD_AT, 0, 0, 24],
+    [JUMP_IF_EQUAL, 0, 1, target.readUInt32BE(0)],
+    ...VERDICT,
+  ], addressOf);
+}
+
 /**
  * For setsockopt(SOL_SOCKET, SO_ATTACH_FILTER): struct sock_fprog in the first FPROG_BYTES, and behind it, in the same memory
  * so that both live equally long, the program it points to. 64-bit machines only.
  */
-export function echoFilter(family: Family, identifier: number, addressOf: (bytes: Buffer) => bigint): Buffer {
-  const instructions = family === 4 ? program4(identifier) : program6(identifier);
+function filterOf(instructions: readonly Instruction[], addressOf: (bytes: Buffer) => bigint): Buffer {
   const bytes = Buffer.alloc(FPROG_BYTES + 8 * instructions.length);
   const halves = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2); // typed arrays: host byte order
   const words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4);
@@ -38,7 +56,8 @@ export function echoFilter(family: Family, identifier: number, addressOf: (bytes
 type Instruction = readonly [code: number, ifTrue: number, ifFalse: number, k: number];
 
 // linux/bpf_common.h: class | size | mode
-const LOAD_BYTE_AT = 0x30; // A = packet[k]
+const LOAD_WORD_AT = 0x20; // A = packet[k]
+const LOAD_BYTE_AT = 0x30;
 const LOAD_HALF_AT = 0x28;
 const LOAD_BYTE_FROM_X = 0x50; // A = packet[X + k]
 const LOAD_HALF_FROM_X = 0x48;
@@ -81,9 +100,10 @@ function program4(identifier: number): readonly Instruction[] {
 function program6(identifier: number): readonly Instruction[] {
   return [
     [LOAD_BYTE_AT, 0, 0, 0],
-    [JUMP_IF_EQUAL, 4, 0, ECHO_REPLY[6]],
-    [JUMP_IF_EQUAL, 1, 0, ERRORS[6][0]],
-    [JUMP_IF_EQUAL, 0, 5, ERRORS[6][1]],
+    [JUMP_IF_EQUAL, 5, 0, ECHO_REPLY[6]],
+    [JUMP_IF_EQUAL, 2, 0, ERRORS[6][0]],
+    [JUMP_IF_EQUAL, 1, 0, ERRORS[6][1]],
+    [JUMP_IF_EQUAL, 0, 5, ERRORS[6][2]],
     [LOAD_HALF_AT, 0, 0, 8 + 40 + 4],
     [JUMP_IF_EQUAL, 2, 3, identifier],
     [LOAD_HALF_AT, 0, 0, 4],

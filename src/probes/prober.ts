@@ -1,22 +1,27 @@
 /**
  * The probe shell: sends what the core orders, stamps, and reports facts. It judges nothing and schedules nothing.
  *
- *   bind(lines)   what each uplink's probes of a family go through; unchanged lines keep their sessions, changed ones get new ones
- *   send(order)   one echo request, now, through the uplink's device and no other
+ *   bind(lines)   what each uplink's probes of a family go through; unchanged lines keep what they have open, changed ones open it anew
+ *   send(order)   one probe, now, through the uplink's device and no other, by the method of its target
  *   reply, lost   each at most once per order; silence is never reported, deadlines are the core's
  *
- * A line is of one uplink and one family, so that what changes in one does not disturb the other. It has one session, opened at the
- * first probe. A session that failed is replaced, at most once per second; probes ordered meanwhile are lost, with the reason.
+ * A line is of one uplink and one family, so that what changes in one does not disturb the other. It has one asker for each kind of method (method.ts),
+ * opened at its first probe. One that cannot be opened is tried again at most once per second; probes ordered meanwhile are lost, with the reason.
  *
- * Facts leave in a turn of their own (setImmediate). raw-socket calls us from C++ outside of any Node callback scope: there,
- * an exception of the daemon's would be swallowed and taken for a socket error, and its promises would not run until something else
- * wakes the loop.
+ * Facts leave in a turn of their own (setImmediate), so nobody who asks or listens finds itself called, bound anew or closed in the middle of it.
+ * Askers read in the poll phase, where no microtask runs and no exception gets out; whoever takes the facts is called after it.
  */
-import { randomInt } from 'node:crypto';
 import { isIP } from 'node:net';
 import { isMainThread } from 'node:worker_threads';
-import type { Event, Family, Instant, ProbeLine, ProbeOrder, UplinkName } from '../model.js';
-import { openIcmpSession, type IcmpSession } from './icmp.js';
+import type { Event, Instant, LostCause, Method, ProbeLine, ProbeOrder, UplinkName } from '../model.js';
+import { openDns } from './dns.js';
+import { openExec } from './exec.js';
+import { openHttp } from './http.js';
+import { openersOfEcho } from './icmp.js';
+import type { Asker, OpenAsker } from './method.js';
+import { openNeighbour } from './neighbour.js';
+import { isFailure, slot, type Slot } from './slot.js';
+import { openTcp } from './tcp.js';
 
 export type ProbeFact = Extract<Event, { type: 'reply' | 'lost' }>;
 
@@ -32,35 +37,41 @@ export interface ProberOptions {
   report(fact: ProbeFact): void;
   /** The daemon's clock (hrtime); it stamps sending and receipt. */
   now(): Instant;
-  /**
-   * Where these bytes lie in memory (koffi.address): lets the kernel keep everybody else's echo replies from our sockets.
-   * Without it a flood of pings from this very machine costs probes and CPU; nothing else changes.
-   */
-  readonly addressOf?: (bytes: Buffer) => bigint;
 }
 
-/** After a failure of a session, the next attempt for its line waits this long. */
-const REOPEN_AFTER_MS = 1000;
-/** net-ping takes the identifier modulo 65535, and 0 for "use the process id". */
-const IDENTIFIERS = 65_534;
+type Kind = Method['kind'];
 
 interface HeldLine {
   readonly line: ProbeLine;
-  session: HeldSession | undefined;
+  readonly askers: Map<Kind, Slot<Asker>>;
 }
 
-type HeldSession =
-  | { readonly state: 'open'; readonly session: IcmpSession; readonly identifier: number }
-  | { readonly state: 'failed'; readonly error: string; readonly retryAt: Instant };
-
-/** @throws Error in a worker thread: raw-socket runs on the main thread's loop, and crashes elsewhere */
-export function openProber(options: ProberOptions): Prober {
-  const { report, now } = options;
-  if (!isMainThread) throw new Error('The prober runs in the main thread only: raw-socket polls on its event loop and crashes in a worker.');
+/** @throws Error in a worker thread: sockets are polled on the main thread's loop */
+export function openProber({ report, now }: ProberOptions): Prober {
+  if (!isMainThread) throw new Error('The prober runs in the main thread only: its sockets are polled on the event loop there.');
   const held = new Map<string, HeldLine>();
-  const drawIdentifier = identifiers(held);
+  const openers = openersByKind();
   const tell = reporter(report);
   let open = true;
+
+  function askerOf({ line, askers }: HeldLine, kind: Kind): Slot<Asker> {
+    const known = askers.get(kind);
+    if (known !== undefined) return known;
+    const asker = slot(() => openers[kind](line, now), now);
+    askers.set(kind, asker);
+    return asker;
+  }
+
+  function ask(order: ProbeOrder): void {
+    const { uplink, family, seq, target: { id: target, kind } } = order;
+    const lost = (at: Instant, cause: LostCause, error: string): void => tell.fact({ type: 'lost', at, uplink, family, target, seq, cause, error });
+    const heldLine = held.get(keyOf(order));
+    const refusal = refuse(order, heldLine?.line);
+    if (refusal !== '' || heldLine === undefined) return lost(now(), 'unsent', refusal);
+    const asker = askerOf(heldLine, kind).take();
+    if (isFailure(asker)) return lost(now(), asker.failed, asker.error);
+    asker.ask({ order, lost, answered: (at, rttMs) => tell.fact({ type: 'reply', at, uplink, family, target, seq, rttMs }) });
+  }
 
   return {
     bind(lines) {
@@ -68,71 +79,41 @@ export function openProber(options: ProberOptions): Prober {
       const wanted = new Map(lines.map((line) => [keyOf(line), line]));
       for (const [key, heldLine] of held) {
         if (sameLine(heldLine.line, wanted.get(key))) continue;
-        closeSession(heldLine);
+        closeLine(heldLine);
         held.delete(key);
       }
-      for (const [key, line] of wanted) if (!held.has(key)) held.set(key, { line, session: undefined });
+      for (const [key, line] of wanted) if (!held.has(key)) held.set(key, { line, askers: new Map() });
     },
     send(order) {
-      if (!open) return;
-      const { uplink, family, target, seq } = order;
-      const lost = (at: Instant, error: string): void => tell.fact({ type: 'lost', at, uplink, family, target, seq, error });
-      const heldLine = held.get(keyOf(order));
-      const refusal = refuse(order, heldLine?.line);
-      if (refusal !== '' || heldLine === undefined) return lost(now(), refusal);
-      const session = sessionOf(heldLine, drawIdentifier, options);
-      if (session.state === 'failed') return lost(now(), session.error);
-      session.session.ask({
-        address: order.address,
-        answered: (at, rttMs) => tell.fact({ type: 'reply', at, uplink, family, target, seq, rttMs }),
-        lost,
-      });
+      if (open) ask(order);
     },
     close() {
       open = false;
-      for (const heldLine of held.values()) closeSession(heldLine);
+      for (const heldLine of held.values()) closeLine(heldLine);
       held.clear();
       tell.close();
     },
   };
 }
 
-function keyOf({ uplink, family }: { readonly uplink: UplinkName; readonly family: Family }): string {
-  return `${uplink} ${family}`;
+function openersByKind(): Readonly<Record<Kind, OpenAsker>> {
+  const echo = openersOfEcho();
+  return { icmp: echo, hop: echo, arp: openNeighbour, tcp: openTcp, dns: openDns, http: openHttp, exec: openExec };
+}
+
+function keyOf({ uplink, family }: { readonly uplink: UplinkName; readonly family: ProbeLine['family'] }): string {
+  return family === 4 ? `${uplink} 4` : `${uplink} 6`;
 }
 
 /** Why this order cannot be carried out through this line; '' = it can. */
-function refuse({ uplink, family, address }: ProbeOrder, line: ProbeLine | undefined): string {
+function refuse({ uplink, family, address, target }: ProbeOrder, line: ProbeLine | undefined): string {
   if (line === undefined) return `${uplink} has no line to probe IPv${family} through`;
   if (line.ifindex <= 0) return `${line.interface} does not exist`;
+  if (address === '' && (target.kind === 'exec' || target.kind === 'http')) return '';
+  if (address === '' && target.host === 'gateway') return `${line.interface} has no gateway to ask`;
   const kind = isIP(address);
   if (kind === 0) return `"${address}" is not an IP address`;
   return kind === family ? '' : `${address} is IPv${kind}, and was to be asked through the IPv${family} line of ${uplink}`;
-}
-
-function sessionOf(heldLine: HeldLine, drawIdentifier: () => number, { now, addressOf }: ProberOptions): HeldSession {
-  const { line, session: present } = heldLine;
-  if (present?.state === 'open' || (present?.state === 'failed' && now() < present.retryAt)) return present;
-  const fail = (error: string): HeldSession => (heldLine.session = { state: 'failed', error, retryAt: (now() + REOPEN_AFTER_MS) as Instant });
-  const identifier = drawIdentifier();
-  try {
-    const session = openIcmpSession({ family: line.family, ifindex: line.ifindex, identifier, now, addressOf, failed: fail });
-    return (heldLine.session = { state: 'open', session, identifier });
-  } catch (cause) {
-    return fail(cause instanceof Error ? cause.message : String(cause));
-  }
-}
-
-/** Identifiers that no open session has. They begin anywhere, so that answers to a former process are not taken for ours. */
-function identifiers(held: ReadonlyMap<string, HeldLine>): () => number {
-  let last = randomInt(IDENTIFIERS);
-  return () => {
-    const taken = new Set<number>();
-    for (const { session } of held.values()) if (session?.state === 'open') taken.add(session.identifier);
-    do last = (last % IDENTIFIERS) + 1;
-    while (taken.has(last));
-    return last;
-  };
 }
 
 function reporter(report: (fact: ProbeFact) => void): { fact(fact: ProbeFact): void; close(): void } {
@@ -158,9 +139,10 @@ function reporter(report: (fact: ProbeFact) => void): { fact(fact: ProbeFact): v
 }
 
 function sameLine(a: ProbeLine, b: ProbeLine | undefined): boolean {
-  return b !== undefined && a.interface === b.interface && a.ifindex === b.ifindex && a.source === b.source;
+  return b !== undefined && a.interface === b.interface && a.ifindex === b.ifindex && a.source === b.source && a.gateway === b.gateway && a.mark === b.mark;
 }
 
-function closeSession({ session }: HeldLine): void {
-  if (session?.state === 'open') session.session.close();
+function closeLine({ askers }: HeldLine): void {
+  for (const asker of askers.values()) asker.close();
+  askers.clear();
 }

@@ -13,26 +13,39 @@ export const instant = (ms: number) => ms as Instant;
 export const STARTED_WALL_MS = Date.UTC(2024, 4, 1, 12);
 
 const answering: TargetStatus = {
-  family: 4, target: 'gateway', kind: 'icmp', address: '198.51.100.1', rttMs: 4.21875, jitterMs: 0.5, lossPercent: 0, timeoutMs: 300, answering: true, lastReplyAt: instant(59_000), lastError: '', sent: 60, received: 60,
+  family: 4, target: 'gateway', kind: 'icmp', address: '198.51.100.1', rttMs: 4.21875, jitterMs: 0.5, lossPercent: 0, timeoutMs: 300, answering: true, lastReplyAt: instant(59_000), lastError: '', lastCause: undefined, sent: 60, received: 60,
 };
 const silent: TargetStatus = {
-  family: 4, target: 'icmp 1.1.1.1', kind: 'icmp', address: '1.1.1.1', rttMs: undefined, jitterMs: undefined, lossPercent: 100, timeoutMs: 1000, answering: false, lastReplyAt: undefined, lastError: 'no answer', sent: 60, received: 0,
+  family: 4, target: 'icmp 1.1.1.1', kind: 'icmp', address: '1.1.1.1', rttMs: undefined, jitterMs: undefined, lossPercent: 100, timeoutMs: 1000, answering: false, lastReplyAt: undefined, lastError: 'no answer', lastCause: 'unreachable', sent: 60, received: 0,
 };
 
 const fibre4 = {
   state: 'up', since: instant(1_000), because: 'all 2 targets answer', domain: 'none', severed: false, inDoubt: false, holdUntil: undefined, gateway: '198.51.100.1', active: true, rank: 0,
+  evidence: [{ witness: 'line', name: 'eth0', says: 'alive', text: 'it has a carrier' }, { witness: 'target', name: 'gateway', says: 'alive', text: 'answered 1 s ago' }],
+  quality: { lossPercent: 1.25, latencyMs: 12.34567, jitterMs: 0.5, busy: false },
+  damping: { penalty: 0.25, suppressedUntil: undefined, holdMs: 30_000 },
+  traffic: { sentPackets: 120, answeredPackets: 96.5, sentBytes: 30_000, answeredBytes: 90_000, progressing: true },
 } as const satisfies Omit<FamilyStatus, 'family'>;
 const cable4 = {
   state: 'down', since: instant(2_000), because: 'upstream is silent since 12:00:02', domain: 'upstream', severed: false, inDoubt: false, holdUntil: instant(70_000), gateway: '', active: false, rank: undefined,
+  evidence: [
+    { witness: 'target', name: 'gateway', says: 'alive', text: 'answered 1 s ago' }, { witness: 'target', name: 'icmp 1.1.1.1', says: 'silent', text: 'no answer for 58 s' },
+    { witness: 'outside', name: 'bgp-watch', says: 'silent', text: 'the session is lost' },
+  ],
+  quality: { lossPercent: 100, latencyMs: undefined, jitterMs: undefined, busy: true },
+  damping: { penalty: 3.5, suppressedUntil: instant(253_000), holdMs: 120_000 },
+  traffic: undefined,
 } as const satisfies Omit<FamilyStatus, 'family'>;
 
 export const fibre: UplinkStatus = {
   uplink: 'fibre', ...fibre4, families: [{ family: 4, ...fibre4 }], interface: 'eth0', ifindex: 2, addresses: ['198.51.100.7/24'],
-  priority: 1, weight: 1, metered: false, carrier: true, mark: 0x80, table: 9401, targets: [answering], suspicions: 2, downs: 1,
+  priority: 1, weight: 1, metered: false, carrier: true, mark: 0x80, table: 9401, targets: [answering], suspicions: 2, downs: 1, probeBytes: { spent: 1_234_567.8, budget: undefined }, outside: [],
 };
 export const cable: UplinkStatus = {
   uplink: 'cable', ...cable4, families: [{ family: 4, ...cable4 }], interface: 'eth1', ifindex: undefined, addresses: [],
   priority: 2, weight: 3, metered: true, carrier: false, mark: 0x100, table: 9402, targets: [answering, silent], suspicions: 0, downs: 0,
+  probeBytes: { spent: 4_000_000, budget: 5_000_000 },
+  outside: [{ uplink: 'cable', state: 'down', until: instant(80_000), since: instant(50_000), by: 'bgp-watch', because: 'the session is lost' }],
 };
 
 const decision4: Decision = { ranks: [{ members: [{ uplink: 'fibre', weight: 1 }] }], generation: 7, since: instant(1_000), because: 'fibre has the best priority', rule: 'automatic', order: '', fit: [] };
@@ -167,8 +180,18 @@ export function obedient(world: World): Ask {
       });
     },
     clear: (by) => answer({ clear: by }, { ...world.status, override: undefined }),
+    verdict: (order) => {
+      const at = world.clock.nowMs;
+      const said = { uplink: order.uplink, state: order.state, by: order.by, because: order.because, since: instant(at), until: instant(at + order.forMs) };
+      return answer(order, saying(world.status, order.uplink, (outside) => [...outside.filter((one) => one.by !== order.by), said]));
+    },
+    withdraw: (uplink, by) => answer({ withdraw: uplink, by }, saying(world.status, uplink, (outside) => outside.filter((one) => by !== '' && one.by !== by))),
     confirm: (by) => answer({ confirm: by }, { ...world.status, override: world.status.override && { ...world.status.override, confirmBy: undefined } }),
   };
+}
+
+function saying(status: Status, name: string, change: (outside: UplinkStatus['outside']) => UplinkStatus['outside']): Status {
+  return { ...status, uplinks: status.uplinks.map((uplink) => (uplink.uplink === name ? { ...uplink, outside: change(uplink.outside) } : uplink)) };
 }
 
 /** The planner, the packet filter and the machine, without any. */

@@ -200,11 +200,15 @@ test('status tells each family of an uplink by itself, and both decisions', asyn
   const { json } = await ask(world, 'GET', '/v1/status');
   assert.deepEqual((json['active'] as { name: string; family: number }[]).map(({ name, family }) => [name, family]), [['fibre', 4], ['cable', 6]]);
   assert.deepEqual(json['decisions'], [...BEFORE, { family: 6, order: [['cable']], rule: 'automatic', because: 'fibre is down', since: '2024-05-01T12:00:40.000Z', generation: 3 }]);
-  const [fibre] = json['uplinks'] as { state: string; families: Record<string, unknown>[]; targets: { family: number }[] }[];
+  const [fibre] = json['uplinks'] as { state: string; quality: unknown; families: Record<string, unknown>[]; targets: { family: number }[] }[];
   assert.equal(fibre?.state, 'up', 'what stands beside them is of the first');
   assert.deepEqual(fibre?.families[1], {
     family: 6, state: 'down', since: '2024-05-01T12:00:40.000Z', because: 'no answer in IPv6 for 20 s', domain: 'upstream', gateway: 'fe80::1', active: false, rank: null, severed: false, inDoubt: false, holdUntil: '2024-05-01T12:01:10.000Z',
+    evidence: dual.uplinks[1]?.families[0]?.evidence, quality: { lossPercent: 100, latencyMs: null, jitterMs: null, busy: true },
+    damping: { penalty: 3.5, suppressedUntil: '2024-05-01T12:04:13.000Z', holdMs: 120_000 }, traffic: null,
   });
+  assert.deepEqual(fibre?.quality, fibre?.families[0]?.['quality']);
+  assert.notDeepEqual(fibre?.quality, fibre?.families[1]?.['quality']);
   assert.deepEqual(fibre?.targets.map(({ family }) => family), [4, 6]);
 });
 

@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { NAMED_SCHEMAS } from '../../src/api/documents.js';
 import { restReference } from '../../src/api/reference.js';
 import { ENDPOINTS } from '../../src/api/routes.js';
+import { FAULT_MEANINGS } from '../../src/api/uplink-schemas.js';
 
 const PAGE = new URL('../../../docs/rest.md', import.meta.url);
 
@@ -29,9 +30,15 @@ test('everything in the schemas is described', () => {
   assert.deepEqual(silent, []);
 });
 
+test('every word that an enumeration has is explained or explains itself, and null is not one', () => {
+  const page = restReference();
+  for (const domain of Object.keys(FAULT_MEANINGS)) assert.match(page, new RegExp(`the fault domain: .*\\\`${domain}\\\`: `), domain);
+  assert.match(page, /`lastCause` \| `unsent`, `prober`, .*`failed` or null \|/);
+});
+
 test('what an answer requires and what it has are the same list', () => {
   for (const schema of NAMED_SCHEMAS) {
-    if (['OverrideRequest', 'PlanRequest', 'Problem'].includes(schema.title)) continue;
+    if (['OverrideRequest', 'VerdictRequest', 'PlanRequest', 'Problem'].includes(schema.title)) continue;
     assert.deepEqual([...schema.required].sort(), Object.keys(schema.properties).sort(), schema.title);
   }
 });

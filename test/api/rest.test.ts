@@ -2,30 +2,8 @@
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { test } from 'node:test';
-import { cable, fibre, healthy, instant, openWorld, serve, type World } from './fixture.js';
-
-type Method = 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE' | 'PATCH' | 'OPTIONS';
-
-async function ask(world: World, method: Method, url: string, more: { body?: unknown; raw?: string; headers?: Record<string, string>; mayChange?: boolean } = {}) {
-  const { app } = serve(world, { stranger: { by: 'test', mayChange: more.mayChange ?? true } });
-  const payload = more.raw ?? (more.body === undefined ? undefined : JSON.stringify(more.body));
-  const answer = await app.inject({ method, url, headers: { ...(payload === undefined ? {} : { 'content-type': 'application/json' }), ...more.headers }, ...(payload === undefined ? {} : { payload }) });
-  return { status: answer.statusCode, headers: answer.headers, text: answer.body, json: () => answer.json<Record<string, unknown>>() };
-}
-
-/** The answer is a problem of this status; returns its detail. */
-async function refused(world: World, status: number, ...question: [Method, string, Parameters<typeof ask>[3]?]): Promise<string> {
-  const answer = await ask(world, ...question);
-  assert.equal(answer.status, status, answer.text);
-  assert.equal(answer.headers['content-type'], 'application/problem+json');
-  const problem = answer.json();
-  assert.equal(problem['status'], status);
-  assert.match(String(problem['type']), /^urn:uplinkd:problem:[a-z-]+$/);
-  assert.ok(String(problem['title']).length > 0);
-  const detail = String(problem['detail']);
-  assert.ok(detail.length > 20 && detail.endsWith('.'), `a detail says what and what to do: ${detail}`);
-  return detail;
-}
+import { ask, refused } from './asking.js';
+import { cable, fibre, healthy, openWorld, serve } from './fixture.js';
 
 test('active tells the uplink, since when, why, and that nobody overrode it', async () => {
   const answer = await ask(openWorld(), 'GET', '/v1/active');
@@ -50,8 +28,22 @@ test('active is an empty list when nothing is left, and a point-to-point uplink 
 
 test('status is one document with every uplink, target, the kernel, the host and the daemon', async () => {
   const { json } = await ask(openWorld(), 'GET', '/v1/status');
+  const [well, ill] = [
+    {
+      evidence: [{ witness: 'line', name: 'eth0', says: 'alive', text: 'it has a carrier' }, { witness: 'target', name: 'gateway', says: 'alive', text: 'answered 1 s ago' }],
+      quality: { lossPercent: 1.25, latencyMs: 12.346, jitterMs: 0.5, busy: false }, damping: { penalty: 0.25, suppressedUntil: null, holdMs: 30_000 },
+      traffic: { sentPacketsPerSecond: 120, answeredPacketsPerSecond: 96.5, sentBytesPerSecond: 30_000, answeredBytesPerSecond: 90_000, progressing: true },
+    },
+    {
+      evidence: [
+        { witness: 'target', name: 'gateway', says: 'alive', text: 'answered 1 s ago' }, { witness: 'target', name: 'icmp 1.1.1.1', says: 'silent', text: 'no answer for 58 s' },
+        { witness: 'outside', name: 'bgp-watch', says: 'silent', text: 'the session is lost' },
+      ],
+      quality: { lossPercent: 100, latencyMs: null, jitterMs: null, busy: true }, damping: { penalty: 3.5, suppressedUntil: '2024-05-01T12:04:13.000Z', holdMs: 120_000 }, traffic: null,
+    },
+  ];
   const gateway = {
-    family: 4, target: 'gateway', kind: 'icmp', address: '198.51.100.1', answering: true, rttMs: 4.219, jitterMs: 0.5, lossPercent: 0, timeoutMs: 300, lastReplyAt: '2024-05-01T12:00:59.000Z', lastError: '', sent: 60, received: 60,
+    family: 4, target: 'gateway', kind: 'icmp', address: '198.51.100.1', answering: true, rttMs: 4.219, jitterMs: 0.5, lossPercent: 0, timeoutMs: 300, lastReplyAt: '2024-05-01T12:00:59.000Z', lastError: '', lastCause: null, sent: 60, received: 60,
   };
   assert.deepEqual(json(), {
     at: '2024-05-01T12:01:00.000Z',
@@ -65,16 +57,19 @@ test('status is one document with every uplink, target, the kernel, the host and
     uplinks: [
       {
         name: 'fibre', state: 'up', since: '2024-05-01T12:00:01.000Z', because: 'all 2 targets answer', domain: 'none', active: true, rank: 0, interface: 'eth0', ifindex: 2, addresses: ['198.51.100.7/24'], gateway: '198.51.100.1',
-        carrier: true, priority: 1, weight: 1, metered: false, severed: false, inDoubt: false, holdUntil: null, mark: '0x80', table: 9401, suspicions: 2, downs: 1, targets: [gateway],
-        families: [{ family: 4, state: 'up', since: '2024-05-01T12:00:01.000Z', because: 'all 2 targets answer', domain: 'none', gateway: '198.51.100.1', active: true, rank: 0, severed: false, inDoubt: false, holdUntil: null }],
+        carrier: true, priority: 1, weight: 1, metered: false, severed: false, inDoubt: false, holdUntil: null, mark: '0x80', table: 9401, suspicions: 2, downs: 1, targets: [gateway], ...well,
+        probeBytes: { spent: 1_234_568, budget: null }, outside: [],
+        families: [{ family: 4, state: 'up', since: '2024-05-01T12:00:01.000Z', because: 'all 2 targets answer', domain: 'none', gateway: '198.51.100.1', active: true, rank: 0, severed: false, inDoubt: false, holdUntil: null, ...well }],
       },
       {
         name: 'cable', state: 'down', since: '2024-05-01T12:00:02.000Z', because: 'upstream is silent since 12:00:02', domain: 'upstream', active: false, rank: null, interface: 'eth1', ifindex: null, addresses: [], gateway: null,
-        carrier: false, priority: 2, weight: 3, metered: true, severed: false, inDoubt: false, holdUntil: '2024-05-01T12:01:10.000Z', mark: '0x100', table: 9402, suspicions: 0, downs: 0,
-        families: [{ family: 4, state: 'down', since: '2024-05-01T12:00:02.000Z', because: 'upstream is silent since 12:00:02', domain: 'upstream', gateway: null, active: false, rank: null, severed: false, inDoubt: false, holdUntil: '2024-05-01T12:01:10.000Z' }],
+        carrier: false, priority: 2, weight: 3, metered: true, severed: false, inDoubt: false, holdUntil: '2024-05-01T12:01:10.000Z', mark: '0x100', table: 9402, suspicions: 0, downs: 0, ...ill,
+        probeBytes: { spent: 4_000_000, budget: 5_000_000 },
+        outside: [{ state: 'down', by: 'bgp-watch', because: 'the session is lost', since: '2024-05-01T12:00:50.000Z', until: '2024-05-01T12:01:20.000Z' }],
+        families: [{ family: 4, state: 'down', since: '2024-05-01T12:00:02.000Z', because: 'upstream is silent since 12:00:02', domain: 'upstream', gateway: null, active: false, rank: null, severed: false, inDoubt: false, holdUntil: '2024-05-01T12:01:10.000Z', ...ill }],
         targets: [
           gateway,
-          { family: 4, target: 'icmp 1.1.1.1', kind: 'icmp', address: '1.1.1.1', answering: false, rttMs: null, jitterMs: null, lossPercent: 100, timeoutMs: 1000, lastReplyAt: null, lastError: 'no answer', sent: 60, received: 0 },
+          { family: 4, target: 'icmp 1.1.1.1', kind: 'icmp', address: '1.1.1.1', answering: false, rttMs: null, jitterMs: null, lossPercent: 100, timeoutMs: 1000, lastReplyAt: null, lastError: 'no answer', lastCause: 'unreachable', sent: 60, received: 0 },
         ],
       },
     ],
@@ -257,6 +252,7 @@ test('a method that a path does not know is 405 with Allow, whatever body comes 
     ['PATCH', '/v1/override', 'PUT, DELETE'],
     ['GET', '/v1/override', 'PUT, DELETE'],
     ['GET', '/v1/override/confirm', 'POST'],
+    ['GET', '/v1/uplinks/fibre/verdict', 'PUT, DELETE'],
     ['DELETE', '/v1/uplinks/fibre', 'GET, HEAD'],
     ['OPTIONS', '/metrics', 'GET, HEAD'],
   ] as const) {
@@ -295,7 +291,7 @@ test('a path that is no URL is 400, a name that is far too long 414', async () =
 });
 
 test('who may only read is told so before anything else is looked at, and what to do', async () => {
-  for (const [method, path] of [['PUT', '/v1/override'], ['DELETE', '/v1/override'], ['POST', '/v1/override/confirm']] as const) {
+  for (const [method, path] of [['PUT', '/v1/override'], ['DELETE', '/v1/override'], ['POST', '/v1/override/confirm'], ['PUT', '/v1/uplinks/fibre/verdict'], ['DELETE', '/v1/uplinks/fibre/verdict']] as const) {
     const world = openWorld();
     assert.match(await refused(world, 403, method, path, { raw: '{', headers: { 'content-type': 'text/plain' }, mayChange: false }), /unix socket \/run\/uplinkd\/uplinkd\.sock/);
     assert.deepEqual(world.asked, []);
@@ -331,52 +327,13 @@ test('no answer may be stored by a cache', async () => {
   }
 });
 
-test('metrics tell uplinks, targets, decision, kernel, override and build', async () => {
-  const world = openWorld();
-  const answer = await ask(world, 'GET', '/metrics');
-  assert.equal(answer.headers['content-type'], 'text/plain; version=0.0.4; charset=utf-8');
-  const lines = answer.text.split('\n');
-  for (const line of [
-    `uplinkd_build_info{version="0.1.0",node="${process.versions.node}"} 1`,
-    'uplinkd_start_time_seconds 1714564800',
-    'uplinkd_generation 7',
-    'uplinkd_active_uplinks 1',
-    'uplinkd_last_resort 0',
-    'uplinkd_override_active 0',
-    'uplinkd_kernel_in_sync 1',
-    'uplinkd_kernel_repairs_total 3',
-    'uplinkd_sysctls_in_sync 0',
-    'uplinkd_host_problems 1',
-    'uplinkd_uplink_up{uplink="fibre",interface="eth0"} 1',
-    'uplinkd_uplink_up{uplink="cable",interface="eth1"} 0',
-    'uplinkd_uplink_state{uplink="cable",interface="eth1",state="down"} 1',
-    'uplinkd_uplink_state{uplink="cable",interface="eth1",state="up"} 0',
-    'uplinkd_uplink_suspicions_total{uplink="fibre",interface="eth0"} 2',
-    'uplinkd_uplink_downs_total{uplink="fibre",interface="eth0"} 1',
-    'uplinkd_target_rtt_seconds{uplink="fibre",interface="eth0",family="4",target="gateway"} 0.00421875',
-    'uplinkd_target_loss_ratio{uplink="cable",interface="eth1",family="4",target="icmp 1.1.1.1"} 1',
-    'uplinkd_target_loss_ratio{uplink="fibre",interface="eth0",family="4",target="gateway"} 0',
-  ]) assert.ok(lines.includes(line), `${line}\n--- in ---\n${answer.text}`);
-  assert.doesNotMatch(answer.text, /rtt_seconds.*1\.1\.1\.1/, 'what was never measured has no sample');
-  for (const line of lines.filter((one) => one !== '')) assert.match(line, /^(# (HELP|TYPE) uplinkd_[a-z_]+ \S.*|uplinkd_[a-z_]+(\{[a-z_]+="[^\n]*"\})? [-0-9.e]+)$/);
-});
-
-test('metrics escape what could break a label, and tell the override', async () => {
-  const world = openWorld();
-  const odd = { ...fibre, uplink: 'a"b\\c\nd' };
-  world.status = { ...healthy, uplinks: [odd], host: undefined, override: { uplink: odd.uplink, until: undefined, confirmBy: undefined, reason: '', by: '', since: instant(0), ifDead: 'obey' } };
-  const { text } = await ask(world, 'GET', '/metrics');
-  assert.match(text, /^uplinkd_uplink_up\{uplink="a\\"b\\\\c\\nd",interface="eth0"\} 1$/m);
-  assert.match(text, /^uplinkd_override_info\{uplink="a\\"b\\\\c\\nd",if_dead="obey"\} 1$/m);
-  assert.doesNotMatch(text, /^uplinkd_nat_in_sync /m, 'not known, no sample');
-});
-
 test('openapi describes every call and leaves no reference open', async () => {
   const document = (await ask(openWorld(), 'GET', '/openapi.json')).json();
   assert.match(String(document['openapi']), /^3\.1\./);
   const paths = document['paths'] as Record<string, Record<string, unknown>>;
-  assert.deepEqual(Object.keys(paths).sort(), ['/healthz', '/metrics', '/openapi.json', '/readyz', '/v1/active', '/v1/doctor', '/v1/override', '/v1/override/confirm', '/v1/plan', '/v1/policies', '/v1/reload', '/v1/status', '/v1/uplinks', '/v1/uplinks/{name}', '/v1/what-if']);
-  assert.deepEqual(Object.keys(paths['/v1/override'] ?? {}), ['put', 'delete']);
+  assert.deepEqual(Object.keys(paths).sort(), ['/healthz', '/metrics', '/openapi.json', '/readyz', '/v1/active', '/v1/doctor', '/v1/override', '/v1/override/confirm', '/v1/plan', '/v1/policies', '/v1/reload', '/v1/status', '/v1/uplinks', '/v1/uplinks/{name}', '/v1/uplinks/{name}/verdict', '/v1/what-if']);
+  for (const path of ['/v1/override', '/v1/uplinks/{name}/verdict']) assert.deepEqual(Object.keys(paths[path] ?? {}), ['put', 'delete'], path);
+  assert.match(JSON.stringify(paths['/v1/uplinks/{name}/verdict']), /"name":"name","in":"path","required":true.*"name":"by","in":"query","required":false/);
   assert.match(JSON.stringify([paths['/v1/what-if'], paths['/v1/active']]), /"name":"down","in":"query","required":true.*"name":"wait","in":"query","required":false/);
   const { schemas } = document['components'] as { schemas: Record<string, unknown> };
   const references = [...JSON.stringify(document).matchAll(/"\$ref":"#\/components\/schemas\/([A-Za-z]+)"/g)].map((match) => match[1] ?? '');

@@ -201,11 +201,15 @@ because {2}fibre has the best priority
 active {3}cable in IPv6, for 20s
 because {2}fibre is down
 (?:.*\n)*
-  UPLINK  FAMILY  STATE  FOR  DEVICE  GATEWAY       PRIORITY  BECAUSE
-\\* fibre   IPv4    up     59s  eth0    198.51.100.1  1         all 2 targets answer
-          IPv6    down   20s          fe80::1                 no answer in IPv6 for 20 s
-  cable   IPv4    down   58s  eth1    -             2         upstream is silent since 12:00:02
-\\*         IPv6    up     59s          fe80::2                 all 2 targets answer
+  UPLINK  IP    STATE  DEVICE  GATEWAY       PRIO  LOSS  LATENCY  FAULT
+\\* fibre   IPv4  up     eth0    198.51.100.1  1     1.3%  12.3ms   -
+      for 59s, because all 2 targets answer
+          IPv6  down           fe80::1             100%  -        upstream
+      for 20s, because no answer in IPv6 for 20 s; the line is full of our own traffic
+  cable   IPv4  down   eth1    -             2     100%  -        upstream
+      for 58s, because upstream is silent since 12:00:02; the line is full of our own traffic
+\\*         IPv6  up             fe80::2             1.3%  12.3ms   -
+      for 59s, because all 2 targets answer
 (?:.*\n)*  fibre   gateway       fe80::1       no `));
 });
 

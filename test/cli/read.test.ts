@@ -30,6 +30,20 @@ const WRONG: readonly [string, RegExp][] = [
   ['plan --config=', /--config is empty/],
   ['reload --config x', /reload does not take --config/],
   ['what-if', /what-if needs NAME/],
+  ['why fibre cable', /why takes only NAME; "cable" is too much/],
+  ['why --by x', /why does not take --by/],
+  ['verdict', /verdict needs NAME up\|down\|clear/],
+  ['verdict fibre', /verdict needs up\|down\|clear/],
+  ['verdict fibre dead --for 30s', /verdict says up, down or clear; "dead" is none of them/],
+  ['verdict fibre down', /verdict down needs --for DURATION/],
+  ['verdict fibre up', /verdict up needs --for DURATION/],
+  ['verdict fibre down --for soon', /--for "soon" is not a duration/],
+  ['verdict fibre down --for 30s --by=', /--by is empty/],
+  ['verdict fibre clear --by=', /--by is empty/],
+  ['verdict fibre clear --for 30s', /verdict clear does not take --for/],
+  ['verdict fibre clear --because x', /verdict clear does not take --because/],
+  ['verdict fibre down --for 30s --reason x', /verdict does not take --reason/],
+  ['switch-uplink a --by x', /switch-uplink does not take --by/],
   ['status --nosuch', /--nosuch/],
   ['status --json=yes', /--json/],
   ['status --url nonsense', /--url "nonsense" is not a URL/],
@@ -47,7 +61,7 @@ for (const [line, why] of WRONG) {
 }
 
 test('the commands that are planned are told from those that are misspelt', () => {
-  for (const verb of ['drain', 'disable', 'enable', 'why', 'events', 'probe', 'log-level', 'monitor', 'init', 'report']) {
+  for (const verb of ['drain', 'disable', 'enable', 'events', 'probe', 'log-level', 'monitor', 'init', 'report']) {
     for (const args of [[verb], ['--json', verb], [verb, 'fibre'], [verb, '--follow'], ['--socket', '/s', verb]]) {
       const parsed = parseCommandLine(args);
       assert.match(parsed.what === 'wrong' ? parsed.why : parsed.what, new RegExp(`"${verb}" is not in this version`), args.join(' '));
@@ -65,10 +79,21 @@ test('options may stand before and behind the command, and -- ends them', () => 
     const parsed = parseCommandLine(args);
     assert.equal(parsed.what, 'run', args.join(' '));
     if (parsed.what !== 'run') continue;
-    assert.deepEqual({ ...parsed.invocation }, { verb: 'switch-uplink', uplink: 'a', json: true, where: { socketPath: '/run/uplinkd/uplinkd.sock' }, for: '1h30m', reason: undefined, ifDead: undefined, confirm: undefined, config: undefined });
+    assert.deepEqual({ ...parsed.invocation }, { verb: 'switch-uplink', uplink: 'a', said: undefined, json: true, where: { socketPath: '/run/uplinkd/uplinkd.sock' }, for: '1h30m', by: undefined, because: undefined, reason: undefined, ifDead: undefined, confirm: undefined, config: undefined });
   }
   const dashed = parseCommandLine(['switch-uplink', '--', '--odd']);
   assert.equal(dashed.what === 'run' ? dashed.invocation.uplink : dashed.what, '--odd');
+});
+
+test('why takes a name or none, but not an empty one', () => {
+  const uplinkOf = (args: string[]) => {
+    const parsed = parseCommandLine(args);
+    return parsed.what === 'run' ? parsed.invocation.uplink : parsed.what === 'wrong' ? parsed.why : parsed.what;
+  };
+  assert.equal(uplinkOf(['why']), '');
+  assert.equal(uplinkOf(['why', 'fibre']), 'fibre');
+  assert.equal(uplinkOf(['why', '']), 'NAME is empty', 'a script whose variable is empty');
+  assert.equal(uplinkOf(['verdict', '', 'down', '--for', '30s']), 'NAME is empty');
 });
 
 test('help is given whatever else stands there, for the command that is named', () => {
@@ -184,6 +209,23 @@ test('check warns of an uplink that is chosen well and of no use: nothing is mas
   assert.equal(checkStatus(status({ kernel: { ...healthy.kernel, inSync: false } })).code, 0);
 });
 
+test('check warns of an active uplink that works badly, in its words, and once', () => {
+  const degraded = { ...onUplink('fibre', { fibre: 'degraded' }) };
+  const { code, line } = checkStatus(status(degraded));
+  assert.equal(code, 1);
+  assert.match(line, /^UPLINKD WARNING - fibre is active and degraded: all targets answer \|/);
+  assert.equal(checkStatus(status({ ...degraded, rule: 'last-resort' })).code, 1, 'it is kept because nothing is better, and it works');
+  assert.equal(checkStatus(status(onUplink('fibre', { cable: 'degraded' }))).code, 0, 'one that carries nothing is nobody\'s trouble');
+  const both = (active6: boolean) => status({
+    active: [4, ...(active6 ? [6] : [])].map((family) => ({ ...healthy.active[0], family })), decisions: [4, 6].map((family) => ({ family, rule: 'automatic', order: [['fibre']] })),
+    uplinks: healthy.uplinks.map((uplink) => (uplink.name !== 'fibre' ? { ...uplink, families: [{ ...uplink, family: 4, domain: 'none' }] } : {
+      ...uplink, families: [{ ...uplink, family: 4, domain: 'none' }, { ...uplink, family: 6, domain: 'quality', state: 'degraded', because: 'loss 40 %', active: active6 }],
+    })),
+  });
+  assert.match(checkStatus(both(true)).line, /^UPLINKD WARNING - fibre is active and degraded: loss 40 % \|/, 'in one family is enough');
+  assert.doesNotMatch(checkStatus(both(false)).line, /degraded: loss/);
+});
+
 test('check is critical when nothing is left, and when the last choice is unfit', () => {
   assert.equal(checkStatus(status({ active: [], override: { uplink: 'x' } })).code, 2);
   const { code, line } = checkStatus(status({ rule: 'last-resort' }));
@@ -207,8 +249,9 @@ test('the manual has every command and every option that the program has, and no
   const page = readFileSync(new URL('../../../docs/man/uplinkctl.1', import.meta.url), 'utf8');
   const commands = [...page.matchAll(/^\.It Cm ([a-z-]+)/gm)].map(([, name]) => name);
   assert.deepEqual(commands, Object.keys(VERBS));
-  const options = [...page.matchAll(/^\.It Fl (?:h , Fl )?\\-([a-z-]+)/gm)].map(([, name]) => name).sort();
-  assert.deepEqual(options, ['config', 'confirm', 'for', 'help', 'if-dead', 'json', 'reason', 'socket', 'token-file', 'url', 'version']);
+  const options = [...new Set([...page.matchAll(/^\.It Fl (?:h , Fl )?\\-([a-z-]+)/gm)].map(([, name]) => name))].sort();
+  assert.deepEqual(options, ['because', 'by', 'config', 'confirm', 'for', 'help', 'if-dead', 'json', 'reason', 'socket', 'token-file', 'url', 'version']);
   assert.match(VERBS.plan.help, /--config FILE /);
   for (const option of ['for', 'reason', 'if-dead', 'confirm']) assert.ok(VERBS['switch-uplink'].help.includes(`--${option} `), option);
+  for (const option of VERBS.verdict.options) assert.ok(VERBS.verdict.help.includes(`--${option} `), option);
 });

@@ -65,9 +65,11 @@ host     NAT by nftables in sync, sysctls not in sync
 daemon   0.1.0, up 1m, timer at most 1.5ms late
 ! net/ipv4/ip_forward is read only
 
-  UPLINK  STATE  FOR  DEVICE  GATEWAY       PRIORITY  BECAUSE
-* fibre   up     59s  eth0    198.51.100.1  1         all 2 targets answer
-  cable   down   58s  eth1    -             2         upstream is silent since 12:00:02
+  UPLINK  STATE  DEVICE  GATEWAY       PRIO  LOSS  LATENCY  FAULT
+* fibre   up     eth0    198.51.100.1  1     1.3%  12.3ms   -
+      for 59s, because all 2 targets answer
+  cable   down   eth1    -             2     100%  -        upstream
+      for 58s, because upstream is silent since 12:00:02; the line is full of our own traffic
 
   UPLINK  TARGET        ADDRESS       ANSWERS  RTT    JITTER  LOSS  LAST ERROR
   fibre   gateway       198.51.100.1  yes      4.2ms  0.5ms   0%
@@ -169,7 +171,7 @@ test('the token goes into the request, and one that cannot be read is wrong usag
 });
 
 test('wrong usage is exit 2, on stderr, with the next step', async () => {
-  for (const args of [[], ['frobnicate'], ['switch-uplink'], ['status', '--bogus'], ['why'], ['switch-uplink', 'a', '--for', 'soon']]) {
+  for (const args of [[], ['frobnicate'], ['switch-uplink'], ['status', '--bogus'], ['drain'], ['verdict', 'fibre', 'down'], ['switch-uplink', 'a', '--for', 'soon']]) {
     const { code, out, err } = await run(...args);
     assert.deepEqual([code, out], [2, ''], args.join(' '));
     assert.match(err, /^uplinkctl: .*\nUsage: uplinkctl .*\nTry: uplinkctl .*--help\n$/);
@@ -246,7 +248,7 @@ test('check has the codes of the monitoring plugins, for wrong usage and an abse
 test('help and version are exit 0 on stdout', async () => {
   const { code, out } = await run('--help');
   assert.equal(code, 0);
-  for (const verb of ['status', 'active', 'switch-uplink NAME', 'confirm', 'auto', 'check']) assert.ok(out.includes(`  ${verb} `), verb);
+  for (const verb of ['status', 'active', 'switch-uplink NAME', 'confirm', 'auto', 'why [NAME]', 'verdict NAME up|down|clear', 'check']) assert.ok(out.includes(`  ${verb} `), verb);
   for (const line of out.split('\n')) assert.ok(line.length <= 120, line);
   assert.match((await run('switch-uplink', '--help')).out, /^Usage: uplinkctl switch-uplink NAME .*--if-dead RULE.*--json/s);
   assert.match((await run('--version')).out, /^uplinkctl \d+\.\d+\.\d+\n$/);

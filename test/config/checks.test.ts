@@ -37,8 +37,8 @@ test('a list of targets is not empty, not longer than 16, and asks nobody twice'
   assert.equal(targets(''), '2: probe.targets: the list is empty: write `- icmp: gateway`, or take the key away for the default');
   assert.equal(targets(many(16)), 'none');
   assert.equal(targets(many(17)), '2: probe.targets: these are 17 items, and 16 at most are possible');
-  assert.equal(targets('icmp: 1.1.1.1, icmp: gateway, icmp: 1.1.1.1'), '2: probe.targets[2].icmp: `1.1.1.1` is asked twice, first on line 2: take one away, the answers would count as one');
-  assert.equal(targets('icmp: 1.1.1.1, {}, icmp:'), '2: probe.targets[1]: nothing is written here: write `- icmp: gateway`\n2: probe.targets[2].icmp: nothing is written here: write `gateway` or an IPv4 or IPv6 address, or take the key away');
+  assert.equal(targets('icmp: 1.1.1.1, icmp: gateway, icmp: 1.1.1.1'), '2: probe.targets[2].icmp: `icmp 1.1.1.1` is asked twice, first on line 2: take one away, the answers would count as one');
+  assert.equal(targets('icmp: 1.1.1.1, {}, icmp:'), '2: probe.targets[1]: nothing is written here: write `- icmp: gateway`\n2: probe.targets[2].icmp: nothing is written here: write `gateway` or an IPv4 or IPv6 address');
 });
 
 test('a line without a gateway is not asked for one', () => {

@@ -19,7 +19,7 @@ const profile = texts[1] ?? '';
 /** Bits of YAML and of the schema that hurt most when they stand in the wrong place. */
 const SPLINTERS = [
   '\n', ' ', '  ', '\t', ':', ': ', '- ', '[', ']', '{', '}', ',', '#', '"', "'", '|', '>', '&a ', '*a', '!x ', '%', '@', '`', '? ', '---\n', '...', '<<: ', '~', '\0', '\r', '\u2028', '\ud800',
-  'uplinks', 'probe', 'targets', 'policies:', 'use: ', 'source: 10.0.0.0/8', 'fe80::1', 'prefix6: ', 'match: ', 'mss: 1400', 'icmp', 'gateway', 'none', 'auto', '0', '-1', '1e999', '0x', '300ms', 'profile: p\n', 'null', 'true', '__proto__', 'constructor: ', 'toString', '🛰',
+  'uplinks', 'probe', 'targets', 'policies:', 'use: ', 'source: 10.0.0.0/8', 'fe80::1', 'prefix6: ', 'match: ', 'mss: 1400', 'icmp', 'tcp: ', 'dns: ', 'http: ', 'http://', '[::1]:', 'exec: /x', 'hop: 2', 'arp:', 'quality: ', 'damping: off', '20%', '5MB', 'gateway', 'none', 'auto', '0', '-1', '1e999', '0x', '300ms', 'profile: p\n', 'null', 'true', '__proto__', 'constructor: ', 'toString', '🛰',
 ];
 
 function randomOf(seed: number): (below: number) => number {

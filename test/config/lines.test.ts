@@ -72,10 +72,12 @@ test('the gateway of IPv6 is one host, mostly link-local and without its device'
 
 test('a target may be of either family, and is known by one spelling', () => {
   const probe = (text: string): string => told('weight: 1', `probe: { targets: [${text}] }`).replace('2: probe.targets', '');
-  assert.deepEqual(lineOf('probe: { targets: [icmp: 2620:FE:0::fe] }').probe.targets, [{ kind: 'icmp', id: 'icmp 2620:fe::fe', host: '2620:fe::fe' }]);
+  assert.deepEqual(lineOf('probe: { targets: [icmp: 2620:FE:0::fe] }').probe.targets, [
+    { id: 'icmp 2620:fe::fe', families: [6], intervalMs: undefined, kind: 'icmp', host: '2620:fe::fe', sizeBytes: 0 },
+  ]);
   cases([
     ['icmp: gateway, icmp: 2620:fe::fe', 'none'],
-    ['icmp: 2620:fe::fe, icmp: 2620:fe:0::fe', '[1].icmp: `2620:fe::fe` is asked twice, first on line 2: take one away, the answers would count as one'],
+    ['icmp: 2620:fe::fe, icmp: 2620:fe:0::fe', '[1].icmp: `icmp 2620:fe::fe` is asked twice, first on line 2: take one away, the answers would count as one'],
     ['icmp: fe80::1', '[0].icmp: `fe80::1` is a link-local address (fe80::/10) and cannot be a target'],
   ], probe);
 });

@@ -4,12 +4,16 @@ import { test } from 'node:test';
 import { assignSlots } from '../../src/core/layout.js';
 import { compile, type Config } from '../../src/config/compile.js';
 import { showProblem } from '../../src/config/load.js';
-import type { UplinkPolicy } from '../../src/model.js';
+import type { Family, Target, UplinkPolicy } from '../../src/model.js';
 
 function configOf(text: string, profile = '', slots: ReadonlyMap<string, number> = new Map()): Config {
   const loaded = compile({ file: 'config.yaml', text }, () => ({ file: 'profile.yaml', text: profile }), slots);
   if ('problems' in loaded) throw new Error(loaded.problems.map(showProblem).join('\n'));
   return loaded.config;
+}
+
+function echo(id: string, host: string, families: readonly Family[]): Target {
+  return { id, families, intervalMs: undefined, kind: 'icmp', host, sizeBytes: 0 };
 }
 
 function uplinkOf(config: Config, name: string): UplinkPolicy {
@@ -32,13 +36,19 @@ test('the least config gets the documented defaults', () => {
         name: 'fibre', slot: assignSlots(['fibre'], new Map()).get('fibre') ?? 0, interface: 'eth0', match: undefined, gateways: { 4: 'auto', 6: 'auto' }, priority: 1, weight: 1, metered: false,
         translate: { 4: { kind: 'masquerade' }, 6: { kind: 'masquerade' } }, prefix6: '', mss: 'auto',
         probe: {
-          intervalMs: 1000, timeoutMs: 'auto', timeoutMinMs: 20, timeoutMaxMs: 2000, quorum: 1,
+          intervalMs: 1000, timeoutMs: 'auto', timeoutMinMs: 20, timeoutMaxMs: 2000, quorum: 1, rotate: 0, budgetBytes: undefined, passive: true,
           targets: [
-            { kind: 'icmp', id: 'gateway', host: 'gateway' }, { kind: 'icmp', id: 'icmp 1.1.1.1', host: '1.1.1.1' }, { kind: 'icmp', id: 'icmp 9.9.9.9', host: '9.9.9.9' },
-            { kind: 'icmp', id: 'icmp 2606:4700:4700::1111', host: '2606:4700:4700::1111' }, { kind: 'icmp', id: 'icmp 2620:fe::fe', host: '2620:fe::fe' },
+            echo('gateway', 'gateway', [4, 6]), echo('icmp 1.1.1.1', '1.1.1.1', [4]), echo('icmp 9.9.9.9', '9.9.9.9', [4]),
+            echo('icmp 2606:4700:4700::1111', '2606:4700:4700::1111', [6]), echo('icmp 2620:fe::fe', '2620:fe::fe', [6]),
+            { id: 'hop 2', families: [4], intervalMs: undefined, kind: 'hop', host: '1.1.1.1', hops: 2 },
+            { id: 'hop 2 (IPv6)', families: [6], intervalMs: undefined, kind: 'hop', host: '2606:4700:4700::1111', hops: 2 },
           ],
         },
-        health: { suspect: { failures: 1, burst: 3 }, down: { afterMs: 2000 }, up: { successes: 5 } },
+        health: {
+          suspect: { failures: 1, burst: 3 }, down: { afterMs: 2000 }, up: { successes: 5 },
+          quality: { lossPercent: { down: 20, up: 5 }, latencyMs: { down: 500, up: 300 }, jitterMs: { down: Infinity, up: Infinity }, windowMs: 30_000 },
+          damping: { halfLifeMs: 300_000, suppress: 3, reuse: 1 },
+        },
       }],
       policies: [], flows: [], lanInterfaces: [], routed: [], failback: { mode: 'automatic', holdMs: 30_000, flows: 'keep', drainMs: 600_000 }, nat: { backend: 'auto' }, forwarding: { firewall: 'auto' }, stop: 'keep', markMask: 0x3f80,
     },
@@ -61,8 +71,8 @@ uplinks:
     masquerade6: true
     prefix6: 2001:db8:1::/48
     mtu: 1492
-    probe: { interval: 10s, timeout: 3s, timeoutMin: 5ms, timeoutMax: 4s, targets: [icmp: 8.8.8.8, icmp: 8.8.4.4], quorum: 2 }
-    health: { sensitivity: calm, suspect: { failures: 4, burst: 6 }, down: { after: 1m30s }, up: { successes: 9 } }
+    probe: { interval: 10s, timeout: 3s, timeoutMin: 5ms, timeoutMax: 4s, targets: [icmp: 8.8.8.8, icmp: 8.8.4.4], quorum: 2, rotate: 1, budget: 1.5MB, passive: false }
+    health: { sensitivity: calm, suspect: { failures: 4, burst: 6 }, down: { after: 1m30s }, up: { successes: 9 }, quality: { loss: { down: 12.5%, up: 0.5% }, latency: { down: 2s, up: 1s }, jitter: { down: 80ms, up: 40ms }, window: 5m }, damping: { halfLife: 1h, suppress: 2.5, reuse: 0.5 } }
 lan: { interfaces: [eth2, eth3], prefix6: fd00:1:2::/48, routed: [192.0.2.0/24, 2001:DB8:5::/64] }
 failover: { mode: automatic }
 failback: { mode: manual, hold: 2h, flows: move, drainDeadline: 5m }
@@ -76,10 +86,14 @@ kernel: { markMask: 0xfe000000 }
     name: 'a', slot: assignSlots(['a'], new Map()).get('a') ?? 0, interface: 'eth0', match: undefined, gateways: { 4: { address: '198.51.100.1' }, 6: { address: 'fe80::1' } }, priority: 7, weight: 256, metered: true,
     translate: { 4: { kind: 'none' }, 6: { kind: 'masquerade' } }, prefix6: '2001:db8:1::/48', mss: 1452,
     probe: {
-      intervalMs: 10_000, timeoutMs: 3000, timeoutMinMs: 5, timeoutMaxMs: 4000, quorum: 2,
-      targets: [{ kind: 'icmp', id: 'icmp 8.8.8.8', host: '8.8.8.8' }, { kind: 'icmp', id: 'icmp 8.8.4.4', host: '8.8.4.4' }],
+      intervalMs: 10_000, timeoutMs: 3000, timeoutMinMs: 5, timeoutMaxMs: 4000, quorum: 2, rotate: 1, budgetBytes: 1_500_000, passive: false,
+      targets: [echo('icmp 8.8.8.8', '8.8.8.8', [4]), echo('icmp 8.8.4.4', '8.8.4.4', [4])],
     },
-    health: { suspect: { failures: 4, burst: 6 }, down: { afterMs: 90_000 }, up: { successes: 9 } },
+    health: {
+      suspect: { failures: 4, burst: 6 }, down: { afterMs: 90_000 }, up: { successes: 9 },
+      quality: { lossPercent: { down: 12.5, up: 0.5 }, latencyMs: { down: 2000, up: 1000 }, jitterMs: { down: 80, up: 40 }, windowMs: 300_000 },
+      damping: { halfLifeMs: 3_600_000, suppress: 2.5, reuse: 0.5 },
+    },
   });
   assert.deepEqual({ ...policy, uplinks: [] }, {
     uplinks: [], policies: [], flows: [], lanInterfaces: ['eth2', 'eth3'], routed: ['192.0.2.0/24', '2001:db8:5::/64'],

@@ -28,7 +28,7 @@ async function withDaemon(run: (bench: Bench) => Promise<void>, door: Partial<Ke
   const answer = (order: ProbeOrder): void => {
     const sentAt = now();
     setTimeout(() => {
-      if (open) daemon.report({ type: 'reply', at: now(), uplink: order.uplink, family: order.family, target: order.target, seq: order.seq, rttMs: now() - sentAt });
+      if (open) daemon.report({ type: 'reply', at: now(), uplink: order.uplink, family: order.family, target: order.target.id, seq: order.seq, rttMs: now() - sentAt });
     }, 1);
   };
   const daemon = openDaemon(state, {

@@ -17,7 +17,7 @@ import { at } from './fixture.js';
 interface Told {
   verdict: Verdict;
   risenAt: number;
-  downLevel: number;
+  penalty: number;
 }
 
 export function story(policy: Policy, text: string, previous?: Decision): void {
@@ -37,8 +37,8 @@ export function story(policy: Policy, text: string, previous?: Decision): void {
       else assert.equal(clause, '-', `not understood: ${clause}`);
     }
     const candidates: readonly Candidate[] = policy.uplinks.map((one) => {
-      const { verdict, risenAt, downLevel } = uplinks.get(one.name)!;
-      return { policy: one, verdict, risenAt: at(risenAt), downLevel };
+      const { verdict, risenAt, penalty } = uplinks.get(one.name)!;
+      return { policy: one, verdict, risenAt: at(risenAt), penalty };
     });
     const answer = decide({ now: at(now), startedAt: at(0), policy, candidates, override, previous: decision });
     const same = answer.decision === decision || isDeepStrictEqual({ ...answer.decision, fit: [] }, { ...decision, fit: [] });
@@ -49,8 +49,8 @@ export function story(policy: Policy, text: string, previous?: Decision): void {
 }
 
 function newcomer(name: string): Told {
-  const verdict: Verdict = { uplink: name, state: 'unknown', since: at(0), because: 'not judged yet', domain: 'none', severed: false, inDoubt: false, holdUntil: undefined };
-  return { verdict, risenAt: 0, downLevel: 0 };
+  const verdict: Verdict = { uplink: name, state: 'unknown', since: at(0), because: 'not judged yet', domain: 'none', evidence: [], severed: false, inDoubt: false, holdUntil: undefined };
+  return { verdict, risenAt: 0, penalty: 0 };
 }
 
 function changed(told: Told, [word = '', number = '0']: readonly string[], now: number): Partial<Told> {
@@ -66,7 +66,7 @@ function changed(told: Told, [word = '', number = '0']: readonly string[], now: 
     case 'severed': return { verdict: next({ state: 'down', because: 'no carrier', severed: true }) };
     case 'doubt': return { verdict: { ...verdict, inDoubt: true } };
     case 'sure': return { verdict: { ...verdict, inDoubt: false } };
-    case 'died': return { downLevel: Number(number) };
+    case 'died': return { penalty: Number(number) };
     default: throw new Error(`not understood: ${word}`);
   }
 }

@@ -1,7 +1,8 @@
 /** Who carries new flows, and why: stories. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { decide, holdMs } from '../../src/core/decide.js';
+import { holdMs } from '../../src/core/damping.js';
+import { decide } from '../../src/core/decide.js';
 import type { Decision } from '../../src/model.js';
 import { at, policyOf, uplinkPolicy } from './fixture.js';
 import { story } from './decide-story.js';
@@ -248,8 +249,8 @@ test('another address on the leader: it is asked anew, and keeps its place meanw
 });
 
 test('generation and since change with the leading rank alone', () => {
-  const up = (name: 'fibre' | 'cable') => ({ uplink: name, state: 'up', since: at(0), because: 'it answered', domain: 'none', severed: false, inDoubt: false, holdUntil: undefined } as const);
-  const candidates = TWO.uplinks.map((policy) => ({ policy, verdict: up(policy.name as 'fibre' | 'cable'), risenAt: at(0), downLevel: 0 }));
+  const up = (name: 'fibre' | 'cable') => ({ uplink: name, state: 'up', since: at(0), because: 'it answered', domain: 'none', evidence: [], severed: false, inDoubt: false, holdUntil: undefined } as const);
+  const candidates = TWO.uplinks.map((policy) => ({ policy, verdict: up(policy.name as 'fibre' | 'cable'), risenAt: at(0), penalty: 0 }));
   const ask = (now: number, names: readonly string[], previous: Decision | undefined): Decision =>
     decide({ now: at(now), startedAt: at(0), policy: TWO, candidates: candidates.map((c) => (names.includes(c.policy.name) ? c : { ...c, verdict: { ...c.verdict, state: 'down', severed: true } })), override: undefined, previous }).decision!;
   const first = ask(10, ['fibre'], undefined);
@@ -260,8 +261,8 @@ test('generation and since change with the leading rank alone', () => {
 
 test('a decision says when time alone may change it: holds, rests, the end of an order', () => {
   const candidates = TWO.uplinks.map((policy) => ({
-    policy, risenAt: at(40_000), downLevel: 1,
-    verdict: { uplink: policy.name, state: 'up', since: at(40_000), because: 'it answered', domain: 'none', severed: false, inDoubt: false, holdUntil: undefined } as const,
+    policy, risenAt: at(40_000), penalty: 1,
+    verdict: { uplink: policy.name, state: 'up', since: at(40_000), because: 'it answered', domain: 'none', evidence: [], severed: false, inDoubt: false, holdUntil: undefined } as const,
   }));
   const order = { uplink: 'cable', until: at(65_000), confirmBy: at(61_000), reason: '', by: 'noc', since: at(0), ifDead: 'obey' } as const;
   const reviewAt = (override?: typeof order): number | undefined => decide({ now: at(60_000), startedAt: at(0), policy: TWO, candidates, override, previous: ADOPTED }).reviewAt;

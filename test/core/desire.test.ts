@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { metricBase } from '../../src/core/desire.js';
 import { desireHost, probeLines } from '../../src/core/desire-host.js';
-import { ACTIVE_TABLE, assignSlots, MAIN_TABLE, markOf, METRIC_BASES, OUR_PROTOCOL, tableOf } from '../../src/core/layout.js';
+import { ACTIVE_TABLE, assignSlots, DEFAULT_MARK_MASK, MAIN_TABLE, markOf, METRIC_BASES, OUR_PROTOCOL, tableOf } from '../../src/core/layout.js';
 import { lineOf } from '../../src/core/line.js';
 import { showRoute } from '../../src/core/plan.js';
 import type { KernelFacts, Wish } from '../../src/model.js';
@@ -129,8 +129,8 @@ test('the host: NAT and marks for every uplink, forwarding only where there is a
 
 test('probe lines name the device as it is now', () => {
   const { health } = planeOf(TWO, factsOf(['fibre']), 4, undefined);
-  assert.deepEqual(probeLines(health.values()), [
-    { uplink: 'fibre', family: 4, interface: 'eth0', ifindex: 2, source: '198.51.100.2' }, { uplink: 'cable', family: 4, interface: 'eth1', ifindex: 0, source: '' },
+  assert.deepEqual(probeLines(health.values(), DEFAULT_MARK_MASK), [
+    { uplink: 'fibre', family: 4, interface: 'eth0', ifindex: 2, source: '198.51.100.2', gateway: '198.51.100.1', mark: markOf(health.get('fibre')!.policy.slot, DEFAULT_MARK_MASK) }, { uplink: 'cable', family: 4, interface: 'eth1', ifindex: 0, source: '', gateway: '', mark: markOf(health.get('cable')!.policy.slot, DEFAULT_MARK_MASK) },
   ]);
 });
 

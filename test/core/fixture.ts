@@ -9,8 +9,9 @@
  * IPv6 is in the facts only where a test asks for it (`dualFacts`), with the defaults that router advertisements leave.
  */
 import { PRESETS, type Sensitivity } from '../../src/config/schema.js';
+import { familyOf } from '../../src/core/address.js';
 import { assignSlots, DEFAULT_MARK_MASK, MAIN_TABLE } from '../../src/core/layout.js';
-import type { Address, Change, Family, GatewayPolicy, Instant, KernelFacts, Link, Match, Policy, Route, Target, TrafficPolicy, Translation, UplinkPolicy } from '../../src/model.js';
+import type { Address, Change, Family, GatewayPolicy, Instant, KernelFacts, Link, Match, Policy, QualityPolicy, Route, Target, TrafficPolicy, Translation, UplinkPolicy } from '../../src/model.js';
 
 export const LINES = [
   { name: 'fibre', interface: 'eth0', ifindex: 2, address: '198.51.100.2', gateway: '198.51.100.1', address6: '2001:db8:1::2', gateway6: 'fe80::1' },
@@ -44,8 +45,15 @@ export interface UplinkChoice {
 export const at = (ms: number): Instant => ms as Instant;
 
 export function targetsOf(hosts: readonly string[]): readonly Target[] {
-  return hosts.map((host) => ({ kind: 'icmp', id: host === 'gateway' ? 'gateway' : `icmp ${host}`, host }));
+  return hosts.map((host) => ({
+    kind: 'icmp', id: host === 'gateway' ? 'gateway' : `icmp ${host}`, host, families: host === 'gateway' ? [4, 6] : [familyOf(host)], intervalMs: undefined, sizeBytes: 0,
+  }));
 }
+
+/** As the config's defaults are. */
+export const QUALITY: QualityPolicy = {
+  lossPercent: { down: 20, up: 5 }, latencyMs: { down: 500, up: 300 }, jitterMs: { down: Infinity, up: Infinity }, windowMs: 30_000,
+};
 
 export function uplinkPolicy(name: LineName, choice: UplinkChoice = {}): UplinkPolicy {
   const line = LINES.find((l) => l.name === name)!;
@@ -57,10 +65,11 @@ export function uplinkPolicy(name: LineName, choice: UplinkChoice = {}): UplinkP
     translate: { 4: { kind: 'masquerade' }, 6: { kind: 'masquerade' }, ...choice.translate }, prefix6: choice.prefix6 ?? '', mss: 'auto',
     probe: {
       intervalMs: choice.intervalMs ?? preset.intervalMs, timeoutMs: choice.timeoutMs ?? 'auto', timeoutMinMs: 20,
-      timeoutMaxMs: choice.timeoutMaxMs ?? 2000, targets: targetsOf(choice.hosts ?? ['gateway', '1.1.1.1', '9.9.9.9']), quorum: choice.quorum ?? 1,
+      timeoutMaxMs: choice.timeoutMaxMs ?? 2000, targets: targetsOf(choice.hosts ?? ['gateway', '1.1.1.1', '9.9.9.9']), quorum: choice.quorum ?? 1, rotate: 0, budgetBytes: undefined, passive: true,
     },
     health: {
       suspect: { failures: preset.failures, burst: choice.burst ?? preset.burst }, down: { afterMs: preset.afterMs }, up: { successes: preset.successes },
+      quality: QUALITY, damping: { halfLifeMs: 300_000, suppress: 3, reuse: 1 },
     },
   };
 }

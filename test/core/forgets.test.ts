@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { cutMarkOf, markOf } from '../../src/core/layout.js';
 import type { FlowPolicy, ForgetOrder, Policy } from '../../src/model.js';
 import { addressOf, at, dualFacts, factsOf, foreignDefault, linkOf, matchOf, policyOf, trafficPolicy, uplinkPolicy, type UplinkChoice } from './fixture.js';
-import { openRouter, type Router } from './router.js';
+import { openRouter, type Router, untilNext } from './router.js';
 
 const TWO = policyOf([uplinkPolicy('fibre'), uplinkPolicy('cable')]);
 const FACTS = factsOf(['fibre', 'cable']);
@@ -54,7 +54,7 @@ test('a cable that is cut: all, in the same turn', () => {
 });
 
 test('left: never mind if it recovers before something better stands', () => {
-  const router = settled();
+  const router = untilNext(settled(), 'fibre');
   router.alive.clear();
   router.until(9000);
   assert.deepEqual(shown(router), []);

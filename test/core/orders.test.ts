@@ -47,8 +47,8 @@ test('status counts changes, not plans', () => {
 test('uplinks that share the load are spoken of in the plural', () => {
   const twins = policyOf([uplinkPolicy('fibre', { priority: 1 }), uplinkPolicy('cable', { priority: 1 })]);
   const candidates = twins.uplinks.map((policy) => ({
-    policy, downLevel: 0, risenAt: at(10),
-    verdict: { uplink: policy.name, state: 'up', since: at(10), because: '', domain: 'none', severed: false, inDoubt: false, holdUntil: undefined } as const,
+    policy, penalty: 0, risenAt: at(10),
+    verdict: { uplink: policy.name, state: 'up', since: at(10), because: '', domain: 'none', evidence: [], severed: false, inDoubt: false, holdUntil: undefined } as const,
   }));
   const { decision } = decide({ now: at(20), startedAt: at(0), policy: twins, candidates, override: undefined, previous: undefined });
   assert.equal(decision?.because, 'fibre, cable are up and preferred (priority 1)');
@@ -63,7 +63,7 @@ test('a bug that shows while an order is carried out ends the process, not the r
     const now = () => performance.now();
     const policy = ${JSON.stringify(TWO)};
     const kernel = { watch() {}, readAll: () => (${JSON.stringify(factsOf(['fibre', 'cable']))}), readOurs: () => ({ routes: [], rules: [] }), apply: () => [],
-      look: () => ({ links: [], gone: [] }), host: async () => ({ natBackend: 'none', natInSync: true, natRepaired: false, sysctlsInSync: true, problems: [] }) };
+      count: () => [], look: () => ({ links: [], gone: [] }), host: async () => ({ natBackend: 'none', natInSync: true, natRepaired: false, sysctlsInSync: true, problems: [] }) };
     const daemon = openDaemon(openState(policy, now()), { kernel, prober: { bind() {}, send() {}, close() {} }, now, publish() {}, tell() {},
       save() { throw new Error('a bug'); } });
     daemon.start();
@@ -92,8 +92,8 @@ function begin(policy: Policy, facts: KernelFacts, refuse?: () => string): (even
 
 test('a reason does not outlive the order that it speaks of', () => {
   const dead = TWO.uplinks.map((policy) => ({
-    policy, downLevel: 1, risenAt: at(0),
-    verdict: { uplink: policy.name, state: 'down', since: at(10), because: 'silence', domain: 'upstream', severed: false, inDoubt: false, holdUntil: undefined } as const,
+    policy, penalty: 1, risenAt: at(0),
+    verdict: { uplink: policy.name, state: 'down', since: at(10), because: 'silence', domain: 'upstream', evidence: [], severed: false, inDoubt: false, holdUntil: undefined } as const,
   }));
   const previous = { ranks: [{ members: [{ uplink: 'cable', weight: 1 }] }], generation: 3, since: at(5), because: 'noc switched to cable', rule: 'override', order: 'cable', fit: [] } as const;
   const question = { startedAt: at(0), policy: TWO, candidates: dead };

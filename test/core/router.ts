@@ -54,10 +54,11 @@ export function openRouter(policy: Policy, facts: KernelFacts, alive: readonly s
         break;
       case 'probe': {
         const { uplink, family, target, seq } = effect.order;
-        if (router.alive.has(uplink) || router.alive.has(`${uplink} ${family}`)) replies.push({ type: 'reply', at: at(router.now + 8), uplink, family, target, seq, rttMs: 8 });
+        if (router.alive.has(uplink) || router.alive.has(`${uplink} ${family}`)) replies.push({ type: 'reply', at: at(router.now + 8), uplink, family, target: target.id, seq, rttMs: 8 });
         break;
       }
       case 'bind':
+      case 'count':
       case 'host':
       case 'forget':
       case 'save':
@@ -113,4 +114,12 @@ export function openRouter(policy: Policy, facts: KernelFacts, alive: readonly s
     again: (what) => void router.give({ type: 'kernel', at: at(router.now), facts: what === 'all' ? kernel.readAll() : kernel.readOurs() }),
   });
   return router.give({ type: 'kernel', at: at(0), facts: kernel.readAll() });
+}
+
+/** Up to the moment before this uplink is the next one to be asked. */
+export function untilNext(router: Router, uplink: string): Router {
+  const nextOf = (name: string): number => Math.min(...router.state.planes.get(4)!.health.get(name)!.records.map((record) => record.dueAt));
+  const others = [...router.state.planes.get(4)!.health.keys()].filter((name) => name !== uplink);
+  while (others.some((other) => nextOf(other) < nextOf(uplink))) router.until(router.now + 1);
+  return router;
 }

@@ -8,7 +8,7 @@ import { step } from '../../src/core/step.js';
 import { carryOut } from '../../src/kernel/door.js';
 import type { Change, Effect, Policy } from '../../src/model.js';
 import { at, bare, factsOf, foreignDefault, linkOf, policyOf, uplinkPolicy } from './fixture.js';
-import { openRouter, type Router } from './router.js';
+import { openRouter, untilNext, type Router } from './router.js';
 
 const TWO = policyOf([uplinkPolicy('fibre'), uplinkPolicy('cable')]);
 const FACTS = factsOf(['fibre', 'cable']);
@@ -73,7 +73,7 @@ test('nothing is forgotten while the kernel does not show something better', () 
 });
 
 test('nothing is forgotten when nothing better is left', () => {
-  const router = settled();
+  const router = untilNext(settled(), 'fibre');
   router.alive.clear();
   router.until(9000);
   assert.equal(router.state.planes.get(4)?.decision?.rule, 'last-resort');
@@ -257,7 +257,7 @@ test('who leads is doubted: the others are asked at once; who does not lead is d
   const asked = (silent: string, other: string): number => {
     const router = settled();
     router.alive.delete(silent);
-    router.until(2030);
+    while (router.state.planes.get(4)!.health.get(silent)!.burst === undefined) router.fresh().until(router.now + 0.5);
     return router.effects.filter((effect) => effect.type === 'probe' && effect.order.uplink === other).length;
   };
   assert.equal(asked('fibre', 'cable') - asked('cable', 'fibre'), 3);

@@ -7,15 +7,21 @@
  */
 import { check } from '../../src/core/ask.js';
 import { openHealth, type Health, type Line } from '../../src/core/health.js';
-import { noteLine, pass, takeLost, takeReply, verdictOf } from '../../src/core/judge.js';
-import type { Instant, ProbeOrder, UplinkPolicy, Verdict } from '../../src/model.js';
+import { noteLine, pass, takeLost, takeReply, takeTraffic } from '../../src/core/judge.js';
+import { verdictOf } from '../../src/core/verdict.js';
+import type { Instant, LostCause, ProbeOrder, TrafficCount, UplinkPolicy, Verdict } from '../../src/model.js';
 import { at } from './fixture.js';
+
+/** An order, its target by name. */
+export type Asked = Omit<ProbeOrder, 'target'> & { readonly target: string };
 
 export interface Life {
   readonly health: Health;
   readonly now: number;
-  /** The round trip in ms, undefined for no answer, or an error that comes back at once. */
-  answer: (order: ProbeOrder, now: number) => number | undefined | string;
+  /** The round trip in ms, undefined for no answer, or an error that comes back at once, with its cause (default: unsent). */
+  answer: (order: Asked, now: number) => number | undefined | string | { readonly cause: LostCause; readonly error: string };
+  /** What passes through the uplink per second, counted every 20 ms; undefined = nobody counts. */
+  traffic: { readonly sent: number; readonly answered: number } | undefined;
   /** `1020 suspect: no answer from ...`, one line for each change. */
   readonly history: readonly string[];
   readonly sent: readonly { readonly at: number; readonly target: string; readonly seq: number }[];
@@ -44,13 +50,29 @@ export function openLife(policy: UplinkPolicy, answer: Life['answer']): Life {
     said = text;
   };
   const order = (orders: readonly ProbeOrder[]): void => {
-    for (const one of orders) {
+    for (const each of orders) {
+      const one: Asked = { ...each, target: each.target.id };
       sent.push({ at: now, target: one.target, seq: one.seq });
       const outcome = life.answer(one, now);
       const sentAt = now;
-      if (typeof outcome === 'string') pending.push({ at: now + 0.1, take: (t) => takeLost(health, one.target, one.seq, t, outcome) });
-      else if (outcome !== undefined) pending.push({ at: now + outcome, take: (t) => takeReply(health, one.target, one.seq, t, t - sentAt) });
+      const error = typeof outcome === 'string' ? { cause: 'unsent' as const, error: outcome } : outcome;
+      if (typeof error === 'object') pending.push({ at: now + 0.1, take: (t) => takeLost(health, one.target, one.seq, t, error.cause, error.error) });
+      else if (typeof outcome === 'number') pending.push({ at: now + outcome, take: (t) => takeReply(health, one.target, one.seq, t, t - sentAt) });
     }
+  };
+  let countedAt = 0;
+  let counted: TrafficCount = { interface: 'eth0', family: 4, sentPackets: 0, sentBytes: 0, answeredPackets: 0, answeredBytes: 0 };
+  const countTraffic = (): void => {
+    if (life.traffic === undefined || now < countedAt + 20) return;
+    const seconds = (now - countedAt) / 1000;
+    const [sentNow, answeredNow] = [life.traffic.sent * seconds, life.traffic.answered * seconds];
+    countedAt = now;
+    counted = {
+      ...counted, sentPackets: counted.sentPackets + sentNow, sentBytes: counted.sentBytes + 1000 * sentNow,
+      answeredPackets: counted.answeredPackets + answeredNow, answeredBytes: counted.answeredBytes + 1000 * answeredNow,
+    };
+    takeTraffic(health, counted, at(now));
+    note();
   };
   const wake = (lateMs: number): void => {
     const orders: ProbeOrder[] = [];
@@ -66,14 +88,15 @@ export function openLife(policy: UplinkPolicy, answer: Life['answer']): Life {
   };
 
   const life: Life = {
-    health, answer, history, sent,
+    health, answer, history, sent, traffic: undefined,
     get now() { return now; },
     until(ms) {
       for (;;) {
-        const next = Math.min(health.nextPassAt, ...pending.map((reply) => reply.at));
+        const next = Math.min(health.nextPassAt, ...pending.map((reply) => reply.at), life.traffic === undefined ? Infinity : countedAt + 20);
         if (next > ms) break;
         now = Math.max(now, next);
         readAll();
+        countTraffic();
         wake(0);
       }
       now = ms;

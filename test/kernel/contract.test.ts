@@ -61,6 +61,8 @@ async function openRealGround(): Promise<Ground> {
     host: () => Promise.reject(new Error('no host here')),
     preview: () => Promise.resolve({ filter: ['preview'], sysctls: [] }),
     counters: () => Promise.resolve([]),
+    count: () => [],
+    close: () => undefined,
     restore: () => Promise.resolve(),
   });
   const names = (): Map<number, string> => new Map(kernel.readAll().links.map((link) => [link.index, link.name]));

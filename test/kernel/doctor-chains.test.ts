@@ -88,7 +88,7 @@ test('which bits of the mark are written and read', () => {
 });
 
 test('our own table and chains are ours, tables of iptables-nft with extensions are left to iptables-save', () => {
-  assert.deepEqual([{ table: 'uplinkd', name: 'stamp' }, { table: 'mangle', name: 'UPLINKD_PRE' }, { table: 'mangle', name: 'PREROUTING' }].map(isOurs), [true, true, false]);
+  assert.deepEqual([{ table: 'uplinkd', name: 'stamp' }, { table: 'uplinkd_count', name: 'passing' }, { table: 'mangle', name: 'UPLINKD_PRE' }, { table: 'mangle', name: 'PREROUTING' }].map(isOurs), [true, true, true, false]);
   const at = { family: 'ip', table: 'filter' };
   const listed = chainsOfNft(JSON.stringify({ nftables: [{ chain: { ...at, name: 'FORWARD', type: 'filter', hook: 'forward', policy: 'drop' } }, { rule: { ...at, chain: 'FORWARD', expr: [{ xt: { type: 'match', name: 'set' } }, { accept: null }] } }] }));
   assert.deepEqual([listed.chains, listed.iptablesTables], [[], [at]]);

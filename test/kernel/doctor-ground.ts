@@ -9,7 +9,9 @@ import type { System } from '../../src/kernel/doctor/machine.js';
 import type { Question } from '../../src/kernel/doctor/scene.js';
 import type { Survey } from '../../src/kernel/netlink/survey.js';
 import type { Ran } from '../../src/kernel/spawn.js';
-import type { Address, Family, Finding, KernelFacts, Link, Policy, Route, UplinkPolicy } from '../../src/model.js';
+import type { Address, Family, Finding, HealthPolicy, KernelFacts, Link, Policy, Route, UplinkPolicy } from '../../src/model.js';
+
+const QUALITY: HealthPolicy['quality'] = { lossPercent: { down: 20, up: 5 }, latencyMs: { down: 500, up: 300 }, jitterMs: { down: Infinity, up: Infinity }, windowMs: 30_000 };
 
 export const NOTHING: Survey = { rules: [], routes: [], defaults: [] };
 
@@ -17,8 +19,8 @@ export function uplink(name: string, device: string, slot: number, more: Partial
   return {
     name, slot, interface: device, match: undefined, gateways: { 4: 'auto', 6: 'auto' }, priority: slot, weight: 1, metered: false,
     translate: { 4: { kind: 'masquerade' }, 6: { kind: 'masquerade' } }, prefix6: '', mss: 'auto',
-    probe: { intervalMs: 1000, timeoutMs: 'auto', timeoutMinMs: 100, timeoutMaxMs: 1000, targets: [], quorum: 1 },
-    health: { suspect: { failures: 1, burst: 3 }, down: { afterMs: 2000 }, up: { successes: 5 } },
+    probe: { intervalMs: 1000, timeoutMs: 'auto', timeoutMinMs: 100, timeoutMaxMs: 1000, targets: [], quorum: 1, rotate: 0, budgetBytes: undefined, passive: false },
+    health: { suspect: { failures: 1, burst: 3 }, down: { afterMs: 2000 }, up: { successes: 5 }, quality: QUALITY, damping: { halfLifeMs: 300_000, suppress: 3, reuse: 1 } },
     ...more,
   };
 }

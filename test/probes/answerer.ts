@@ -8,22 +8,27 @@
  *   elsewhere     host unreachable, about a request like this one to another address
  *   foreign       an answer with another identifier
  *   next          an answer with another sequence
+ *   short         an answer without the data that was sent
+ *   exceeded      time exceeded in transit, about the request
  *
  * Answers leave from the address of eth0 whatever address was asked: a request to another one is answered by the wrong host.
  */
-import { createSession, NetworkProtocol } from 'net-ping';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { whenReadable } from '../../src/libc/library.js';
+import { inetAddress, openRawIcmp, receiver, sendTo } from '../../src/libc/packet-socket.js';
+import { addressBytes, checksum } from '../../src/probes/packet.js';
 
-const session = createSession({ networkProtocol: NetworkProtocol.IPv4, sessionId: 1, retries: 0, timeout: 1000 });
-const socket = session.getSocket();
-socket.removeAllListeners('message');
 const answers = process.argv.slice(2);
-
-socket.on('message', (packet: Buffer, source: string) => {
-  const request = packet.subarray((packet.readUInt8(0) & 0xf) * 4);
-  if (request.readUInt8(0) !== 8) return;
-  void play(Buffer.from(packet), Buffer.from(request), source);
+const fd = openRawIcmp(4);
+const received = receiver(2048);
+whenReadable(fd, () => {
+  for (let length = received.receive(fd); length >= 0; length = received.receive(fd)) {
+    const packet = Buffer.from(received.bytes.subarray(0, length));
+    const request = packet.subarray((packet.readUInt8(0) & 0xf) * 4);
+    if (request.readUInt8(0) === 8) void play(packet, Buffer.from(request), packet.subarray(12, 16).join('.'));
+  }
 });
+setInterval(() => undefined, 60_000); // a socket that is watched does not keep a process
 process.stdout.write('ready\n');
 
 async function play(packet: Buffer, request: Buffer, asker: string): Promise<void> {
@@ -49,6 +54,11 @@ function message(answer: string, packet: Buffer, request: Buffer): Buffer {
     case 'redirect':
       about.set([5, 1, 0, 0, 192, 0, 2, 77]);
       return about;
+    case 'short':
+      return reply.subarray(0, 8);
+    case 'exceeded':
+      about.set([11, 0]);
+      return about;
     case 'unreachable':
       about.set([3, 1]);
       return about;
@@ -64,15 +74,6 @@ function message(answer: string, packet: Buffer, request: Buffer): Buffer {
 function transmit(icmp: Buffer, to: string): void {
   icmp.writeUInt16BE(0, 2);
   icmp.writeUInt16BE(checksum(icmp), 2);
-  socket.send(icmp, 0, icmp.length, to, null, (error) => {
-    if (error !== null) throw error;
-  });
-}
-
-/** RFC 1071. */
-function checksum(bytes: Buffer): number {
-  let sum = 0;
-  for (let i = 0; i + 1 < bytes.length; i += 2) sum += bytes.readUInt16BE(i);
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
-  return ~sum & 0xffff;
+  const sent = sendTo(fd, icmp, icmp.length, inetAddress(4, addressBytes(4, to), 0));
+  if (sent < 0) throw new Error(`sendto ${to}: errno ${-sent}`);
 }

@@ -55,7 +55,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     });
   },
 
-  /** net-ping counts sequences up to 65535 and begins again at 1: no probe may be lost or mistaken there. */
+  /** Sequences are counted up to 65535 and begin again: no probe may be lost or mistaken there. */
   async wrap() {
     const { prober, send, facts } = listen();
     prober.bind([line('b')]);
@@ -70,7 +70,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     return { answered };
   },
 
-  /** More in flight than we keep: the surplus is told at once, and there is room again when net-ping forgot. */
+  /** More in flight than we keep: the surplus is told at once, and there is room again when they are forgotten. */
   async bounded() {
     const { prober, send, facts } = await listenTo('wait:15000');
     const orders = Array.from({ length: 1010 }, () => send('a', GATEWAY));
@@ -88,8 +88,8 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
   },
 
   /**
-   * A socket that breaks: IP_RECVERR makes the kernel put an ICMP error on the socket itself, epoll says POLLERR and raw-socket gives up.
-   * Its session is replaced after a second, by one that is bound again.
+   * A socket that breaks: IP_RECVERR makes the kernel put an ICMP error on the socket itself, and reading fails.
+   * It is replaced after a second, by one that is bound again.
    */
   async broken() {
     const listener = listen();

@@ -15,8 +15,8 @@ const floods: Readonly<Record<string, readonly (readonly string[])[]>> = {
 
 buildWorld();
 ip('link set lo up');
-const [flood = '', sieve = 'sieved'] = (process.argv[2] ?? '').split(' ');
-const { prober, send, factOf } = listen(sieve === 'sieved');
+const flood = process.argv[2] ?? '';
+const { prober, send, factOf } = listen();
 prober.bind([line('a')]);
 const flooders = (floods[flood] ?? []).map(([command = '', ...args]) => spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] }));
 const printed = Promise.all(flooders.map(async (flooder) => await textOf(flooder.stdout)));

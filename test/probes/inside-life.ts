@@ -2,9 +2,10 @@
 import { execFileSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
 import { openProber } from '../../src/probes/prober.js';
-import { answerBy, buildWorld, FAR, GATEWAY, line, listen, now, until } from './world.js';
+import { answerBy, buildWorld, FAR, GATEWAY, icmp, line, listen, now, targetOf, until } from './world.js';
+
+const ECHO = targetOf(icmp(GATEWAY));
 
 /** What the story found, or nothing when its end is the finding. */
 const stories: Readonly<Record<string, () => Promise<unknown>>> = {
@@ -17,7 +18,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     send('b', 'nonsense');
     const before = facts.length;
     prober.close();
-    prober.send({ uplink: 'a', family: 4, target: 't', address: GATEWAY, seq: 99 });
+    prober.send({ uplink: 'a', family: 4, target: ECHO, address: GATEWAY, seq: 99 });
     prober.bind([line('a')]);
     prober.close();
     await sleep(50);
@@ -34,7 +35,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
         prober.close();
       },
     });
-    for (const seq of [1, 2]) prober.send({ uplink: 'nobody', family: 4, target: 't', address: GATEWAY, seq });
+    for (const seq of [1, 2]) prober.send({ uplink: 'nobody', family: 4, target: ECHO, address: GATEWAY, seq });
     await sleep(20);
     return { told };
   },
@@ -75,7 +76,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
       },
     });
     prober.bind([line('a')]);
-    prober.send({ uplink: 'a', family: 4, target: 't', address: GATEWAY, seq: 1 });
+    prober.send({ uplink: 'a', family: 4, target: ECHO, address: GATEWAY, seq: 1 });
     await sleep(500);
     return 'survived';
   },
@@ -92,20 +93,10 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
       },
     });
     prober.bind([line('a')]);
-    prober.send({ uplink: 'a', family: 4, target: 't', address: GATEWAY, seq: 1 });
+    prober.send({ uplink: 'a', family: 4, target: ECHO, address: GATEWAY, seq: 1 });
     await sleep(200);
     prober.close();
     return { delayMs: continuedAt - reportedAt };
-  },
-
-  worker() {
-    const code = `import(${JSON.stringify(new URL('../../src/probes/prober.js', import.meta.url).href)})
-      .then(({ openProber }) => openProber({ report() {}, now: () => 0 }))
-      .then(() => 'opened', (error) => String(error.message))
-      .then((said) => require('node:worker_threads').parentPort.postMessage(said));`;
-    const worker = new Worker(code, { eval: true });
-    // Refused while it loads, or in words of ours afterwards.
-    return new Promise((resolve) => worker.once('message', resolve).once('error', (error: Error) => resolve(error.message)));
   },
 
   /** This very script again, without CAP_NET_RAW. */

@@ -1,7 +1,7 @@
 /** Which line a probe takes, and what a line's life does to it. Prints the facts as JSON; see lines.test.ts for what they must be. */
 import { execFileSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { addLine, addRoutes, answerBy, buildWorld, echoesAt, FAR, GATEWAY, ip, ispIp, ispRun, line, line6, listen } from './world.js';
+import { addLine, addRoutes, answerBy, buildWorld, echoesAt, FAR, GATEWAY, icmp, ip, ispIp, ispRun, line, line6, listen, targetOf } from './world.js';
 
 const stories: Readonly<Record<string, () => Promise<unknown>>> = {
   /** Both lines up, then a's ISP silent, then a's device down: b's ISP must never see a probe of a. */
@@ -80,7 +80,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     prober.bind([line('a'), line('b', { interface: 'wan-z', ifindex: 0 })]);
     const answers = { unknownUplink: await ask('c', FAR), noDevice: await ask('b', FAR), family: '', notAddress: await ask('a', 'example.com') };
     prober.bind([line('a'), line6('a')]);
-    prober.send({ uplink: 'a', family: 6, target: 't', address: GATEWAY, seq: 99 });
+    prober.send({ uplink: 'a', family: 6, target: targetOf(icmp(GATEWAY)), address: GATEWAY, seq: 99 });
     await sleep(20);
     const wrong = facts.find((fact) => fact.seq === 99);
     answers.family = wrong?.type === 'lost' ? wrong.error : '';

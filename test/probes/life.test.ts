@@ -9,7 +9,7 @@ test('closed with probes in flight it reports nothing more, and the process ends
   const startedAt = performance.now();
   const seen = await inside<{ before: number; after: number }>('inside-life', 'closed');
   assert.deepEqual(seen, { before: 1, after: 1 });
-  assert.ok(performance.now() - startedAt < 5000, 'something kept the process (a request of net-ping does so for 10 s)');
+  assert.ok(performance.now() - startedAt < 5000, 'something kept the process');
 });
 
 test('closed while it tells, it falls silent in the middle', async () => {
@@ -43,8 +43,7 @@ test('without the right to raw sockets probes are lost, with advice', async () =
   assert.deepEqual(await inside('inside-life', 'unprivileged'), [advice, advice]);
 });
 
-test('a worker thread is refused in words, whether or not the main thread has loaded raw-socket', async () => {
-  assert.match(await inside<string>('inside-life', 'worker'), /self-register|main thread only/);
+test('a worker thread is refused in words', async () => {
   const module = JSON.stringify(new URL('../../src/probes/prober.js', import.meta.url).href);
   const worker = new Worker(
     `import(${module}).then(({ openProber }) => openProber({ report() {}, now: () => 0 })).then(() => 'opened', (error) => error.message)

@@ -1,11 +1,12 @@
 /** The pure parts: reading ICMP, words for errors, the shape of the filter. */
 import assert from 'node:assert/strict';
+import { constants } from 'node:os';
 import { test } from 'node:test';
 import type { ProbeReport, ProbeShell } from '../../src/daemon.js';
 import type { Instant } from '../../src/model.js';
 import { echoFilter, FPROG_BYTES } from '../../src/probes/bpf.js';
-import { errorInWords, isSocketBroken } from '../../src/probes/errno.js';
-import { canonical, readIcmp } from '../../src/probes/packet.js';
+import { causeOfOpening, errorInWords, isSocketBroken } from '../../src/probes/errno.js';
+import { addressBytes, addressText, canonical, checksum, readIcmp } from '../../src/probes/packet.js';
 import { openProber } from '../../src/probes/prober.js';
 
 const hex = (text: string): Buffer => Buffer.from(text.replace(/\s/g, ''), 'hex');
@@ -26,6 +27,8 @@ test('an error is read through to the probe it is about', () => {
     identifier: 0x1234,
     sequence: 7,
     destination: '192.0.2.2',
+    exceeded: true,
+    mtu: undefined,
     words: 'time exceeded on the way (a routing loop?) (ICMP 11/0)',
   });
   assert.deepEqual(readIcmp(6, hex(`0103 0000 00000000 ${IP6} 8000 0000 1234 0007`)), {
@@ -33,6 +36,8 @@ test('an error is read through to the probe it is about', () => {
     identifier: 0x1234,
     sequence: 7,
     destination: '2001:db8:1::9',
+    exceeded: false,
+    mtu: undefined,
     words: 'address unreachable (ICMPv6 1/3)',
   });
 });
@@ -51,6 +56,27 @@ test('redirects, requests and everything too short are nothing, and never an exc
   }
 });
 
+test('an error says how much the next link passes, if the router tells', () => {
+  const mtuOf = (family: 4 | 6, packet: string): unknown => {
+    const message = readIcmp(family, hex(packet));
+    return message?.kind === 'error' ? message.mtu : message;
+  };
+  assert.equal(mtuOf(4, `${ip4()} 0304 0000 00000578 ${ip4()} ${echo}`), 1400);
+  assert.equal(mtuOf(4, `${ip4()} 0304 0000 00000000 ${ip4()} ${echo}`), 0);
+  assert.equal(mtuOf(6, `0200 0000 00000500 ${IP6} 8000 0000 1234 0007`), 1280);
+});
+
+test('an address becomes bytes and a text again', () => {
+  for (const text of ['::', '::1', 'fe80::1', '2001:db8::', '2001:db8:1:2:3:4:5:6', 'ff02::1:ff00:0', '::ffff:192.0.2.1']) assert.equal(addressText(6, addressBytes(6, text)), text);
+  assert.equal(addressBytes(6, 'fe80::1%eth0').toString('hex'), 'fe800000000000000000000000000001');
+  assert.equal(addressText(4, addressBytes(4, '192.0.2.1')), '192.0.2.1');
+});
+
+test('a sum is that of RFC 1071', () => {
+  const bytes = hex('0001 f203 f4f5 f6f7');
+  assert.equal(checksum(bytes), ~0xddf2 & 0xffff);
+});
+
 test('addresses have one notation', () => {
   assert.equal(canonical(6, '2001:DB8:0:0::1'), '2001:db8::1');
   assert.equal(canonical(6, 'fe80::1%eth0'), 'fe80::1');
@@ -58,12 +84,21 @@ test('addresses have one notation', () => {
 });
 
 test('errors of the socket calls get their name back and say whose they are', () => {
-  assert.equal(errorInWords(new Error('No buffer space available')), 'ENOBUFS: No buffer space available (the queue of the interface is full)');
-  assert.equal(errorInWords(new Error('Bad file descriptor')), 'EBADF: Bad file descriptor');
-  assert.equal(errorInWords(new Error('something new')), 'something new');
-  assert.equal(isSocketBroken(new Error('No buffer space available')), false);
-  assert.equal(isSocketBroken(new Error('Bad file descriptor')), true);
-  assert.equal(isSocketBroken(undefined), true);
+  const { ENOBUFS, EBADF, EPERM, EXDEV } = constants.errno;
+  for (const errno of [ENOBUFS, -ENOBUFS]) assert.equal(errorInWords(errno), 'ENOBUFS: No buffer space available (the queue of the interface is full)');
+  assert.equal(errorInWords(EBADF), 'EBADF: Bad file descriptor');
+  assert.equal(errorInWords(EXDEV), 'EXDEV');
+  assert.match(errorInWords(EPERM), /firewall/);
+  assert.match(errorInWords(EPERM, 'opening'), /CAP_NET_RAW/);
+  assert.equal(isSocketBroken(-ENOBUFS), false);
+  assert.equal(isSocketBroken(EBADF), true);
+  assert.equal(isSocketBroken(EXDEV), true);
+});
+
+test('a socket that cannot be opened is our own fault, but for a device or an address that is not there', () => {
+  assert.equal(causeOfOpening(new Error('no probe socket: ENODEV: No such device (the interface was removed)')), 'unsent');
+  assert.equal(causeOfOpening(new Error('no probe socket: EPERM: Operation not permitted (raw ICMP needs root or CAP_NET_RAW)')), 'prober');
+  assert.equal(causeOfOpening(new Error('something new')), 'prober');
 });
 
 test('the filter is one piece of memory that points into itself', () => {

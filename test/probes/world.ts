@@ -7,13 +7,12 @@
  *
  * `oif` rules as the daemon's layout has them; main's default leads out of wan-b, to tempt the probes of line a.
  */
-import koffi from 'koffi';
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import type { Family, Instant, ProbeLine, ProbeOrder } from '../../src/model.js';
+import type { Family, Instant, Method, ProbeLine, ProbeOrder, Target } from '../../src/model.js';
 import { openProber, type ProbeFact, type Prober } from '../../src/probes/prober.js';
 
 export const GATEWAY = '192.0.2.1';
@@ -80,12 +79,20 @@ export async function answerBy(side: Side, ...answers: readonly string[]): Promi
 }
 
 export function line(side: Side, change: Partial<ProbeLine> = {}): ProbeLine {
-  return { uplink: side, family: 4, interface: `wan-${side}`, ifindex: indexOf(`wan-${side}`), source: side === 'a' ? '192.0.2.2' : '192.0.2.3', ...change };
+  return { uplink: side, family: 4, interface: `wan-${side}`, ifindex: indexOf(`wan-${side}`), source: side === 'a' ? '192.0.2.2' : '192.0.2.3', gateway: GATEWAY, mark: 0, ...change };
 }
 
 /** The same device's line in IPv6. */
 export function line6(side: Side, change: Partial<ProbeLine> = {}): ProbeLine {
-  return line(side, { family: 6, source: '', ...change });
+  return line(side, { family: 6, source: '', gateway: 'fe80::1', ...change });
+}
+
+export function targetOf(method: Method, id = `${method.kind} ${method.host}`): Target {
+  return { id, families: [4, 6], intervalMs: undefined, ...method };
+}
+
+export function icmp(host: string, sizeBytes = 0): Method {
+  return { kind: 'icmp', host, sizeBytes };
 }
 
 export function indexOf(device: string): number {
@@ -102,28 +109,27 @@ export interface Listener {
   readonly prober: Prober;
   readonly facts: ProbeFact[];
   /** Sends and waits for its fact: `reply`, the error of `lost`, or `silence`. */
-  ask(side: string, address: string, withinMs?: number): Promise<string>;
-  /** In the family of the address (IPv4 for what is none). */
-  send(side: string, address: string): ProbeOrder;
+  ask(side: string, address: string, withinMs?: number, method?: Method): Promise<string>;
+  /** In the family of the address (IPv4 for what is none); by ICMP echo if nothing else is said. */
+  send(side: string, address: string, method?: Method): ProbeOrder;
   factOf(order: ProbeOrder): ProbeFact | undefined;
 }
 
-/** @param sieved with the kernel's filter by identifier */
-export function listen(sieved = true): Listener {
+export function listen(): Listener {
   const facts: ProbeFact[] = [];
-  const prober = openProber({ now, report: (fact) => facts.push(fact), ...(sieved ? { addressOf: (bytes) => koffi.address(bytes) } : {}) });
+  const prober = openProber({ now, report: (fact) => facts.push(fact) });
   let seq = 0;
   const listener: Listener = {
     prober,
     facts,
-    send(side, address) {
-      const order: ProbeOrder = { uplink: side, family: address.includes(':') ? 6 : 4, target: `icmp ${address}`, address, seq: ++seq };
+    send(side, address, method = icmp(address)) {
+      const order: ProbeOrder = { uplink: side, family: address.includes(':') ? 6 : 4, target: targetOf(method), address, seq: ++seq };
       prober.send(order);
       return order;
     },
     factOf: (order) => facts.find((fact) => fact.uplink === order.uplink && fact.seq === order.seq),
-    async ask(side, address, withinMs = 500) {
-      const order = listener.send(side, address);
+    async ask(side, address, withinMs = 500, method) {
+      const order = listener.send(side, address, method);
       await until(() => listener.factOf(order) !== undefined, withinMs);
       const fact = listener.factOf(order);
       return fact === undefined ? 'silence' : fact.type === 'reply' ? 'reply' : fact.error;

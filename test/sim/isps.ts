@@ -74,7 +74,7 @@ export function openIsps(ports: readonly Port[], kernel: ShakyKernel, agenda: Ag
     isp.sent++;
     const line = lines.find((other) => other.uplink === uplink && other.family === family);
     const link = kernel.truth().links.find((other) => other.index === line?.ifindex);
-    const lost = (error: string): void => loop.arrive((at) => ({ type: 'lost', at, uplink, family, target, seq, error }));
+    const lost = (error: string): void => loop.arrive((at) => ({ type: 'lost', at, uplink, family, target: target.id, seq, cause: 'unsent', error }));
     if (link === undefined || link.name !== isp.policy.interface) return lost('ENODEV: the device is gone');
     if (!link.adminUp) return lost('ENETDOWN: the device is down');
     const swallowed = isp.swallow > 0;
@@ -83,7 +83,7 @@ export function openIsps(ports: readonly Port[], kernel: ShakyKernel, agenda: Ag
     const sentAt = agenda.now;
     agenda.at(sentAt + isp.rttMs + isp.jitterMs * dice.between(-1, 1), () => {
       if (!answers(isp, order, kernel) || !lines.includes(line!)) return;
-      loop.arrive((at) => ({ type: 'reply', at, uplink, family, target, seq, rttMs: at - sentAt }));
+      loop.arrive((at) => ({ type: 'reply', at, uplink, family, target: target.id, seq, rttMs: at - sentAt }));
     });
   }
 
@@ -137,7 +137,7 @@ function isRouted({ policy, ifindex, family }: Isp, kernel: ShakyKernel): boolea
 
 function answers(isp: Isp, order: ProbeOrder, kernel: ShakyKernel): boolean {
   if (!kernel.isPlugged(isp.ifindex) || !isp.gatewayUp || !hasAddress(isp, kernel)) return false;
-  return !isp.deadHosts.has(order.target === 'gateway' ? 'gateway' : order.address) && (order.target === 'gateway' || isp.upstreamUp);
+  return !isp.deadHosts.has(order.target.host === 'gateway' ? 'gateway' : order.address) && (order.target.host === 'gateway' || isp.upstreamUp);
 }
 
 function hasAddress({ ifindex, family }: Isp, kernel: ShakyKernel): boolean {

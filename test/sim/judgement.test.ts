@@ -14,6 +14,7 @@ import { VYOS_NEXTHOP, VYOS_PUBLIC } from '../../bench/judgement/peers/vyos.js';
 import { addScores, NO_SCORE, perDay, scoreOf, type Trace } from '../../bench/judgement/score.js';
 import { craftStorm, drawStorm, type Flow, type Storm } from '../../bench/judgement/storm.js';
 import { KINDS, SHARED_KINDS } from '../../bench/judgement/weather.js';
+import { openDice } from './dice.js';
 
 const MINUTE = 60_000;
 const DIES_AT = 10 * MINUTE;
@@ -172,6 +173,21 @@ test('the same seed gives the same storm and the same choices, and another one a
   assert.deepEqual(a, b);
   assert.notDeepEqual(a.spells, c.spells);
   for (const peer of PEERS) assert.deepEqual(peer.play(a), peer.play(b), peer.name);
+});
+
+test('one target is dead or rate-limited at a time', () => {
+  for (let seed = 1; seed <= 60; seed++) {
+    for (const { conditions } of drawStorm(seed).lines) assert.ok(conditions.every(({ drops }) => drops.length <= 1), `seed ${seed}`);
+  }
+});
+
+test('a line that fills up slows down step by step, over half a second at least', () => {
+  for (let seed = 1; seed <= 20; seed++) {
+    const overlays = KINDS.find(({ name }) => name === 'full upload')!.draw(openDice(seed), 0, 60_000);
+    const delays = overlays.map(({ accessDelayMs = 0 }) => accessDelayMs);
+    assert.ok(delays.every((delay, i) => i === 0 || (delay > delays[i - 1]! && delay - delays[i - 1]! <= 100)), `seed ${seed}: ${delays.join(', ')}`);
+    assert.ok(overlays.at(-1)!.from >= 500 && overlays.every(({ to, from }, i) => to === (overlays[i + 1]?.from ?? 60_000) && to > from));
+  }
 });
 
 test('the storms bring every kind of weather, most of the time nothing, and every line is usable again and again', () => {

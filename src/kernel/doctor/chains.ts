@@ -5,6 +5,7 @@
  * Marks: which bits a rule writes or reads, so that two programs that share bits are found.
  */
 import type { Family } from '../../model.js';
+import { COUNT_TABLE, NFT_TABLE } from '../nat/nft-text.js';
 
 export type Condition =
   /** Interface names; a trailing `*` fits every rest. */
@@ -63,9 +64,9 @@ export interface Fate {
   readonly drop: boolean;
 }
 
-/** nft: our own table; iptables: our own chains. */
+/** nft: our own tables; iptables: our own chains. */
 export function isOurs({ table, name }: Pick<FilterChain, 'table' | 'name'>): boolean {
-  return table === 'uplinkd' || name.startsWith('UPLINKD_');
+  return table === NFT_TABLE || table === COUNT_TABLE || name.startsWith('UPLINKD_');
 }
 
 export function hears(chain: FilterChain, family: Family): boolean {

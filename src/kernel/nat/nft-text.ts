@@ -11,6 +11,8 @@ import type { PortRange } from '../../model.js';
 import { hex, NEIGHBOUR_DISCOVERY, quotable, stickySet, type FamilyLine, type FamilyPolicy, type FamilyRules } from './rules.js';
 
 export const NFT_TABLE = 'uplinkd';
+/** Of the family inet: what counts the packets of connections (counting.ts). */
+export const COUNT_TABLE = 'uplinkd_count';
 
 export type TableFamily = 'ip' | 'ip6' | 'inet';
 

@@ -7,7 +7,7 @@
 import { readFile } from 'node:fs/promises';
 import { run } from '../spawn.js';
 import { CHAIN_PREFIX } from './iptables-chains.js';
-import { NFT_TABLE } from './nft-text.js';
+import { COUNT_TABLE, NFT_TABLE } from './nft-text.js';
 
 export interface Rival {
   /** `table ip filter, chain FORWARD (policy drop)`. */
@@ -41,7 +41,7 @@ function forwardChains(listing: string): ForwardChain[] {
     const [word = '', second = '', third = ''] = line.trim().split(' ');
     if (word === 'table') [family, table] = [second, third];
     else if (word === 'chain') chain = second;
-    else if (word === 'type' && line.includes(' hook forward ') && ['ip', 'ip6', 'inet'].includes(family) && table !== NFT_TABLE) {
+    else if (word === 'type' && line.includes(' hook forward ') && ['ip', 'ip6', 'inet'].includes(family) && table !== NFT_TABLE && table !== COUNT_TABLE) {
       found.push({ family, table, chain, drops: line.includes('policy drop') });
     }
   }

@@ -55,6 +55,18 @@ export class AttributeIndex {
     return this.has(type) ? this.bytes.readUInt32BE(this.startOf(type, 4)) : undefined;
   }
 
+  /** Exact up to 2^53. */
+  u64be(type: number): number | undefined {
+    if (!this.has(type)) return undefined;
+    const at = this.startOf(type, 8);
+    return this.bytes.readUInt32BE(at) * 0x1_0000_0000 + this.bytes.readUInt32BE(at + 4);
+  }
+
+  /** Of ASCII letters; the NUL at its end is left out. */
+  ascii(type: number): string | undefined {
+    return this.has(type) ? this.bytes.toString('latin1', this.startOf(type, 1), this.ends[type]! - 1) : undefined;
+  }
+
   /** Stays valid when the message is gone. @throws KernelError EBADMSG when it is shorter than `atLeast` */
   copy(type: number, atLeast = 0): Buffer | undefined {
     return this.has(type) ? Buffer.from(this.bytes.subarray(this.startOf(type, atLeast), this.ends[type])) : undefined;

@@ -6,7 +6,7 @@
  * are watched once.
  */
 import type { Change, Decision, Effect, Event, Family, KernelFacts, Verdict } from '../../../src/model.js';
-import { verdictOf } from '../../../src/core/judge.js';
+import { verdictOf } from '../../../src/core/verdict.js';
 import { ACTIVE_TABLE } from '../../../src/core/layout.js';
 import type { Isp } from '../isps.js';
 import type { Weather } from '../weather.js';

@@ -1,6 +1,7 @@
 /** Laws about what is believed of an uplink. */
 import { QUIET_MS, TROUBLE_MS } from '../weather.js';
 import type { Instant } from '../../../src/model.js';
+import { verdictOf } from '../../../src/core/verdict.js';
 import { openRecords } from '../../../src/core/health.js';
 import { detectMs, findMs, isOrdinary, type Law, type View } from './law.js';
 
@@ -16,8 +17,10 @@ export const foundAgain: Law = {
         const { now } = world.agenda;
         if (isp.aliveSince === undefined || now - isp.troubledAt < boundMs || now - world.startedAt < boundMs || !isOrdinary(view, boundMs)) continue;
         const health = state.planes.get(view.family)!.health.get(isp.policy.name)!;
+        // What it lost lately counts for the length of a window, and for another one until it is believed again.
+        if (health.state === 'degraded' && now - isp.troubledAt < 2 * isp.policy.health.quality.windowMs + boundMs) continue;
         if (health.state !== 'up') return `${isp.policy.name} has lived for ${Math.round(now - isp.aliveSince)} ms and is ${health.state}: ${health.because}`;
-        if ((health.holdUntil ?? 0) + 100 > now || state.override?.ifDead === 'obey') continue;
+        if ((verdictOf(health).holdUntil ?? 0) + 100 > now || state.override?.ifDead === 'obey') continue;
         const used = view.decision?.ranks.some((rank) => rank.members.some((member) => member.uplink === isp.policy.name)) ?? false;
         if (!used) return `${isp.policy.name} is up and rested, and in no rank`;
       }

@@ -1,0 +1,70 @@
+/** Where it broke, and what each witness had to say about it: the reasons of a verdict, as data and in words. */
+import type { Evidence, FaultDomain, Instant } from '../model.js';
+import type { Health } from './health.js';
+import { answeredSince, isBlind, misses, silentSince, type TargetRecord } from './record.js';
+import { progressed } from './traffic.js';
+import { isGateway, witnesses } from './witness.js';
+import { duration } from './words.js';
+
+/** Connections of the last second or so are evidence. */
+const LATELY_MS = 1000;
+
+/** The nearest thing that is silent since then. Who never answered says nothing. */
+export function domainOf(health: Health, since: Instant): FaultDomain {
+  const { records } = health;
+  const heard = witnesses(health);
+  if (heard.length > 0 && heard.every((record) => record.lastCause === 'portal')) return 'portal';
+  if (heard.length > 0 && heard.every((record) => record.lastCause === 'dns' || record.target.kind === 'dns') && heard.some((record) => record.lastCause === 'dns')) return 'dns';
+  const gateways = records.filter((record) => isGateway(record) && record.lastReplyAt !== undefined);
+  if (gateways.length > 0 && !gateways.some((record) => answeredSince(record, since))) return 'gateway';
+  const hops = records.filter((record) => record.target.kind === 'hop' && record.lastReplyAt !== undefined);
+  if (hops.length > 0 && !hops.some((record) => answeredSince(record, since))) return 'hops';
+  return 'upstream';
+}
+
+export function whereInWords(health: Health, domain: FaultDomain): string {
+  if (domain === 'hops') return '; the gateway answers, the first router beyond it does not';
+  if (domain === 'upstream' && health.records.some((record) => record.target.kind === 'hop' && record.lastReplyAt !== undefined)) return '; the first router beyond the gateway answers';
+  return domain === 'gateway' && !witnesses(health).some(isGateway) ? '; the gateway is silent too' : '';
+}
+
+export function silent(health: Health): string {
+  return witnesses(health).map((record) => record.target.id).join(', ');
+}
+
+export function answering(health: Health): string {
+  const names = witnesses(health).filter((record) => record.lastReplyAt !== undefined && !record.excused).map((record) => record.target.id);
+  return [...names, ...health.outside.filter(({ state }) => state === 'up').map(({ by }) => by)].join(', ');
+}
+
+export function evidenceOf(health: Health, now: Instant): readonly Evidence[] {
+  if (health.line.severed !== '') return [{ witness: 'line', name: health.line.device, says: 'silent', text: health.line.severed }, ...outsiders(health, now)];
+  return [...health.records.map((record) => told(record, now)), ...flows(health, now), ...outsiders(health, now)];
+}
+
+function told(record: TargetRecord, now: Instant): Evidence {
+  const { id } = record.target;
+  const because = record.lastError === '' ? '' : ` (${record.lastError})`;
+  if (isBlind(record)) return { witness: 'target', name: id, says: 'nothing', text: `could not be asked${because}` };
+  const missed = misses(record, now);
+  if (missed > 0) {
+    const wrong = record.lastCause === 'answer' || record.lastCause === 'portal' || record.lastCause === 'failed';
+    if (wrong) return { witness: 'target', name: id, says: 'wrong', text: record.lastError };
+    const since = silentSince(record, now)!;
+    return { witness: 'target', name: id, says: 'silent', text: `no answer for ${duration(now - since)}, to ${missed === 1 ? 'one probe' : `${missed} probes`}${because}` };
+  }
+  if (record.lastReplyAt === undefined) return { witness: 'target', name: id, says: 'nothing', text: 'has not been heard yet' };
+  return { witness: 'target', name: id, says: 'alive', text: `answers in ${duration(record.srttMs ?? 0)}` };
+}
+
+function flows({ traffic, silentSince: quietSince }: Health, now: Instant): readonly Evidence[] {
+  const progress = progressed(traffic, Math.max(now - LATELY_MS, quietSince ?? -Infinity) as Instant);
+  if (progress === undefined) return [];
+  return [{ witness: 'flows', name: 'connections', says: progress ? 'alive' : 'silent', text: progress ? 'get their answers' : 'send and get hardly an answer' }];
+}
+
+function outsiders({ outside }: Health, now: Instant): readonly Evidence[] {
+  return outside.map(({ by, state, because, until }) => ({
+    witness: 'outside', name: by, says: state === 'up' ? 'alive' : 'silent', text: `says ${state}${because === '' ? '' : `: ${because}`}; for ${duration(until - now)} more`,
+  }));
+}

@@ -1,0 +1,134 @@
+/**
+ * Lines that work, badly: loss, delay and jitter over a window; a captive portal; names that cannot be looked up; large packets that vanish.
+ *
+ * Each target is weighed by itself and the better half of them is believed, so that one resolver that limits its rate is no sick line. Loss
+ * must be more than chance would give a line at its `up` level. Under an unusual load of our own, with delay beyond the usual, nothing is
+ * judged: a full queue is no sickness, and to move new flows away is no cure.
+ */
+import type { FaultDomain, Instant, QualityStatus, Threshold } from '../model.js';
+import type { Health } from './health.js';
+import { answeredSince, misses, silentSince, tally, type Tally, type TargetRecord } from './record.js';
+import { isLoaded } from './traffic.js';
+import { isGateway, isSlow, witnesses } from './witness.js';
+
+const SAMPLES_AT_LEAST = 10;
+/** Chance: p n plus so many times the root of it and a few more is seen less than once a month. */
+const DEVIATIONS = 3;
+const LOST_BY_CHANCE = 6;
+/** The `up` level for that, at the most, %. */
+const LOSS_BY_CHANCE_PERCENT = 5;
+/** A page or a name that fails so often in a row fails. */
+const WRONG_IN_A_ROW = 2;
+const SILENT_IN_A_ROW = 3;
+/** Delay beyond this is not that of an empty queue. */
+const QUEUE_TIMES = 2;
+const QUEUE_MS = 30;
+
+export interface Impairment {
+  readonly domain: FaultDomain;
+  readonly because: string;
+}
+
+/** What is wrong with a line that answers; undefined = nothing, or not known yet. A degraded one is measured by the `up` levels. */
+export function impairment(health: Health, now: Instant): Impairment | undefined {
+  if (isBusy(health)) health.qualityFrom = now;
+  return portal(health) ?? names(health, now) ?? largePackets(health, now) ?? figures(health, now);
+}
+
+/** Long enough without impairment to be believed again? */
+export function isRecovered(health: Health, now: Instant): boolean {
+  if (impairment(health, now) !== undefined) return false;
+  return health.domain !== 'quality' || now - Math.max(health.since, health.qualityFrom) >= health.policy.health.quality.windowMs;
+}
+
+export function qualityStatus(health: Health, now: Instant): QualityStatus {
+  const seen = overall(health, now);
+  return { lossPercent: seen.lossPercent, latencyMs: seen.rttMs, jitterMs: seen.jitterMs, busy: isBusy(health) };
+}
+
+function isBusy(health: Health): boolean {
+  return isLoaded(health.traffic) && best(health).some((record) => record.srttMs !== undefined && record.srttMs > QUEUE_TIMES * record.bestMs + QUEUE_MS);
+}
+
+function figures(health: Health, now: Instant): Impairment | undefined {
+  const { lossPercent, latencyMs, jitterMs } = health.policy.health.quality;
+  const seen = overall(health, now);
+  const level = (threshold: Threshold): number => (health.state === 'degraded' && health.domain === 'quality' ? threshold.up : threshold.down);
+  const complain = (because: string): Impairment => ({ domain: 'quality', because });
+  if (seen.lossPercent !== undefined && seen.lossPercent > level(lossPercent) && (health.state === 'degraded' || isBeyondChance(seen.over, seen.missed, lossPercent.up))) {
+    return complain(`${Math.round(seen.lossPercent)} % of probes are lost (more than ${level(lossPercent)} %)`);
+  }
+  if (seen.rttMs !== undefined && seen.rttMs > level(latencyMs)) return complain(`answers take ${Math.round(seen.rttMs)} ms (more than ${level(latencyMs)} ms)`);
+  if (seen.jitterMs !== undefined && seen.jitterMs > level(jitterMs)) return complain(`answers come ${Math.round(seen.jitterMs)} ms apart from even (more than ${level(jitterMs)} ms)`);
+  return undefined;
+}
+
+function isBeyondChance(over: number, missed: number, upPercent: number): boolean {
+  const usual = (over * Math.min(upPercent, LOSS_BY_CHANCE_PERCENT)) / 100;
+  return missed >= usual + DEVIATIONS * Math.sqrt(usual) + LOST_BY_CHANCE;
+}
+
+interface Overall {
+  readonly over: number;
+  readonly missed: number;
+  readonly lossPercent: number | undefined;
+  readonly rttMs: number | undefined;
+  readonly jitterMs: number | undefined;
+}
+
+/** Of the better half of the targets, over the window. */
+function overall(health: Health, now: Instant): Overall {
+  const since = Math.max(health.qualityFrom, now - health.policy.health.quality.windowMs) as Instant;
+  const tallies = best(health).map((record) => tally(record, since, now)).filter(({ over }) => over > 0);
+  tallies.sort((a, b) => a.missed / a.over - b.missed / b.over);
+  const believed = tallies.slice(0, Math.max(Math.ceil(tallies.length / 2), Math.min(health.policy.probe.quorum, tallies.length)));
+  const over = believed.reduce((sum, each) => sum + each.over, 0);
+  const missed = believed.reduce((sum, each) => sum + each.missed, 0);
+  const enough = over >= SAMPLES_AT_LEAST;
+  return {
+    over, missed, lossPercent: enough ? (100 * missed) / over : undefined,
+    rttMs: enough ? mean(believed, (each) => each.rttMs) : undefined, jitterMs: enough ? mean(believed, (each) => each.jitterMs) : undefined,
+  };
+}
+
+/** Those that answer at all, the quick ones where there are any. */
+function best(health: Health): readonly TargetRecord[] {
+  const living = witnesses(health).filter((record) => record.lastReplyAt !== undefined && !record.excused);
+  const quick = living.filter((record) => !isSlow(record.target));
+  return quick.length > 0 ? quick : living;
+}
+
+function mean(tallies: readonly Tally[], valueOf: (tally: Tally) => number | undefined): number | undefined {
+  const values = tallies.map(valueOf).filter((value) => value !== undefined);
+  return values.length === 0 ? undefined : values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+/** A page of somebody else's, and no page that is right. */
+function portal({ records }: Health): Impairment | undefined {
+  const pages = records.filter(({ target }) => target.kind === 'http');
+  const caught = pages.find((record) => record.lastCause === 'portal' && record.causeRow >= WRONG_IN_A_ROW);
+  if (caught === undefined || pages.some((record) => record.lastCause === undefined && record.lastReplyAt !== undefined)) return undefined;
+  return { domain: 'portal', because: `a captive portal is in the way: ${caught.lastError}` };
+}
+
+/** Two who should know names, and none of them does. One alone may be at fault himself. */
+function names({ records }: Health, now: Instant): Impairment | undefined {
+  const asked = records.filter((record) => record.target.kind === 'dns');
+  const failing = asked.filter((record) => misses(record, now) >= SILENT_IN_A_ROW);
+  const others = records.filter((record) => record.target.kind === 'http' && record.lastCause === 'dns' && record.causeRow >= WRONG_IN_A_ROW);
+  if (failing.length < asked.length || failing.length + others.length < 2) return undefined;
+  return { domain: 'dns', because: `names cannot be looked up: ${[...failing, ...others].map(({ target }) => target.id).join(', ')} fail` };
+}
+
+/** The same host answers to small packets. */
+function largePackets({ records }: Health, now: Instant): Impairment | undefined {
+  for (const record of records) {
+    const { target } = record;
+    if (target.kind !== 'icmp' || target.sizeBytes === 0 || record.lastReplyAt === undefined || misses(record, now) < SILENT_IN_A_ROW) continue;
+    const since = silentSince(record, now)!;
+    const small = records.find((other) => other.target.kind === 'icmp' && other.target.host === target.host && other.target.sizeBytes === 0);
+    if (small === undefined || !answeredSince(small, since)) continue;
+    return { domain: 'mtu', because: `packets of ${target.sizeBytes} bytes get no answer from ${isGateway(record) ? 'the gateway' : target.host}, small ones do` };
+  }
+  return undefined;
+}

@@ -1,0 +1,170 @@
+/**
+ * Connections that pass through an uplink, as evidence: what the LAN's side sends, and what comes back for it.
+ *
+ * The packet filter counts; here counts become samples, tens of times a second while there is traffic. Two questions are answered:
+ *   - has it gone quiet? what was sent has for some time had no answer, although by the usual ratio some were to be expected. That
+ *     starts a burst of probes before any probe is due, and is never a verdict by itself;
+ *   - does it progress? answers come at something like the usual ratio. That vetoes a verdict that rests on silent targets alone.
+ *
+ * The ratio is learnt, because some traffic is never answered. A wrong alarm makes this uplink's traffic less trusted for a while.
+ */
+import type { Instant, TrafficCount, TrafficStatus } from '../model.js';
+
+/** While something passes it is counted this often, and else this often. */
+export const COUNT_EVERY_MS = { busy: 20, idle: 250 };
+/** Nothing was sent for so long: idle. */
+const IDLE_AFTER_MS = 1000;
+/** The usual ratio is that of about so long. */
+const USUAL_MS = 10_000;
+/** Samples of the recent past, for questions about it. */
+const SAMPLES = 64;
+/** So many answers were to be expected and none came; so many have to have come for there to be a usual ratio. */
+const MISSED_AT_LEAST = 4;
+const USUAL_AT_LEAST = 20;
+/** Silence counts from this length, and from this many times the longest usual gap between answers. */
+const GONE_QUIET_AFTER_MS = 15;
+const USUAL_GAPS = 1.5;
+/** Of the usual share of answers, so much is progress. */
+const PROGRESS_SHARE = 0.4;
+const PROGRESS_AT_LEAST = 2;
+/** After a wrong alarm patience doubles, up to this; it halves again in this time. */
+const PATIENCE_AT_MOST = 32;
+const PATIENCE_HALF_LIFE_MS = 20_000;
+/** An unusual load: this share of the most that was ever seen, which is so many times the average, and no trickle. */
+const LOAD_SHARE = 0.6;
+const LOAD_TIMES = 2;
+const TRICKLE_BYTES_PER_S = 20_000;
+/** What it was seen to carry counts half after an hour; the average is that of half an hour. */
+const MOST_HALF_LIFE_MS = 3_600_000;
+const AVERAGE_MS = 1_800_000;
+const RATE_MS = 1000;
+
+interface Sample {
+  readonly at: Instant;
+  readonly sent: number;
+  readonly answered: number;
+}
+
+/** Owned by its uplink and changed in place. */
+export interface Traffic {
+  last: TrafficCount | undefined;
+  lastAt: Instant;
+  readonly samples: Sample[];
+  /** Decayed sums: the usual. */
+  usualSent: number;
+  usualAnswered: number;
+  /** When answers last came, and what was sent since. */
+  answeredAt: Instant;
+  sentSince: number;
+  /** When sending began after a pause: the first answers need a round trip. */
+  begunAt: Instant;
+  sentAt: Instant;
+  /** Longest usual gap between answers while sending, decayed, ms. */
+  gapMs: number;
+  patience: number;
+  /** Per second, over about a second. */
+  rate: { sentPackets: number; answeredPackets: number; sentBytes: number; answeredBytes: number };
+  /** The most bytes per second that either direction was seen to carry for a while, decayed. */
+  mostBytes: number;
+  averageBytes: number;
+}
+
+export function openTraffic(now: Instant): Traffic {
+  return {
+    last: undefined, lastAt: now, samples: [], usualSent: 0, usualAnswered: 0, answeredAt: now, sentSince: 0, begunAt: now, sentAt: -Infinity as Instant, gapMs: 0, patience: 1,
+    rate: { sentPackets: 0, answeredPackets: 0, sentBytes: 0, answeredBytes: 0 }, mostBytes: 0, averageBytes: 0,
+  };
+}
+
+/**
+ * A new count. Counters that fell began anew.
+ *
+ * @param atFault the line is known to be silent: its gaps are not the usual ones
+ */
+export function noteTraffic(traffic: Traffic, count: TrafficCount, now: Instant, atFault = false): void {
+  const { last, lastAt } = traffic;
+  traffic.last = count;
+  traffic.lastAt = now;
+  const elapsedMs = now - lastAt;
+  if (last === undefined || elapsedMs <= 0 || last.interface !== count.interface || count.sentPackets < last.sentPackets || count.answeredPackets < last.answeredPackets) return;
+  const sent = count.sentPackets - last.sentPackets;
+  const answered = count.answeredPackets - last.answeredPackets;
+  traffic.samples.push({ at: now, sent, answered });
+  if (traffic.samples.length > SAMPLES) traffic.samples.shift();
+  noteRate(traffic, last, count, elapsedMs);
+  if (sent > 0 && now - traffic.sentAt > IDLE_AFTER_MS / 4) traffic.begunAt = now;
+  if (sent > 0) traffic.sentAt = now;
+  traffic.patience = Math.max(1, traffic.patience * 2 ** (-elapsedMs / PATIENCE_HALF_LIFE_MS));
+  traffic.gapMs *= 2 ** (-elapsedMs / USUAL_MS);
+  if (answered > 0) {
+    if (traffic.sentSince > 0 && !atFault) traffic.gapMs = Math.max(traffic.gapMs, lastAt - Math.max(traffic.answeredAt, traffic.begunAt));
+    traffic.answeredAt = now;
+    traffic.sentSince = 0;
+  } else traffic.sentSince += sent;
+  // Silence does not become the usual while it is being looked at.
+  if (traffic.sentSince > 0 && now - traffic.answeredAt < USUAL_MS) return;
+  const fade = Math.exp(-elapsedMs / USUAL_MS);
+  traffic.usualSent = traffic.usualSent * fade + sent;
+  traffic.usualAnswered = traffic.usualAnswered * fade + answered;
+}
+
+/** @param rttMs how long an answer takes at the most, usually */
+export function hasGoneQuiet(traffic: Traffic, rttMs: number, now: Instant): boolean {
+  if (traffic.usualAnswered < USUAL_AT_LEAST || traffic.sentSince * usualRatio(traffic) < MISSED_AT_LEAST * traffic.patience) return false;
+  const quietMs = now - Math.max(traffic.answeredAt, traffic.begunAt);
+  const resumed = traffic.begunAt > traffic.answeredAt ? 3 * rttMs + 50 : 0;
+  return quietMs >= traffic.patience * Math.max(GONE_QUIET_AFTER_MS, USUAL_GAPS * traffic.gapMs, resumed);
+}
+
+/** The alarm was false: this traffic stutters by nature. */
+export function doubtTraffic(traffic: Traffic): void {
+  traffic.patience = Math.min(PATIENCE_AT_MOST, traffic.patience * 2);
+  traffic.answeredAt = traffic.lastAt;
+  traffic.sentSince = 0;
+}
+
+/** Did connections get answers since then, at something like the usual ratio? undefined = hardly anything was sent. */
+export function progressed(traffic: Traffic, since: Instant): boolean | undefined {
+  let sent = 0;
+  let answered = 0;
+  for (let i = traffic.samples.length - 1; i >= 0; i--) {
+    const sample = traffic.samples[i]!;
+    if (sample.at <= since) break;
+    sent += sample.sent;
+    answered += sample.answered;
+  }
+  if (answered < PROGRESS_AT_LEAST) return sent * usualRatio(traffic) < MISSED_AT_LEAST ? undefined : false;
+  return answered >= PROGRESS_SHARE * usualRatio(traffic) * sent;
+}
+
+/** It carries unusually much. */
+export function isLoaded({ rate, mostBytes, averageBytes }: Traffic): boolean {
+  return mostBytes > TRICKLE_BYTES_PER_S && mostBytes >= LOAD_TIMES * averageBytes && Math.max(rate.sentBytes, rate.answeredBytes) >= LOAD_SHARE * mostBytes;
+}
+
+export function isIdle(traffic: Traffic, now: Instant): boolean {
+  return now - traffic.sentAt > IDLE_AFTER_MS;
+}
+
+export function trafficStatus(traffic: Traffic, now: Instant): TrafficStatus | undefined {
+  if (traffic.last === undefined) return undefined;
+  const current = now - traffic.lastAt < 2 * RATE_MS ? traffic.rate : { sentPackets: 0, answeredPackets: 0, sentBytes: 0, answeredBytes: 0 };
+  return { ...current, progressing: progressed(traffic, (now - RATE_MS) as Instant) };
+}
+
+function noteRate(traffic: Traffic, last: TrafficCount, count: TrafficCount, elapsedMs: number): void {
+  const keep = Math.exp(-elapsedMs / RATE_MS);
+  const smooth = (rate: number, delta: number): number => rate * keep + ((1000 * delta) / elapsedMs) * (1 - keep);
+  const { rate } = traffic;
+  rate.sentPackets = smooth(rate.sentPackets, count.sentPackets - last.sentPackets);
+  rate.answeredPackets = smooth(rate.answeredPackets, count.answeredPackets - last.answeredPackets);
+  rate.sentBytes = smooth(rate.sentBytes, count.sentBytes - last.sentBytes);
+  rate.answeredBytes = smooth(rate.answeredBytes, count.answeredBytes - last.answeredBytes);
+  const bytes = Math.max(rate.sentBytes, rate.answeredBytes);
+  traffic.mostBytes = Math.max(traffic.mostBytes * 2 ** (-elapsedMs / MOST_HALF_LIFE_MS), bytes);
+  traffic.averageBytes += (bytes - traffic.averageBytes) * (1 - Math.exp(-elapsedMs / AVERAGE_MS));
+}
+
+function usualRatio(traffic: Traffic): number {
+  return traffic.usualSent === 0 ? 0 : traffic.usualAnswered / traffic.usualSent;
+}

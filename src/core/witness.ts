@@ -1,0 +1,62 @@
+/**
+ * Whose word counts. The witnesses of an uplink are its targets beyond the gateway; with none beyond, the gateway. Others (the gateway itself,
+ * a hop, a large packet) only tell where it broke. What somebody outside says is one witness more.
+ */
+import type { Instant, Target } from '../model.js';
+import type { Health } from './health.js';
+import { answeredSince, answersInRow, type TargetRecord } from './record.js';
+
+/** Asked seldom: they explain, and nothing hangs on them. */
+export function isAside({ target }: TargetRecord): boolean {
+  return target.kind === 'hop' || (target.kind === 'icmp' && target.sizeBytes > 0);
+}
+
+/** Too dear, or too slow, for a volley of probes. */
+export function isSlow(target: Target): boolean {
+  return target.kind === 'http' || target.kind === 'exec';
+}
+
+export function isGateway({ target }: TargetRecord): boolean {
+  return target.host === 'gateway';
+}
+
+/** The targets whose answers count. */
+export function witnesses({ records }: Health): readonly TargetRecord[] {
+  const beyond = records.filter((record) => !isGateway(record) && !isAside(record));
+  if (beyond.length > 0) return beyond;
+  const gateways = records.filter((record) => !isAside(record));
+  return gateways.length > 0 ? gateways : records;
+}
+
+export function quorumSince(health: Health, since: Instant): boolean {
+  const heard = witnesses(health);
+  let answered = vouchers(health);
+  for (const record of heard) if (answeredSince(record, since)) answered++;
+  return answered >= quorumOf(health, heard);
+}
+
+/** Who is asked seldom needs fewer answers in a row, so that it takes no longer. */
+export function steadySince(health: Health, since: Instant, now: Instant): boolean {
+  const heard = witnesses(health);
+  const { successes } = health.policy.health.up;
+  const { intervalMs } = health.policy.probe;
+  let steady = vouchers(health);
+  for (const record of heard) {
+    const wanted = Math.max(1, Math.ceil((successes * intervalMs) / Math.max(intervalMs, record.target.intervalMs ?? 0)));
+    if (answersInRow(record, since, now) >= wanted) steady++;
+  }
+  return steady >= quorumOf(health, heard);
+}
+
+/** Somebody outside says that it is down. */
+export function condemnation({ outside }: Health): Health['outside'][number] | undefined {
+  return outside.find((verdict) => verdict.state === 'down');
+}
+
+function vouchers({ outside }: Health): number {
+  return outside.reduce((count, verdict) => count + (verdict.state === 'up' ? 1 : 0), 0);
+}
+
+function quorumOf({ policy }: Health, heard: readonly TargetRecord[]): number {
+  return Math.min(policy.probe.quorum, heard.length);
+}

@@ -1,0 +1,176 @@
+/** Lines that answer, badly: when that is a verdict, when it is chance or our own doing, and how it ends. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { penaltyOf } from '../../src/core/damping.js';
+import { qualityStatus } from '../../src/core/quality.js';
+import type { QualityPolicy, UplinkPolicy } from '../../src/model.js';
+import { openDice } from '../sim/dice.js';
+import { at, QUALITY, uplinkPolicy, type UplinkChoice } from './fixture.js';
+import { openLife, type Life } from './uplink-life.js';
+
+const HOUR_MS = 3_600_000;
+const ALL = (): number => 8;
+
+/** So many of a hundred are lost, from so far on. */
+function lossy(percent: number, seed: number, fromMs = 0): Life['answer'] {
+  const dice = openDice(seed);
+  return (_order, now) => (now >= fromMs && dice.chance(percent / 100) ? undefined : 8);
+}
+
+function withQuality(choice: UplinkChoice, quality: Partial<QualityPolicy>): UplinkPolicy {
+  const policy = uplinkPolicy('fibre', choice);
+  return { ...policy, health: { ...policy.health, quality: { ...QUALITY, ...quality } } };
+}
+
+const times = (life: Life, state: string): readonly number[] => life.history.filter((line) => line.includes(` ${state}: `)).map((line) => Number(line.split(' ')[0]));
+
+test('40 % of loss: degraded within 30 s, and where two misses are needed to doubt, a little later', () => {
+  for (const [sensitivity, withinMs] of [['fast', 30_000], ['balanced', 30_000], ['calm', 90_000]] as const) {
+    for (let seed = 1; seed <= 20; seed++) {
+      const life = openLife(uplinkPolicy('fibre', { sensitivity }), lossy(40, seed, 60_000)).until(61_000 + withinMs);
+      const [first] = times(life, 'degraded');
+      assert.ok(first !== undefined && first - 60_000 <= withinMs, `${sensitivity}, seed ${seed}:\n${life.history.join('\n')}`);
+      assert.match(life.history.find((line) => line.includes('degraded'))!, /degraded: \d\d % of probes are lost \(more than 20 %\)$/);
+    }
+  }
+});
+
+test('5 % of loss in a day: never degraded, never down, and hardly ever suspected', () => {
+  for (const [sensitivity, seeds] of [['balanced', 3], ['calm', 3], ['fast', 1]] as const) {
+    for (let seed = 1; seed <= seeds; seed++) {
+      const life = openLife(uplinkPolicy('fibre', { sensitivity }), lossy(5, seed)).until(24 * HOUR_MS);
+      assert.deepEqual([times(life, 'degraded'), life.health.downs], [[], 0], `${sensitivity}, seed ${seed}`);
+      assert.ok(life.health.suspicions <= (sensitivity === 'fast' ? 80 : 24), `${sensitivity}, seed ${seed}: ${life.health.suspicions} suspicions`);
+    }
+  }
+});
+
+test('one of three targets that is dead, or answers every other time, is a target and no line', () => {
+  const hosts = ['gateway', '1.1.1.1', '8.8.8.8', '9.9.9.9'];
+  for (const answer of [
+    ({ target }) => (target === 'icmp 9.9.9.9' ? undefined : 8),
+    ({ target }, now) => (now > 20_000 && target === 'icmp 9.9.9.9' ? undefined : 8),
+    ({ target, seq }) => (target === 'icmp 9.9.9.9' && seq % 2 === 0 ? undefined : 8),
+    ({ target, seq }) => (target === 'icmp 9.9.9.9' && seq % 20 < 15 ? undefined : 8),
+  ] satisfies Life['answer'][]) {
+    const life = openLife(uplinkPolicy('fibre', { hosts }), answer).until(HOUR_MS);
+    assert.deepEqual([life.verdict().state, life.health.suspicions, times(life, 'degraded')], ['up', 0, []], life.history.slice(0, 5).join('\n'));
+  }
+});
+
+test('a target that died is named', () => {
+  const life = openLife(uplinkPolicy('fibre', { hosts: ['gateway', '1.1.1.1', '8.8.8.8', '9.9.9.9'] }), ({ target }, now) => (now > 20_000 && target === 'icmp 9.9.9.9' ? undefined : 8));
+  life.until(40_000);
+  assert.deepEqual([life.verdict().domain, life.verdict().because], ['target', 'icmp 1.1.1.1, icmp 8.8.8.8 answer; icmp 9.9.9.9 does not']);
+  life.answer = ALL;
+  life.until(50_000);
+  assert.deepEqual([life.verdict().domain, life.verdict().because], ['none', 'icmp 1.1.1.1, icmp 8.8.8.8, icmp 9.9.9.9 answer']);
+});
+
+test('latency and jitter: measured, said with the level that was passed, and each with its own way back', () => {
+  const slow = openLife(uplinkPolicy('fibre', { timeoutMs: 2000 }), (_order, now) => (now > 60_000 ? 620 : 20)).until(120_000);
+  assert.match(slow.verdict().because, /^answers take 6\d\d ms \(more than 500 ms\)$|^answers take 5\d\d ms \(more than 500 ms\)$/);
+  assert.equal(slow.verdict().domain, 'quality');
+  slow.answer = () => 350;
+  slow.until(240_000);
+  assert.equal(slow.verdict().state, 'degraded', 'between the levels it stays as it is');
+  slow.answer = () => 30;
+  slow.until(320_000);
+  assert.deepEqual([slow.verdict().state, slow.verdict().because], ['up', 'works well again']);
+
+  const uneven = openLife(withQuality({ timeoutMs: 2000 }, { jitterMs: { down: 60, up: 30 } }), ({ seq }, now) => (now > 60_000 && seq % 2 === 0 ? 220 : 20)).until(120_000);
+  assert.match(uneven.verdict().because, /^answers come \d\d ms apart from even \(more than 60 ms\)$/);
+});
+
+test('recovery needs a whole window below the lower levels', () => {
+  const life = openLife(uplinkPolicy('fibre'), lossy(40, 7, 60_000)).until(120_000);
+  assert.equal(life.verdict().state, 'degraded');
+  life.answer = ({ seq }) => (seq % 8 === 0 ? undefined : 8);
+  life.until(400_000);
+  assert.equal(life.verdict().state, 'degraded', 'one in eight is below 20 % and above 5 %');
+  life.answer = ALL;
+  life.until(431_500);
+  const [back] = times(life, 'up').slice(-1);
+  assert.ok(life.verdict().state === 'up' && back! > 415_000, `${back}`);
+  const soon = openLife(uplinkPolicy('fibre'), lossy(60, 7, 60_000)).until(80_000);
+  const since = times(soon, 'degraded').at(-1)!;
+  soon.answer = ALL;
+  soon.until(since + 29_000);
+  assert.equal(soon.verdict().state, 'degraded');
+  soon.until(since + 65_000);
+  assert.equal(soon.verdict().state, 'up');
+});
+
+test('a degradation counts one penalty, has to prove itself, and its end starts the hold', () => {
+  const life = openLife(uplinkPolicy('fibre'), lossy(60, 3, 60_000)).until(300_000);
+  const degradedAt = times(life, 'degraded')[0]!;
+  assert.equal(Math.round(penaltyOf(life.health, at(degradedAt)) * 100) / 100 >= 0.99, true);
+  life.answer = ALL;
+  life.until(400_000);
+  assert.equal(life.verdict().state, 'up');
+  assert.equal(life.health.mustProve, true);
+  assert.equal(life.health.risenAt, life.verdict().since);
+  assert.equal(life.health.downs, 0);
+  assert.ok(penaltyOf(life.health, at(400_000)) < 1.01 + times(life, 'degraded').length - 1);
+});
+
+test('degraded, then silent, then back: it is what it was, and that is one penalty', () => {
+  const life = openLife(uplinkPolicy('fibre', { timeoutMs: 700, sensitivity: 'calm' }), (_order, now) => (now > 60_000 ? 650 : 20)).until(120_000);
+  const before = life.verdict();
+  assert.equal(before.state, 'degraded');
+  const penalty = penaltyOf(life.health, at(120_000));
+  life.answer = () => undefined;
+  life.until(124_500);
+  assert.equal(life.verdict().state, 'suspect', life.history.join('\n'));
+  life.answer = () => 650;
+  life.until(125_900);
+  const after = life.verdict();
+  assert.deepEqual([after.state, after.because, after.domain], ['degraded', before.because, 'quality']);
+  assert.ok(after.holdUntil! > life.now, 'new flows rest all the same');
+  assert.ok(penaltyOf(life.health, at(125_900)) <= penalty);
+});
+
+test('answers that lay unread while we were starved are no figures', () => {
+  const life = openLife(withQuality({ timeoutMs: 2000 }, { jitterMs: { down: 60, up: 30 } }), () => 20).until(60_000);
+  for (let i = 0; i < 40; i++) life.starveUntil(life.now + 900, 'unread').until(life.now + 1200);
+  assert.equal(life.verdict().state, 'up', life.history.join('\n'));
+});
+
+/** So long it takes until a load is known to be the usual one. */
+const QUIET_MS = 2_400_000;
+
+test('bufferbloat: 400 and 900 ms more under a full upload of our own move nothing and raise no suspicion', () => {
+  for (const moreMs of [400, 900]) {
+    const life = openLife(uplinkPolicy('fibre'), () => 20);
+    life.traffic = { sent: 40, answered: 40 };
+    life.until(QUIET_MS);
+    const told = life.history.length;
+    // The queue fills within two seconds.
+    life.answer = (_order, now) => 20 + moreMs * Math.min(1, (now - QUIET_MS) / 2000);
+    life.traffic = { sent: 1000, answered: 500 };
+    life.until(QUIET_MS + 40_000);
+    assert.equal(qualityStatus(life.health, at(life.now)).busy, true);
+    life.until(QUIET_MS + 600_000);
+    const moved = (): readonly string[] => life.history.slice(told).filter((line) => !line.includes(' up: '));
+    assert.deepEqual(moved(), [], `${moreMs} ms`);
+    assert.equal(life.health.suspicions, 0);
+    life.answer = () => 20;
+    life.traffic = { sent: 40, answered: 40 };
+    life.until(QUIET_MS + 700_000);
+    assert.deepEqual(moved(), [], 'and its end is no sickness either');
+  }
+});
+
+test('the same delay without traffic of ours is degraded', () => {
+  const life = openLife(uplinkPolicy('fibre'), () => 20);
+  life.traffic = { sent: 40, answered: 40 };
+  life.until(QUIET_MS).answer = (_order, now) => 20 + 900 * Math.min(1, (now - QUIET_MS) / 2000);
+  life.until(QUIET_MS + 100_000);
+  assert.equal(life.verdict().state, 'degraded', life.history.join('\n'));
+});
+
+test('too few samples are no statistic: an uplink that is asked once a minute is not judged by three answers', () => {
+  const life = openLife(uplinkPolicy('lte', { intervalMs: 60_000, hosts: ['1.1.1.1'] }), () => 900).until(HOUR_MS);
+  assert.deepEqual(times(life, 'degraded'), []);
+  assert.deepEqual(qualityStatus(life.health, at(life.now)), { lossPercent: undefined, latencyMs: undefined, jitterMs: undefined, busy: false });
+});

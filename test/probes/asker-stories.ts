@@ -1,0 +1,121 @@
+/** Stories that hold for every method that asks by TCP or UDP, played inside asker-world.ts: which line a question takes, and what is left of it. */
+import { execFileSync } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Family, Method } from '../../src/model.js';
+import type { OpenAsker } from '../../src/probes/method.js';
+import { addRoutes, ask, buildWorld, departures, descriptors, FAMILIES, ip, ispFilter, ispIp, ispUnfilter, line, now, put, SERVER, shareAddresses, until } from './asker-world.js';
+
+/** One way of asking, by family: the method, and the address in the order (SERVER, or '' where it finds its way itself). */
+export interface Way {
+  readonly open: OpenAsker;
+  readonly method: Method;
+  address(family: Family): string;
+}
+
+/** What was told, and the devices by which anything left for the server meanwhile: `answered by a`. */
+async function askedBy(way: Way, family: Family, asker: ReturnType<OpenAsker>): Promise<string> {
+  departures();
+  const said = await ask(asker, way.method, way.address(family));
+  const devices = [...new Set(Object.keys(departures()).map((key) => key.slice(0, 1)))].join('+');
+  return `${said} by ${devices === '' ? 'none' : devices}`;
+}
+
+/** Line a alive, silent, without carrier, down, alive again; line b is alive all the time, and main's default leads out of it. */
+export async function pinned(way: Way): Promise<Record<string, readonly string[]>> {
+  const stories: Record<string, readonly string[]> = {};
+  for (const family of FAMILIES) {
+    const [a, b] = [way.open(line('a', family), now), way.open(line('b', family), now)];
+    const told = [await askedBy(way, family, a), await askedBy(way, family, b)];
+    ispFilter('a', 'meta l4proto { tcp, udp } drop');
+    told.push(await askedBy(way, family, a), await askedBy(way, family, b));
+    ispUnfilter('a');
+    ispIp('a', 'link set eth0 down');
+    await until(() => execFileSync('ip', ['link', 'show', 'dev', 'wan-a'], { encoding: 'utf8' }).includes('NO-CARRIER'), 1000);
+    told.push((await askedBy(way, family, a)).replace(/^.* by (a|none)$/, 'not by b'), await askedBy(way, family, b));
+    ip('link set wan-a down');
+    told.push(await askedBy(way, family, a));
+    a.close();
+    ispIp('a', 'link set eth0 up', 'addr replace fe80::1/64 dev eth0 nodad', 'addr replace 2001:db8:a::1/64 dev eth0 nodad');
+    ip('link set wan-a up', 'addr replace 2001:db8:a::2/64 dev wan-a nodad');
+    addRoutes('a');
+    const again = way.open(line('a', family), now);
+    await until(() => execFileSync('ip', ['-6', 'addr', 'show', 'dev', 'wan-a', 'tentative'], { encoding: 'utf8' }) === '', 3000);
+    told.push(await askedBy(way, family, again));
+    again.close();
+    b.close();
+    stories[`IPv${family}`] = told;
+  }
+  return stories;
+}
+
+/** The same source address and gateway on both lines; then line a is silent. */
+export async function sharedAddress(way: Way): Promise<Record<string, readonly string[]>> {
+  shareAddresses();
+  const stories: Record<string, readonly string[]> = {};
+  for (const family of FAMILIES) {
+    const { source } = line('a', family);
+    const [a, b] = [way.open(line('a', family), now), way.open(line('b', family, { source }), now)];
+    await Promise.all([ask(a, way.method, way.address(family), 1000), ask(b, way.method, way.address(family), 1000)]); // neighbours
+    const told = [await askedBy(way, family, a), await askedBy(way, family, b)];
+    ispFilter('a', 'meta l4proto { tcp, udp } drop');
+    told.push(await askedBy(way, family, a), await askedBy(way, family, b));
+    ispUnfilter('a');
+    a.close();
+    b.close();
+    stories[`IPv${family}`] = told;
+  }
+  return stories;
+}
+
+/**
+ * Hundreds of questions of all the given ways, answered and not, some closed in flight: no descriptor is left, and none is used without bound.
+ * @param ways with how many times to ask in each
+ */
+export async function descriptorsLeft(ways: readonly (Way & { readonly times: number })[]): Promise<{ readonly leaked: number; readonly most: number; readonly outcomes: readonly string[] }> {
+  const warm = [...ways].map((way) => way.open(line('a', 4), now));
+  for (const [i, way] of ways.entries()) await ask(warm[i]!, way.method, way.address(4));
+  for (const asker of warm) asker.close();
+  await sleep(50);
+  const before = descriptors();
+  let most = 0;
+  const seen = new Set<string>();
+  for (const closing of ['at the end', 'in flight'] as const) {
+    for (const way of ways) {
+      const asker = way.open(line('a', 4), now);
+      const waiting = Array.from({ length: way.times }, () => put(asker, way.method, way.address(4)));
+      most = Math.max(most, descriptors() - before);
+      if (closing === 'at the end') await until(() => waiting.every((outcomes) => outcomes.length > 0), 500);
+      asker.close();
+      const told = waiting.flat().length;
+      await sleep(20);
+      if (waiting.flat().length > told) seen.add('told after close');
+      for (const outcomes of waiting) seen.add(outcomes.length > 1 ? 'told twice' : (outcomes[0]?.said ?? 'silence'));
+    }
+  }
+  await until(() => descriptors() <= before, 1000);
+  return { leaked: descriptors() - before, most, outcomes: [...seen].sort() };
+}
+
+/** Is there anything of these askers that keeps the process running: silent questions in flight, and after they were closed? */
+export async function keepsRunning(ways: readonly Way[]): Promise<{ readonly inFlight: number; readonly closed: number }> {
+  const count = (): number => process.getActiveResourcesInfo().filter((name) => name !== 'Immediate').length;
+  const before = count();
+  const askers = ways.map((way) => way.open(line('a', 4), now));
+  for (const [i, way] of ways.entries()) put(askers[i]!, way.method, way.address(4));
+  await sleep(100);
+  const inFlight = count() - before;
+  for (const asker of askers) asker.close();
+  await sleep(20);
+  return { inFlight, closed: count() - before };
+}
+
+/** Plays the story named by the first argument of the process and prints what it gives. */
+export async function play(stories: Readonly<Record<string, () => Promise<unknown>>>): Promise<never> {
+  const end = await buildWorld();
+  const told = await stories[process.argv[2] ?? '']?.();
+  end();
+  process.stdout.write(JSON.stringify(told));
+  process.exit(0);
+}
+
+export const atServer = (family: Family): string => SERVER[family];
