@@ -3,8 +3,8 @@
  *
  *   outage          time in which the active line is dead, or there is none, while some other line is usable (line.ts says what that is)
  *   poor            time in which the active line is poor, likewise
- *   false failover  a change of the active line away from one that is usable and was so all through the last 2 s and for more than 90 % of the last minute and
- *                   had a round trip under 500 ms, or was slowed down by our own upload alone. A change to a more preferred line that is usable is
+ *   false failover  a change of the active line away from one that is fine, and was so all through the last 2 s and for more than 90 % of the last minute.
+ *                   Fine: usable with a round trip under 500 ms, or slowed down by our own upload alone. A change to a more preferred line that is usable is
  *                   none. (Who leaves a line soon after it was bad, or a slow one, has the benefit of the doubt.)
  *   flap            any change of the active line
  *   broken flow     a connection that was cut by the contestant (a flush, or taken off its line), or that got no answer for more than 60 s because its
@@ -116,7 +116,7 @@ export function isFalse(storm: Storm, left: number, taken: number, at: number): 
   if (other !== undefined && taken < left && openView(other).at(at).truth === 'usable') return false;
   const view = openView(line);
   if (!isFine(view.at(at))) return false;
-  return share(view, at - SETTLED_MS, at, (condition) => !isFine(condition)) === 0 && share(view, at - LOOK_BACK_MS, at, (condition) => condition.truth !== 'usable') < BAD_SHARE;
+  return share(view, at - SETTLED_MS, at, (condition) => !isFine(condition)) === 0 && share(view, at - LOOK_BACK_MS, at, (condition) => !isFine(condition)) < BAD_SHARE;
 }
 
 function isFine({ truth, rttMs, full }: Condition): boolean {

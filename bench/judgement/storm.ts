@@ -108,9 +108,12 @@ function drawWeather(dice: Dice, lengthMs: number, line: number, spells: Spell[]
 
 function drawShared(dice: Dice, lengthMs: number, overlays: readonly Overlay[][], spells: Spell[]): void {
   const peaceMs = logBetween(dice, 15 * MINUTE, 120 * MINUTE);
+  let targetUntil = -Infinity;
   for (let at = CALM_MS - Math.log(1 - dice.next()) * peaceMs; at < lengthMs; at += SECOND - Math.log(1 - dice.next()) * peaceMs) {
     const kind = pickWeighted(dice, SHARED_KINDS);
     const to = at + logBetween(dice, ...kind.lastsMs);
+    if (kind.ofTarget && at < targetUntil) continue;
+    if (kind.ofTarget) targetUntil = to;
     kind.draw(dice, at, to, overlays.length).forEach((own, line) => overlays[line]!.push(...own));
     spells.push({ name: kind.name, line: undefined, from: at, to });
   }

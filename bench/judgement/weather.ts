@@ -32,18 +32,19 @@ export const KINDS: readonly Kind[] = [
   { name: 'echoes blocked', weight: 0.5, lastsMs: [MINUTE, 15 * MINUTE], draw: (_, from, to) => [{ from, to, blocked: true }] },
 ];
 
-/** Of all lines at once, or of a target. `lines`: how many there are; one list of overlays for each. */
+/** Of all lines at once, or of a target, one target at a time. `lines`: how many there are; one list of overlays for each. */
 export interface SharedKind {
   readonly name: string;
+  readonly ofTarget: boolean;
   readonly weight: number;
   readonly lastsMs: readonly [least: number, most: number];
   readonly draw: (dice: Dice, from: number, to: number, lines: number) => readonly (readonly Overlay[])[];
 }
 
 export const SHARED_KINDS: readonly SharedKind[] = [
-  { name: 'everything silent', weight: 3, lastsMs: [500, 15 * SECOND], draw: drawEverything },
-  { name: 'target rate-limited', weight: 3, lastsMs: [10 * MINUTE, 180 * MINUTE], draw: drawRateLimited },
-  { name: 'target dead', weight: 2, lastsMs: [10 * MINUTE, 180 * MINUTE], draw: (dice, from, to, lines) => each(lines, { from, to, drop: { operator: dice.pick(OPERATORS), chance: 1 } }) },
+  { name: 'everything silent', ofTarget: false, weight: 3, lastsMs: [500, 15 * SECOND], draw: drawEverything },
+  { name: 'target rate-limited', ofTarget: true, weight: 3, lastsMs: [10 * MINUTE, 180 * MINUTE], draw: drawRateLimited },
+  { name: 'target dead', ofTarget: true, weight: 2, lastsMs: [10 * MINUTE, 180 * MINUTE], draw: (dice, from, to, lines) => each(lines, { from, to, drop: { operator: dice.pick(OPERATORS), chance: 1 } }) },
 ];
 
 /** As likely between 1 and 2 as between 100 and 200. */
@@ -113,9 +114,16 @@ function drawHalfDead(dice: Dice, from: number, to: number): readonly Overlay[] 
   return [{ from, to, reach: { share: 1 - dice.between(0.15, 0.9), key: dice.whole(1, 1e9) } }];
 }
 
+/** The queue fills as fast as more is sent than the line takes, and drains when the upload ends. */
 function drawFull(dice: Dice, from: number, to: number): readonly Overlay[] {
   const delayMs = dice.between(200, 500);
-  return [{ from, to, full: true, accessDelayMs: delayMs, jitterMs: delayMs * dice.between(0.05, 0.2), access: 1 - dice.between(0, 0.03) }];
+  const jitterShare = dice.between(0.05, 0.2);
+  const access = 1 - dice.between(0, 0.03);
+  const fillsMs = Math.min((to - from) / 3, logBetween(dice, 500, 5 * SECOND));
+  const steps = Math.ceil(fillsMs / 100);
+  const at = (i: number, share: number, end: number): Overlay => ({ from: from + (fillsMs * i) / steps, to: end, full: true, accessDelayMs: delayMs * share, jitterMs: delayMs * share * jitterShare, access });
+  const filling = Array.from({ length: steps }, (_, i) => at(i, (i + 1) / (steps + 1), from + (fillsMs * (i + 1)) / steps));
+  return [...filling, at(steps, 1, to)];
 }
 
 /** Our own switch, or the internet: no gateway answers, or all do and nobody else. */
