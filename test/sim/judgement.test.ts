@@ -144,6 +144,12 @@ test('a hiccup may be fled from while it is fresh; a line full of our own upload
   assert.deepEqual([10 * MINUTE + 300, 10 * MINUTE + 2300, 10 * MINUTE + 2500, 20 * MINUTE].map(falseOnes), [0, 0, 1, 1]);
 });
 
+test('who averages over a minute may leave a line that was slow until a moment ago', () => {
+  const storm = craftStorm(30 * MINUTE, [[{ from: 10 * MINUTE, to: 11 * MINUTE, accessDelayMs: 600 }], []]);
+  const falseOnes = (at: number): number => scoreOf(storm, stay([{ at: 0, line: 0 }, { at, line: 1 }])).falseFailovers;
+  assert.deepEqual([10.5 * MINUTE, 11 * MINUTE + 10_000, 11 * MINUTE + 55_000].map(falseOnes), [0, 0, 1]);
+});
+
 test('flaps are all changes after the first minute, and a choice of the same line is none', () => {
   const storm = craftStorm(30 * MINUTE, [[], []]);
   assert.equal(scoreOf(storm, stay([{ at: 0, line: 1 }, { at: 2000, line: 0 }, { at: 2 * MINUTE, line: 0 }, { at: 3 * MINUTE, line: 1 }, { at: 4 * MINUTE, line: 0 }])).flaps, 2);
