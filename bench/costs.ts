@@ -91,7 +91,8 @@ export async function flapping(seconds: number): Promise<readonly Row[]> {
   }
 }
 
-async function cpuPercent(pid: number, seconds: number): Promise<number> {
+/** Of one core, with its children. */
+export async function cpuPercent(pid: number, seconds: number): Promise<number> {
   const before = cpuMs(pid);
   const began = performance.now();
   await pause(seconds * 1000);

@@ -1,6 +1,7 @@
 /** Lines as people have them: a DHCP lease that moves to another network, and IPv6 beside IPv4, masqueraded and translated prefix by prefix. */
 import { openLab, type Lab } from '../test/lab/lab.js';
 import { row, type Row } from './figures.js';
+import { FORGIVING } from './silence.js';
 
 const pause = async (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms));
 const phaseMs = (): number => Number(process.hrtime.bigint() % 307n);
@@ -60,8 +61,8 @@ export async function families(runs: number): Promise<readonly Row[]> {
   return [
     ...beside('cable cut, running flow', 'cutRunning', 15, 100),
     ...beside('cable cut, new flows', 'cutFresh', 15, 0),
-    ...beside('upstream dead, fast: running flow', 'deadRunning', 500, 100),
-    ...beside('upstream dead, fast: new flows', 'deadFresh', 200, 0),
+    ...beside('upstream dead, fast: running flow', 'deadRunning', 400, 100),
+    ...beside('upstream dead, fast: new flows', 'deadFresh', 80, 0),
   ];
 }
 
@@ -96,5 +97,5 @@ function configFor(lab: Lab, prefix: boolean): Record<string, unknown> {
     interface: isp.device, gateway: isp.gateway, gateway6: isp.six?.gateway, priority: n + 1, ...(prefix ? { prefix6: isp.six?.delegated.replace('/56', '/64') } : {}),
   }]));
   const lan = { interfaces: ['lan0'], ...(prefix ? { prefix6: lab.topology.lans[0]?.six?.prefix } : {}) };
-  return lab.config({ uplinks, lan, health: { sensitivity: 'fast', up: { successes: 1 } }, failback: { hold: '100ms' } });
+  return lab.config({ uplinks, lan, health: { sensitivity: 'fast', ...FORGIVING }, failback: { hold: '100ms' } });
 }

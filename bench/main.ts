@@ -1,23 +1,34 @@
 /**
- * `npm run bench`: figures of this machine, each beside its bar and beside a reference measured in the same run. About twenty minutes.
- * `npm run bench -- rest outages` runs parts; `--runs N` sets how often each fault is made (default 10).
+ * `npm run bench`: figures of this machine, each beside its bar and beside a reference measured in the same run. About seventy minutes.
+ * `npm run bench -- rest outages` runs parts; `--runs N` sets how often each fault is made (default 10; 30 where a line goes silent), `--minutes N` how long
+ * a line is to bear what must not upset it (default 10).
  */
 import { cpus, release } from 'node:os';
 import { parseArgs } from 'node:util';
+import { ordeals, poorLine } from './calm.js';
 import { flapping, footprint, rest, routeSwitch } from './costs.js';
 import { printTable, type Row } from './figures.js';
 import { flowsRows } from './flows.js';
 import { families, renumbering } from './lines.js';
 import { earlyConnect, killed, moves, otherPort, outages } from './outages.js';
+import { manyProbes } from './pace.js';
 import { scale } from './scale.js';
 import { reloads, sharing } from './sharing.js';
+import { silences } from './silence.js';
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { runs: { type: 'string', default: '10' } } });
-const runs = Number(values.runs);
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { runs: { type: 'string' }, minutes: { type: 'string', default: '10' } } });
+const runs = Number(values.runs ?? 10);
+const silentRuns = Number(values.runs ?? 30);
+const minutes = Number(values.minutes);
 if (!Number.isInteger(runs) || runs < 1) throw new Error(`--runs ${values.runs}: say how many times, 1 or more`);
+if (!(minutes > 0)) throw new Error(`--minutes ${values.minutes}: say how long, more than 0`);
 
 const PARTS: Readonly<Record<string, { readonly title: string; readonly measure: () => Promise<readonly Row[]> }>> = {
-  outages: { title: 'Outage per fault, faults at a random phase', measure: async () => outages(runs) },
+  outages: { title: 'Outage by a cut cable', measure: async () => outages(runs) },
+  silence: { title: 'Lines that go silent, at a random phase', measure: async () => silences(silentRuns) },
+  poor: { title: 'A lossy line', measure: async () => poorLine(Math.min(3, runs)) },
+  calm: { title: 'What must not upset it', measure: async () => ordeals(minutes) },
+  pace: { title: 'Many probes', measure: async () => manyProbes(30) },
   'other-port': { title: 'Link events that the kernel withholds (ifindex = iflink)', measure: async () => otherPort(runs) },
   connect: { title: 'Connections begun around the fault', measure: async () => earlyConnect(runs) },
   moves: { title: 'Fail-back and switch-uplink between healthy uplinks', measure: async () => moves(runs) },

@@ -7,6 +7,7 @@ import { assignSlots, DEFAULT_MARK_MASK, markOf } from '../src/core/layout.js';
 import { openLab, type Lab } from '../test/lab/lab.js';
 import type { IspWish } from '../test/lab/topology.js';
 import { quantile, row, type Row } from './figures.js';
+import { FORGIVING } from './silence.js';
 
 const pause = async (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms));
 const phaseMs = (): number => Number(process.hrtime.bigint() % 307n);
@@ -26,7 +27,7 @@ export async function scale(runs: number): Promise<readonly Row[]> {
   const nothing = async (): Promise<void> => undefined;
   const small = await measured({ open: async () => openLab({ isps: 2 }), more: {}, once: nothing, eachTime: nothing }, runs);
   const full = await measured({ open: async () => openLab({ isps: 2 }), more: {}, once: fill, eachTime: fill }, runs);
-  const big = await measured({ open: async () => openLab({ isps: manyIsps() }), more: { policies: manyPolicies() }, once: foreignRoutes, eachTime: nothing }, runs);
+  const big = await measured({ open: async () => openLab({ isps: manyIsps(UPLINKS) }), more: { policies: manyPolicies() }, once: foreignRoutes, eachTime: nothing }, runs);
   return [
     row('two uplinks, nothing else: new flows stand still, upstreamDead', small.failover, 'ms'),
     row(`${CONNECTIONS} connections: the same`, full.failover, 'ms', '<= 1.5 x', 1.5 * quantile(small.failover, 0.5)),
@@ -53,7 +54,7 @@ async function measured(size: Size, runs: number): Promise<Figures> {
   const lab = await size.open();
   try {
     await size.once(lab);
-    const config = lab.config({ health: { sensitivity: 'fast', up: { successes: 1 } }, failback: { hold: '100ms' }, ...size.more });
+    const config = lab.config({ health: { sensitivity: 'fast', ...FORGIVING }, failback: { hold: '100ms' }, ...size.more });
     const began = performance.now();
     const daemon = await lab.startDaemon({ config });
     await daemon.ready({ timeoutMs: 60_000 });
@@ -79,8 +80,9 @@ async function measured(size: Size, runs: number): Promise<Figures> {
   return figures;
 }
 
-function manyIsps(): readonly IspWish[] {
-  return Array.from({ length: UPLINKS }, (_, n) => ({ name: `isp-${n}`, prefix: `198.18.${n}.0/24`, gateway: `198.18.${n}.1`, router: `198.18.${n}.2` }));
+/** At most 250. */
+export function manyIsps(count: number): readonly IspWish[] {
+  return Array.from({ length: count }, (_, n) => ({ name: `isp-${n}`, prefix: `198.18.${n}.0/24`, gateway: `198.18.${n}.1`, router: `198.18.${n}.2` }));
 }
 
 /** Each with addresses and ports of its own; in eight different orders of uplinks. */

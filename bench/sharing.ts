@@ -2,6 +2,7 @@
 import { openLab } from '../test/lab/lab.js';
 import type { Sample } from '../test/lab/outage.js';
 import { row, type Row } from './figures.js';
+import { FORGIVING } from './silence.js';
 
 const pause = async (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms));
 const FLOWS = 2000;
@@ -16,7 +17,7 @@ export async function sharing(runs: number): Promise<readonly Row[]> {
   try {
     const [fibre, cable] = lab.isps();
     const line = (isp: typeof fibre, weight: number): object => ({ interface: isp?.device, gateway: isp?.gateway, priority: 1, weight });
-    const config = lab.config({ uplinks: { fibre: line(fibre, 3), cable: line(cable, 1) }, health: { sensitivity: 'fast', up: { successes: 1 } }, failback: { hold: '100ms' } });
+    const config = lab.config({ uplinks: { fibre: line(fibre, 3), cable: line(cable, 1) }, health: { sensitivity: 'fast', ...FORGIVING }, failback: { hold: '100ms' } });
     const daemon = await lab.startDaemon({ config });
     await daemon.ready();
     const both = async (): Promise<unknown> => daemon.until('both share the load', ({ active }) => active.length === 2, { timeoutMs: 30_000 });

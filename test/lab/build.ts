@@ -8,8 +8,11 @@
  * All of that for each family. Duplicate address detection is off, because it only takes time here.
  */
 import type { Anchor } from './anchor.js';
+import { openDelayLine } from './delay.js';
+import type { DelayLine } from './delay.js';
 import { openIpBatch } from './ip-batch.js';
 import type { IpBatch } from './ip-batch.js';
+import { DELAYS } from './topology.js';
 import type { Cable, Isp, Lan, Topology } from './topology.js';
 import { openWire } from './tun.js';
 import type { Wire } from './tun.js';
@@ -22,6 +25,8 @@ export interface Standing {
   readonly batches: ReadonlyMap<string, IpBatch>;
   /** The wires of tun lines, by ISP. */
   readonly wires: ReadonlyMap<string, Wire>;
+  /** By ISP. */
+  readonly delays: ReadonlyMap<string, DelayLine>;
 }
 
 /** Makes and connects all hosts; when it resolves, every cable has carrier. */
@@ -47,7 +52,11 @@ export async function build(anchor: Anchor, topology: Topology): Promise<Standin
     ...['router', 'internet', ...isps].map((host) => setSysctl(anchor, host, '0', deviceFiles(host, topology, 'ipv4', 'rp_filter'))),
     ...(topology.ipv6 ? isps.map(async (name) => anchor.text(name, ['ip', '-6', '-batch', '-'], `rule add pref ${RULE_LOCAL} lookup local\nrule del pref 0\n`)) : []),
   ]);
-  return { batches, wires };
+  const delays = new Map<string, DelayLine>();
+  await Promise.all(topology.isps.map(async ({ name, delay }) => {
+    if (delay !== undefined) delays.set(name, await openDelayLine(anchor, DELAYS, delay.near, delay.far, delay.shape));
+  }));
+  return { batches, wires, delays };
 }
 
 /** `ip -batch` lines that make a cable; both ends are down and without address. A tun line is a matter of its wire. */
@@ -127,7 +136,9 @@ function addressing(host: string, topology: Topology): readonly string[] {
     case 'internet':
       return [
         ...topology.internet.map((address) => `addr add ${address}/${address.includes(':') ? '128' : '32'} dev lo`),
-        ...topology.isps.flatMap((each) => [...up(each.core.device, `${each.core.internet}/30`, sixOf(each.six?.core.internet, 126)), ...returnRoutes(each)]),
+        ...topology.isps.flatMap((each) => [
+          ...up(each.core.device, `${each.core.internet}/30`, sixOf(each.six?.core.internet, 126)), ...returnRoutes(each), ...singly(each, each.core.device),
+        ]),
       ];
     case 'router':
       return [
@@ -136,6 +147,8 @@ function addressing(host: string, topology: Topology): readonly string[] {
         ...topology.spares.map((spare) => `link set ${spare} up`),
         ...(topology.vpn === undefined ? [] : up(topology.vpn.device, `${topology.vpn.routerAddress}/24`)),
       ];
+    case DELAYS:
+      return topology.isps.flatMap(({ delay }) => (delay === undefined ? [] : [delay.near, delay.far].flatMap((device) => [`link set ${device} addrgenmode none`, `link set ${device} up`])));
     case 'shed':
       return topology.spares.map((spare) => `link set ${spare} up`);
     case 'vpn':
@@ -149,11 +162,17 @@ function ispAddressing(isp: Isp): readonly string[] {
   return [
     ...ispLine(isp),
     ...up('core', `${isp.core.isp}/30`, sixOf(isp.six?.core.isp, 126)),
+    ...singly(isp, 'core'),
     `route add default via ${isp.core.internet}`,
     ...(isp.six === undefined ? [] : [`route add default via ${isp.six.core.internet}`]),
     `rule add pref ${RULE_LOCAL} lookup local`,
     'rule del pref 0',
   ];
+}
+
+/** What enters a delay line is cut into packets before. */
+function singly({ delay }: Isp, device: string): readonly string[] {
+  return delay === undefined ? [] : [`link set ${device} gso_max_segs 1`];
 }
 
 function lanAddressing(lan: Lan): readonly string[] {

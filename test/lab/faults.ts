@@ -5,7 +5,8 @@
  *   gatewayDead    carrier stays; the ISP's box answers nothing at all, not even ARP, and forwards nothing
  *   upstreamDead   the gateway still answers; everything beyond it is dropped without a word, both ways
  *   loss           so many per cent of the packets get lost on the way up (default) or down
- *   heal           ends any of the above, and gives a deleted interface back
+ *   hiccup         the upstream is dead for so long, and then as it was
+ *   heal           ends any of the above and all troubles (troubles.ts), and gives a deleted interface back
  *
  * Faults of different kinds add up on one line; a second dead-verb replaces the first. All but loss (nft, about 30 ms) take less than 1 ms.
  * In a lab with IPv6 they hit both families, or one on wish; a cable has none.
@@ -17,7 +18,9 @@ import { stamped } from './ip-batch.js';
 import type { Applied } from './ip-batch.js';
 import { cableOf, prefixLengthOf } from './topology.js';
 import type { Cable, Isp, Topology } from './topology.js';
+import type { Troubles } from './troubles.js';
 import type { Wire } from './tun.js';
+import { until } from './wait.js';
 
 export type { Applied } from './ip-batch.js';
 
@@ -47,6 +50,7 @@ export interface Hands {
   /** To be called where devices were made anew: `ip` remembers indexes by name. */
   readonly renewed: (...hosts: readonly string[]) => Promise<void>;
   readonly wires: ReadonlyMap<string, Wire>;
+  readonly troubles: Pick<Troubles, 'endAll'>;
 }
 
 export interface Faults {
@@ -58,6 +62,8 @@ export interface Faults {
   plugCable(isp: string): Promise<Applied>;
   gatewayDead(isp: string, of?: OneFamily): Promise<Applied>;
   upstreamDead(isp: string, of?: OneFamily): Promise<Applied>;
+  /** Resolves when it is over. */
+  hiccup(isp: string, ms: number, of?: OneFamily): Promise<Applied>;
   loss(isp: string, percent: number, direction?: 'up' | 'down', of?: OneFamily): Promise<Applied>;
   /** With a family: ends only what befell that family alone. */
   heal(isp: string, of?: OneFamily): Promise<Applied>;
@@ -85,7 +91,7 @@ interface Line {
   lossy: boolean;
 }
 
-export function createFaults(anchor: Anchor, topology: Topology, { ip, ip6, renewed, wires }: Hands): Faults {
+export function createFaults(anchor: Anchor, topology: Topology, { ip, ip6, renewed, wires, troubles }: Hands): Faults {
   const lines = new Map(topology.isps.map((isp): [string, Line] => [isp.name, { isp, cut: false, deleted: false, dead: { 4: 'no', 6: 'no' }, lossy: false }]));
   const families: readonly Family[] = topology.ipv6 ? [4, 6] : [4];
   const pulledSpares = new Set<number>();
@@ -140,7 +146,7 @@ export function createFaults(anchor: Anchor, topology: Topology, { ip, ip6, rene
     if (one.cut) done.push(await plug(name, true));
     if (one.lossy) done.push(await stamped(() => anchor.text(name, ['nft', '-f', '-'], families.map((family) => `flush chain ${tableOf(family)} loss\n`).join(''))));
     one.lossy = false;
-    done.push(await kill(name, 'no', families));
+    done.push(await troubles.endAll(name), await kill(name, 'no', families));
     return span(done);
   };
   const renumber = async (name: string, to: NewNetwork): Promise<Applied> => {
@@ -164,6 +170,12 @@ export function createFaults(anchor: Anchor, topology: Topology, { ip, ip6, rene
     plugCable: async (name) => plug(name, true),
     gatewayDead: async (name, of) => kill(name, 'gateway', chosen(of)),
     upstreamDead: async (name, of) => kill(name, 'upstream', chosen(of)),
+    async hiccup(name, ms, of) {
+      const former = line(name).dead;
+      const struck = await kill(name, 'upstream', chosen(of));
+      await until(struck.doneAt + ms);
+      return span([struck, ...await Promise.all(chosen(of).map(async (family) => kill(name, former[family], [family])))]);
+    },
     async loss(name, percent, direction = 'up', of) {
       line(name).lossy = true;
       const rule = `iifname "${direction === 'up' ? 'line' : 'core'}" numgen random mod 1000 < ${Math.round(percent * 10)} drop`;

@@ -29,8 +29,9 @@
  *     assert.ok(outageMs < 15 && (via['cable'] ?? 0) > 0, (await lab.view('router')).text);
  *   }));
  *
- * Where what is: faults.ts and foreign.ts the verbs, dhcp.ts and advertise.ts addresses that are told, tun.ts point-to-point lines, stream.ts measured
- * traffic, daemon.ts the daemon, view.ts the kernel as text, wait.ts waits and the clock, topology.ts what can be wished for, anchor.ts how it is held and why it cannot leak.
+ * Where what is: faults.ts, troubles.ts and foreign.ts the verbs, delay.ts lines that are long, lossy or slow, services.ts what the internet offers, dhcp.ts
+ * and advertise.ts addresses that are told, tun.ts point-to-point lines, stream.ts measured traffic, daemon.ts the daemon, view.ts the
+ * kernel as text, wait.ts waits and the clock, topology.ts what can be wished for, anchor.ts how it is held and why it cannot leak.
  */
 import { openAnchor } from './anchor.js';
 import type { Anchor, LabProcess, RunResult } from './anchor.js';
@@ -39,6 +40,7 @@ import type { Advertisers } from './advertise.js';
 import { build, setSysctl } from './build.js';
 import { startDaemon } from './daemon.js';
 import type { Daemon, DaemonOptions } from './daemon.js';
+import type { LineShape } from './delay.js';
 import { createDhcp } from './dhcp.js';
 import type { Dhcp } from './dhcp.js';
 import { createFaults } from './faults.js';
@@ -48,10 +50,14 @@ import type { ForeignHands } from './foreign.js';
 import type { Family } from '../../src/model.js';
 import { openIpBatch } from './ip-batch.js';
 import type { Applied, IpBatch } from './ip-batch.js';
+import { createServices } from './services.js';
+import type { Services } from './services.js';
 import { createStreams } from './stream.js';
 import type { Streams } from './stream.js';
 import { planTopology } from './topology.js';
 import type { Isp, Topology, TopologyWish } from './topology.js';
+import { createTroubles } from './troubles.js';
+import type { Troubles } from './troubles.js';
 import { viewKernel } from './view.js';
 import type { KernelView } from './view.js';
 
@@ -59,7 +65,7 @@ export { labUnavailable } from './anchor.js';
 export { TWIN_CGNAT } from './topology.js';
 export { now, until, waitFor } from './wait.js';
 
-export interface Lab extends Faults, ForeignHands, Streams, Dhcp, Advertisers {
+export interface Lab extends Faults, Omit<Troubles, 'endAll'>, ForeignHands, Streams, Services, Dhcp, Advertisers {
   readonly topology: Topology;
   /** Process 1 of the lab as seen from outside: when it is gone, so is everything. */
   readonly anchorPid: number;
@@ -78,6 +84,8 @@ export interface Lab extends Faults, ForeignHands, Streams, Dhcp, Advertisers {
   /** A config that fits this topology: uplinks by their ISPs' names, priority in order, targets gateway, 1.1.1.1 and 9.9.9.9 (and those of IPv6). `more` replaces keys. */
   config(more?: Readonly<Record<string, unknown>>): Record<string, unknown>;
   startDaemon(options?: DaemonOptions): Promise<Daemon>;
+  /** Another shape for a line that was wished for in `lines`. @throws Error for any other */
+  shape(isp: string, change: Partial<LineShape>): Promise<Applied>;
   /** Default: IPv4. */
   view(host: string, family?: Family): Promise<KernelView>;
   /** How many packets this ISP dropped because their source was not its own. Default: of IPv4. */
@@ -93,15 +101,18 @@ export async function openLab(wish: TopologyWish = {}): Promise<Lab> {
   const topology = planTopology(wish);
   const anchor = await openAnchor();
   try {
-    const { batches, wires } = await build(anchor, topology);
+    const { batches, wires, delays } = await build(anchor, topology);
     const hands = createHands(anchor, topology, batches);
     const { ip, ip6 } = hands;
     // The first fault is to be as quick as the others.
     if (topology.ipv6) await Promise.all(topology.isps.map(async (isp) => ip6(isp.name)));
-    const faults = createFaults(anchor, topology, { ...hands, wires });
+    const troubles = createTroubles(anchor, topology, ip);
+    const faults = createFaults(anchor, topology, { ...hands, wires, troubles });
     const sysctl: Lab['sysctl'] = async (host, value, ...files) => setSysctl(anchor, host, value, files);
     return {
+      ...troubles,
       ...faults,
+      ...createServices(anchor, topology),
       ...createForeignHands(anchor, topology, faults.isps, ip),
       ...createStreams(anchor, topology, faults.isps),
       ...createDhcp(anchor, faults.isp),
@@ -113,6 +124,11 @@ export async function openLab(wish: TopologyWish = {}): Promise<Lab> {
       start: anchor.start,
       config: (more = {}) => ({ ...configFor(topology, faults.isps()), ...more }),
       startDaemon: async (options = {}) => startDaemon(anchor, options),
+      async shape(isp, change) {
+        const line = delays.get(isp);
+        if (line === undefined) throw new Error(`${isp} has no delay line; openLab({ lines: { ${isp}: {} } }) gives it one`);
+        return line.shape(change);
+      },
       view: async (host, family = 4) => viewKernel(anchor, host, family),
       async spoofed(isp, family = 4) {
         const text = await anchor.text(isp, ['nft', 'list', 'counter', family === 4 ? 'ip' : 'ip6', 'lab', 'spoofed']);
@@ -144,7 +160,7 @@ export async function withLab<T>(wish: TopologyWish, use: (lab: Lab) => Promise<
 }
 
 /** One `ip -batch` per host and family; those of IPv6 are opened when they are first wanted. */
-function createHands(anchor: Anchor, topology: Topology, standing: ReadonlyMap<string, IpBatch>): Omit<Hands, 'wires'> {
+function createHands(anchor: Anchor, topology: Topology, standing: ReadonlyMap<string, IpBatch>): Omit<Hands, 'wires' | 'troubles'> {
   const four = new Map([...standing].map(([host, batch]) => [host, Promise.resolve(batch)]));
   const six = new Map<string, Promise<IpBatch>>();
   const batchOf = async (batches: Map<string, Promise<IpBatch>>, family: Family, host: string): Promise<IpBatch> => {

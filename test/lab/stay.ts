@@ -12,10 +12,10 @@ interface Command {
   readonly run: (lab: Lab, daemon: Daemon, words: readonly string[]) => Promise<string>;
 }
 
-const fault = (does: string, make: (lab: Lab, isp: string) => Promise<unknown>): Omit<Command, 'usage'> => ({
+const fault = (does: string, make: (lab: Lab, name: string) => Promise<unknown>): Omit<Command, 'usage'> => ({
   does,
-  run: async (lab, _daemon, [isp = '']) => {
-    await make(lab, isp);
+  run: async (lab, _daemon, [name = '']) => {
+    await make(lab, name);
     return 'done';
   },
 });
@@ -42,6 +42,11 @@ const COMMANDS: Readonly<Record<string, Command>> = {
       return 'done';
     },
   },
+  hiccup: { usage: 'hiccup fibre', ...fault('nothing beyond the gateway answers for 400 ms', (lab, isp) => lab.hiccup(isp, 400)) },
+  portal: { usage: 'portal fibre', ...fault('a captive portal', (lab, isp) => lab.portal(isp)) },
+  mtu: { usage: 'mtu fibre', ...fault('packets of more than 1400 bytes vanish', (lab, isp) => lab.mtu(isp, 1400)) },
+  mute: { usage: 'mute 9.9.9.9', ...fault('one address of the internet is dead', (lab, target) => lab.deadTarget(target)) },
+  unmute: { usage: 'unmute 9.9.9.9', ...fault('it answers again', (lab, target) => lab.healTarget(target)) },
   routes: {
     usage: 'routes', does: 'ip route and ip rule of the router',
     run: async (lab) => (await lab.text('router', ['ip', 'route'])) + (await lab.text('router', ['ip', 'rule'])).trimEnd(),

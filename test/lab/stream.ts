@@ -19,16 +19,17 @@ import { now, until as untilInstant, waitFor } from './wait.js';
 export interface StreamOptions {
   /**
    * `udp`: one running flow. `new-udp`: every packet is a new flow. `tcp`: long-lived connections, asked in turn. `connect`: TCP connections begun
-   * one after the other, each answered when it stands.
+   * one after the other, each answered when it stands. `upload`: TCP connections that send as much as the line takes; a question is answered when it has
+   * come through all that was sent before it.
    */
-  readonly kind: 'udp' | 'new-udp' | 'tcp' | 'connect';
-  /** Questions per second. Default udp 1000, new-udp 500, tcp 100, connect 50. */
+  readonly kind: 'udp' | 'new-udp' | 'tcp' | 'connect' | 'upload';
+  /** Questions per second. Default udp 1000, new-udp 500, tcp 100, connect 50, upload 10. */
   readonly rateHz?: number;
   /** Host that asks: `client` (default), `router`, `vpn`, `internet`, ... */
   readonly from?: string;
   /** Any address of a host of the lab, of either family. Default the first of the internet. */
   readonly to?: string;
-  /** For `tcp`. Default 10. */
+  /** For `tcp` and `upload`. Default 10: a single one takes its time to fill a long queue. */
   readonly connections?: number;
   /** Wait for the first answer. Default true; false where there is no way yet. */
   readonly answered?: boolean;
@@ -86,8 +87,10 @@ interface RawAnswer {
 
 const PORT = 7007;
 const HERE = dirname(fileURLToPath(import.meta.url));
-const DEFAULT_RATE_HZ = { udp: 1000, 'new-udp': 500, tcp: 100, connect: 50 } as const;
+const DEFAULT_RATE_HZ = { udp: 1000, 'new-udp': 500, tcp: 100, connect: 50, upload: 10 } as const;
 const GRACE_MS = 250;
+/** Of the looks after a fault: more than the RTT of a far line. */
+const AFTER_GRACE_MS = 120;
 /** A window after a fault begins this much earlier, so that the last answered question is in it. */
 const LEAD_MS = 50;
 
@@ -147,11 +150,11 @@ function streamOver(near: LabProcess, intervalMs: number, viaOf: (address: strin
       const faultAt = typeof fault === 'number' ? fault : fault.beganAt;
       const calm = async (): Promise<Outage> => {
         const until = Math.max(now(), faultAt + calmMs);
-        return outage({ since: until - calmMs, until, withinMs, graceMs: 50 });
+        return outage({ since: until - calmMs, until, withinMs, graceMs: AFTER_GRACE_MS });
       };
       const enough = (calmMs / intervalMs) * 0.5;
       await waitFor(`the stream runs again, ${calmMs} ms without a loss`, calm, (seen) => seen.lost === 0 && seen.sent >= enough, { timeoutMs });
-      return outage({ since: faultAt - LEAD_MS, until: now(), withinMs, graceMs: 50 });
+      return outage({ since: faultAt - LEAD_MS, until: now(), withinMs, graceMs: AFTER_GRACE_MS });
     },
     async nearest(instant, patienceMs = 8000) {
       const around = await samples({ since: instant - 5 * intervalMs, until: instant + 5 * intervalMs, graceMs: 0 });

@@ -8,8 +8,13 @@
  *
  * A tun line is a real point-to-point device on both ends, with a process of ours for a wire (tun.ts); it has no MAC and chooses its own ifindex.
  *
+ * A line that is wished for in `lines` has a delay line (delay.ts) between its ISP and the internet, in the host `delays`.
+ *
  * IPv6 is laid where it is wished for. Every ISP's gateway is then fe80::1, on all lines the same.
  */
+
+import { PLAIN_LINE } from './delay.js';
+import type { LineShape } from './delay.js';
 
 export interface IspWish {
   /** At most 12 letters; it is the name of the host too. */
@@ -43,6 +48,8 @@ export interface TopologyWish {
   readonly indexEqual?: boolean;
   /** IPv6 on every line, in the LANs and in the internet. Default false: it costs time. */
   readonly ipv6?: boolean;
+  /** ISPs, by name, that are far from the internet, and how far: `{ fibre: { rttMs: 40, jitterMs: 15 } }`. Only these can be given another shape later. Needs python3. */
+  readonly lines?: Readonly<Record<string, Partial<LineShape>>>;
 }
 
 export interface CableEnd {
@@ -89,6 +96,8 @@ export interface Isp {
   /** Between ISP and internet; what the internet sees when the ISP translates. */
   readonly core: { readonly isp: string; readonly internet: string; readonly device: string };
   readonly cable: Cable;
+  /** The devices in the host `delays` that the delay line connects. */
+  readonly delay: { readonly near: string; readonly far: string; readonly shape: LineShape } | undefined;
 }
 
 export interface Lan {
@@ -134,6 +143,8 @@ const INTERNET_6: readonly string[] = ['2001:db8:ffff::10', '2606:4700:4700::111
 /** The gateway of every line. */
 const GATEWAY_6 = 'fe80::1';
 
+/** The host in the middle of all delay lines. */
+export const DELAYS = 'delays';
 /** The distance between the indexes of a cable's two ends where they are to differ. */
 const FAR_INDEX = 400;
 const FIRST_INDEX = 101;
@@ -148,13 +159,19 @@ export function planTopology(wish: TopologyWish = {}): Topology {
     cables.push(cable);
     return cable;
   };
-  const isps = checkedIsps(wish.isps ?? 3).map((isp, n): Isp => {
+  const wished = checkedIsps(wish.isps ?? 3);
+  const stranger = Object.keys(wish.lines ?? {}).find((name) => !wished.some((isp) => isp.name === name));
+  if (stranger !== undefined) throw new RangeError(`lines: there is no ISP "${stranger}"; there are ${wished.map((isp) => isp.name).join(', ')}`);
+  const isps = wished.map((isp, n): Isp => {
     const wire = isp.wire ?? 'ethernet';
     const cable = lay(['router', `isp${n}`], [isp.name, 'line'], wire);
-    const toInternet = lay([isp.name, 'core'], ['internet', `to-${isp.name}`]);
+    const shape = wish.lines?.[isp.name];
+    const delay = shape === undefined ? undefined : { near: `near${n}`, far: `far${n}`, shape: { ...PLAIN_LINE, ...shape } };
+    if (delay !== undefined) lay([isp.name, 'core'], [DELAYS, delay.near]);
+    const toInternet = lay(delay === undefined ? [isp.name, 'core'] : [DELAYS, delay.far], ['internet', `to-${isp.name}`]);
     return {
       name: isp.name, device: cable.near.device, prefix: isp.prefix, prefixLength: prefixLengthOf(isp.prefix), gateway: isp.gateway,
-      router: isp.addresses === 'none' ? '' : isp.router, nat: isp.nat ?? false, six: ipv6 ? isp6(n, cable, isp.addresses ?? 'static') : undefined, core: { isp: `10.255.${n}.2`, internet: `10.255.${n}.1`, device: toInternet.far.device }, cable,
+      router: isp.addresses === 'none' ? '' : isp.router, nat: isp.nat ?? false, six: ipv6 ? isp6(n, cable, isp.addresses ?? 'static') : undefined, core: { isp: `10.255.${n}.2`, internet: `10.255.${n}.1`, device: toInternet.far.device }, cable, delay,
     };
   });
   const lans = range(wish.lans ?? 1).map((n): Lan => {

@@ -7,6 +7,7 @@
  *   new-udp    a fresh socket for each question: every one is a new flow
  *   tcp        long-lived connections, one question at a time on each in turn
  *   connect    a fresh TCP connection each time; the answer is that it stands
+ *   upload     TCP connections that are never short of bytes to send; a question is among them every so often, and is answered when it has come through
  *
  * It judges nothing. On stdin it takes lines `{"id":1,"since":MS,"until":MS}` and answers `{"id":1,"samples":[[at,rttMs|null,via,connection],...],
  * "broken":[[at,connection,error],...]}`; it ends with its stdin. Times are CLOCK_MONOTONIC in ms.
@@ -20,7 +21,7 @@ import { pace } from './pace.js';
 import { now } from './wait.js';
 
 interface Order {
-  readonly kind: 'udp' | 'new-udp' | 'tcp' | 'connect';
+  readonly kind: 'udp' | 'new-udp' | 'tcp' | 'connect' | 'upload';
   readonly to: string;
   readonly port: number;
   readonly intervalMs: number;
@@ -33,6 +34,8 @@ const REMEMBERED = 600_000;
 const PATIENCE_MS = 3000;
 /** A TCP connect has time for two retransmissions of its SYN (1 s, 2 s). */
 const CONNECT_PATIENCE_MS = 8000;
+/** Of one write; more than one waits in the process before `drain` is said. */
+const UPLOAD_BYTES = 16_384;
 /** A connection that stands and is not greeted within this: its line died in between. It stands all the same. */
 const GREETING_MS = 1000;
 
@@ -49,6 +52,9 @@ const udp = order.to.includes(':') ? { type: 'udp6', ipv6Only: true } as const :
 const record = createRecord();
 const broken: (readonly [at: number, connection: number, error: string])[] = [];
 
+/** Reset at the end: else the kernel would go on sending what waits in them. */
+const uploads: Socket[] = [];
+
 let lastPort = randomInt(PORTS);
 
 const ask = await askerFor(order);
@@ -59,7 +65,10 @@ lines.on('line', (line) => {
   const answer = { id, samples: record.between(since, until), broken: broken.filter(([at]) => at >= since && at < until) };
   process.stdout.write(`${JSON.stringify(answer)}\n`);
 });
-lines.once('close', () => process.exit(0));
+lines.once('close', () => {
+  for (const socket of uploads) socket.resetAndDestroy();
+  process.exit(0);
+});
 
 async function askerFor({ kind, connections }: Order): Promise<() => void> {
   switch (kind) {
@@ -71,6 +80,8 @@ async function askerFor({ kind, connections }: Order): Promise<() => void> {
       return longLived(connections);
     case 'connect':
       return freshConnection;
+    case 'upload':
+      return upload(connections);
   }
 }
 
@@ -105,13 +116,32 @@ function nextPort(): number {
 }
 
 async function longLived(count: number): Promise<() => void> {
-  const sockets = await Promise.all(Array.from({ length: count }, (_, n) => openConnection(n)));
+  return asking(await Promise.all(Array.from({ length: count }, (_, n) => openConnection(n))));
+}
+
+/** Each in turn. */
+function asking(sockets: readonly Socket[]): () => void {
   let turn = 0;
   return () => {
-    const connection = turn++ % count;
+    const connection = turn++ % sockets.length;
     const socket = sockets[connection];
     if (socket !== undefined && !socket.destroyed) socket.write(`${record.asked(connection)}\n`);
   };
+}
+
+/** Comments (`#...`), which the far end throws away, as fast as the sockets take them. */
+async function upload(count: number): Promise<() => void> {
+  const sockets = await Promise.all(Array.from({ length: count }, (_, n) => openConnection(n)));
+  const filling = `${'#'.repeat(UPLOAD_BYTES - 1)}\n`;
+  uploads.push(...sockets);
+  for (const socket of sockets) {
+    const fill = (): void => {
+      while (!socket.destroyed && socket.write(filling));
+    };
+    socket.on('drain', fill);
+    fill();
+  }
+  return asking(sockets);
 }
 
 function openConnection(connection: number): Promise<Socket> {

@@ -4,7 +4,7 @@
  *   node traffic-server.js PORT ADDRESS...
  *
  * Each address gets sockets of its own: a UDP answer must leave from the very address that was asked. A question is a line of
- * digits; the answer is the same digits, a space, and the source address as seen here. A TCP connection is greeted by `- ADDRESS`. Prints one line when
+ * digits; the answer is the same digits, a space, and the source address as seen here. Lines of `#` are thrown away. A TCP connection is greeted by `- ADDRESS`. Prints one line when
  * everything listens, and ends with its stdin.
  */
 import { createSocket } from 'node:dgram';
@@ -34,7 +34,14 @@ function listenTcp(address: string): Promise<void> {
       const seen = connection.remoteAddress ?? '';
       connection.setEncoding('latin1');
       connection.write(`- ${seen}\n`);
-      connection.on('data', (chunk: string) => connection.write(chunk.replaceAll('\n', ` ${seen}\n`)));
+      let rest = '';
+      connection.on('data', (chunk: string) => {
+        const lines = (rest + chunk).split('\n');
+        rest = lines.pop() ?? '';
+        if (rest.startsWith('#')) rest = '#';
+        const answers = lines.filter((line) => !line.startsWith('#')).map((line) => `${line} ${seen}\n`).join('');
+        if (answers !== '') connection.write(answers);
+      });
       connection.on('error', () => connection.destroy()); // the client counts what broke
     });
     server.once('error', reject);
