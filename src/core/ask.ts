@@ -8,7 +8,7 @@
  */
 import type { Instant, ProbeOrder, Target } from '../model.js';
 import type { Health } from './health.js';
-import { isWaiting, nextDeadline, noteSent, timeoutMs, type TargetRecord } from './record.js';
+import { isWaiting, nextDeadline, noteSent, timeoutMs, worstMs, type TargetRecord } from './record.js';
 import { costBytes, roundMs, spend, spentBytes } from './spending.js';
 import { progressed } from './traffic.js';
 import { isAside, isGateway, isSlow } from './witness.js';
@@ -22,6 +22,12 @@ const QUICK_INTERVAL_SLOW_MS = 2000;
 const ASIDE_TIMES = 10;
 /** Of the time between two targets' turns. */
 const JITTER = 0.1;
+/** Of `down.after`: how long a silence may be a mere delay, where nobody confirms it and where connections do. */
+const PATIENCE_SHARE = 1 / 8;
+const CONFIRMED_SHARE = 1 / 16;
+const PATIENCE_AT_MOST_MS = 1000;
+const GUST_TIMES = 1.2;
+const GUST_AT_MOST_MS = 1000;
 /** Connections that got answers within this time stand for probes that cost. */
 const LATELY_MS = 1000;
 
@@ -53,13 +59,14 @@ export function sendDue(health: Health, now: Instant, orders: ProbeOrder[]): voi
   for (const record of health.records) {
     const due = dueAt(health, record) <= now;
     if (record.dueAt <= now) advance(health, record, now);
-    if (due || (volley && (first || !(isSlow(record.target) || isAside(record))))) send(health, record, now, orders);
+    if (due || (volley && (first || !(isSlow(record.target) || isAside(record))))) send(health, record, now, orders, volley && !first && !due);
   }
 }
 
 /** The next instant at which something is to be sent or a deadline passes. */
 export function nextAsk(health: Health): Instant {
-  let next: number = health.burst !== undefined && health.burst.left > 0 ? health.burst.nextAt : Infinity;
+  const { burst } = health;
+  let next: number = burst === undefined ? Infinity : burst.left > 0 ? burst.nextAt : burst.patientUntil > health.judgedAt ? burst.patientUntil : Infinity;
   for (const record of health.records) {
     // The first round is due when the record is opened, not when its grid began.
     next = Math.min(next, Math.max(health.judgedAt, dueAt(health, record)), nextDeadline(record, health.judgedAt) ?? Infinity);
@@ -75,6 +82,17 @@ export function addressOf(health: Health, target: Target): string {
 /** How long the answers that are to be expected take at the most, usually, ms. */
 export function expectedMs(health: Health): number {
   return Math.max(0, ...expected(health).map((record) => timeoutMs(record, health.policy.probe)));
+}
+
+/**
+ * How long a burst waits at least, ms: a share of the time that `down` takes, less where traffic confirms the silence; and as long as answers took
+ * in the gusts of delay that this line is known for.
+ */
+export function patienceMs(health: Health, confirmed: boolean, now: Instant): number {
+  const { afterMs } = health.policy.health.down;
+  const gustMs = Math.min(afterMs / 2, GUST_AT_MOST_MS, GUST_TIMES * Math.min(Infinity, ...expected(health).map((record) => worstMs(record, now))));
+  const mereMs = Math.min(PATIENCE_AT_MOST_MS, afterMs * (confirmed ? CONFIRMED_SHARE : PATIENCE_SHARE));
+  return Math.max(mereMs, Number.isFinite(gustMs) ? gustMs : 0);
 }
 
 function advance(health: Health, record: TargetRecord, now: Instant): void {
@@ -119,11 +137,11 @@ function dueAt(health: Health, record: TargetRecord): Instant {
   return Math.min(record.dueAt, last === undefined ? Infinity : last.sentAt + quickMs) as Instant;
 }
 
-function send(health: Health, record: TargetRecord, now: Instant, orders: ProbeOrder[]): void {
+function send(health: Health, record: TargetRecord, now: Instant, orders: ProbeOrder[], again = false): void {
   const { target } = record;
   const address = addressOf(health, target);
   if (address === '' && !isSlow(target)) return;
-  const probe = noteSent(record, health.policy.probe, now);
+  const probe = noteSent(record, health.policy.probe, now, again);
   spend(health.spending, costBytes(target, health.family), now);
   orders.push({ uplink: health.name, family: health.family, target, address, seq: probe.seq });
 }

@@ -24,6 +24,10 @@ export interface Candidate {
   readonly penalty: number;
   /** When it last came up from the dead, or recovered; a suspicion since then does not count. */
   readonly risenAt: Instant;
+  /** When it last answered; Infinity where nothing is asked. */
+  readonly answeredAt: Instant;
+  /** It loses hardly anything. */
+  readonly isClean: boolean;
 }
 
 export interface Question {
@@ -102,7 +106,7 @@ function nothingFit(question: Question, led: readonly Candidate[]): Choice | und
     const sure = resting.filter((c) => !c.verdict.inDoubt);
     if (sure.length === 0 && kept.length > 0) return undefined;
     const ranks = inOrder(question, sure.length > 0 ? sure : resting, resting, []);
-    return { ranks, because: `${namesIn(ranks[0], 'answers', 'answer')} again after a suspicion; nothing better is left`, rule: 'automatic' };
+    return { ranks, because: `${namesIn(ranks[0], 'answers', 'answer')}, if not steadily; nothing better is left`, rule: 'automatic' };
   }
   const silent = candidates.filter((c) => !c.verdict.severed);
   if (previous !== undefined && kept.length > 0) {
@@ -160,7 +164,7 @@ function inOrder(question: Question, first: readonly Candidate[], all: readonly 
   const key = (c: Candidate): number => {
     if (leading.includes(c)) return c.policy.priority;
     if (!first.includes(c)) return 1e6 + c.policy.priority;
-    const mayLead = leading.length === 0 || c.policy.priority > leadPriority || (hasHeld(question, c) && !c.verdict.inDoubt);
+    const mayLead = leading.length === 0 || c.policy.priority > leadPriority || (c.verdict.state !== 'degraded' && hasHeld(question, c) && !c.verdict.inDoubt);
     return mayLead ? c.policy.priority : leadPriority + 0.5 + c.policy.priority / 1e4;
   };
   const byKey = new Map<number, Candidate[]>();
@@ -174,7 +178,16 @@ function hasHeld(question: Question, c: Candidate): boolean {
   if (override !== undefined && previous?.rule === 'override') return true;
   // Ending an override is the operator's word to go back: `manual` failback does not hold against it.
   const automatic = policy.failback.mode === 'automatic' || previous?.rule === 'override';
-  return automatic && now >= heldAt(question, c);
+  return automatic && now >= heldAt(question, c) && isProven(question, c);
+}
+
+/** Its time is over, and it is to answer once more before it leads, and to lose little: it may have gone silent a moment ago. */
+export function isAwaited(question: Question, c: Candidate): boolean {
+  return c.verdict.state === 'up' && question.now >= heldAt(question, c) && !isProven(question, c);
+}
+
+function isProven(question: Question, c: Candidate): boolean {
+  return c.isClean && c.answeredAt >= heldAt(question, c);
 }
 
 /** After silence everywhere the first answer does not win by a hair: the last choice gets this long to answer too. */
@@ -233,7 +246,9 @@ function hasBenefitOfDoubt(c: Candidate): boolean {
 }
 
 function lostBecause(question: Question, lost: readonly Candidate[], ranks: readonly Rank[]): string {
-  const next = `${namesIn(ranks[0], 'is', 'are')} ${lost.length === 0 ? 'up and preferred' : 'next'}${priorityIn(question, ranks[0])}`;
+  const poor = question.candidates.some((c) => c.verdict.state === 'degraded' && ranks[0]?.members.some((member) => member.uplink === c.policy.name) === true);
+  const standing = poor ? 'the best that is left' : lost.length === 0 ? 'up and preferred' : 'next';
+  const next = `${namesIn(ranks[0], 'is', 'are')} ${standing}${priorityIn(question, ranks[0])}`;
   return lost.length === 0 ? next : `${reasons(lost)}; ${next}`;
 }
 

@@ -1,7 +1,7 @@
 /** Where it broke, and what each witness had to say about it: the reasons of a verdict, as data and in words. */
-import type { Evidence, FaultDomain, Instant } from '../model.js';
+import type { Evidence, FaultDomain, HealthPolicy, Instant } from '../model.js';
 import type { Health } from './health.js';
-import { answeredSince, isBlind, misses, silentSince, type TargetRecord } from './record.js';
+import { answeredSince, isBlind, lossPercent, misses, silentSince, type TargetRecord } from './record.js';
 import { progressed } from './traffic.js';
 import { isGateway, witnesses } from './witness.js';
 import { duration } from './words.js';
@@ -14,9 +14,9 @@ export function domainOf(health: Health, since: Instant): FaultDomain {
   const { records } = health;
   const heard = witnesses(health);
   if (heard.length > 0 && heard.every((record) => record.lastCause === 'portal')) return 'portal';
-  if (heard.length > 0 && heard.every((record) => record.lastCause === 'dns' || record.target.kind === 'dns') && heard.some((record) => record.lastCause === 'dns')) return 'dns';
   const gateways = records.filter((record) => isGateway(record) && record.lastReplyAt !== undefined);
   if (gateways.length > 0 && !gateways.some((record) => answeredSince(record, since))) return 'gateway';
+  if (heard.length > 0 && heard.every((record) => record.lastCause === 'dns' || record.target.kind === 'dns') && heard.some((record) => record.lastCause === 'dns')) return 'dns';
   const hops = records.filter((record) => record.target.kind === 'hop' && record.lastReplyAt !== undefined);
   if (hops.length > 0 && !hops.some((record) => answeredSince(record, since))) return 'hops';
   return 'upstream';
@@ -39,10 +39,10 @@ export function answering(health: Health): string {
 
 export function evidenceOf(health: Health, now: Instant): readonly Evidence[] {
   if (health.line.severed !== '') return [{ witness: 'line', name: health.line.device, says: 'silent', text: health.line.severed }, ...outsiders(health, now)];
-  return [...health.records.map((record) => told(record, now)), ...flows(health, now), ...outsiders(health, now)];
+  return [...health.records.map((record) => told(record, health.policy.health, now)), ...flows(health, now), ...outsiders(health, now)];
 }
 
-function told(record: TargetRecord, now: Instant): Evidence {
+function told(record: TargetRecord, { quality }: HealthPolicy, now: Instant): Evidence {
   const { id } = record.target;
   const because = record.lastError === '' ? '' : ` (${record.lastError})`;
   if (isBlind(record)) return { witness: 'target', name: id, says: 'nothing', text: `could not be asked${because}` };
@@ -54,7 +54,10 @@ function told(record: TargetRecord, now: Instant): Evidence {
     return { witness: 'target', name: id, says: 'silent', text: `no answer for ${duration(now - since)}, to ${missed === 1 ? 'one probe' : `${missed} probes`}${because}` };
   }
   if (record.lastReplyAt === undefined) return { witness: 'target', name: id, says: 'nothing', text: 'has not been heard yet' };
-  return { witness: 'target', name: id, says: 'alive', text: `answers in ${duration(record.srttMs ?? 0)}` };
+  const text = `answers in ${duration(record.srttMs ?? 0)}`;
+  const lost = lossPercent(record, now, quality.windowMs);
+  if (lost !== undefined && lost > quality.lossPercent.down) return { witness: 'target', name: id, says: 'poor', text: `${text}, loses ${Math.round(lost)} %` };
+  return { witness: 'target', name: id, says: 'alive', text };
 }
 
 function flows({ traffic, silentSince: quietSince }: Health, now: Instant): readonly Evidence[] {

@@ -3,6 +3,7 @@ import type { Evidence, Family, FaultDomain, Instant, OutsideVerdict, Target, Up
 import { openRecord, type TargetRecord } from './record.js';
 import { openSpending, type Spending } from './spending.js';
 import { openTraffic, type Traffic } from './traffic.js';
+import { isAside, isGateway } from './witness.js';
 
 /** What is known of the line itself, from the kernel. */
 export interface Line {
@@ -26,6 +27,8 @@ export interface Burst {
   /** Began with connections that got no answers any more. */
   readonly byTraffic: boolean;
   readonly startedAt: Instant;
+  /** Nobody is suspected before. */
+  patientUntil: Instant;
   volleys: number;
   left: number;
   nextAt: Instant;
@@ -84,6 +87,8 @@ export interface Health {
   outside: readonly OutsideVerdict[];
   /** Carries new flows now. */
   leads: boolean;
+  /** It may lead as soon as it answers again. */
+  isAwaited: boolean;
   /** The verdict, or the doubt about it, has changed since the last decision. */
   changed: boolean;
   /** What people were told last. */
@@ -109,7 +114,7 @@ export function openHealth(policy: UplinkPolicy, family: Family, now: Instant, f
     burst: undefined, checkedAt: undefined, silentSince: undefined, starved: [], restUntil: undefined, risenAt: now, mustProve: former?.mustProve ?? false,
     suspicions: former?.suspicions ?? 0, downs: former?.downs ?? 0,
     suspicionLevel: former?.suspicionLevel ?? 0, penalty: former?.penalty ?? 0, levelsAt: former?.levelsAt ?? now, suppressed: former?.suppressed ?? false,
-    poor: undefined, vouchedSince: undefined, alarmed: false, qualityFrom: now, traffic: former?.traffic ?? openTraffic(now), spending: former?.spending ?? openSpending(now), outside: former?.outside ?? [], leads: former?.leads ?? false,
+    poor: undefined, vouchedSince: undefined, alarmed: false, qualityFrom: now, traffic: former?.traffic ?? openTraffic(now), spending: former?.spending ?? openSpending(now), outside: former?.outside ?? [], leads: former?.leads ?? false, isAwaited: false,
     judgedAt: now, qualityAt: now, nextPassAt: now, changed: true, toldState: 'unknown', toldBecause: 'not judged yet',
   };
 }
@@ -119,12 +124,16 @@ export function openHealth(policy: UplinkPolicy, family: Family, now: Instant, f
  * their instants either: the golden ratio spreads any number of slots evenly.
  */
 export function openRecords(policy: UplinkPolicy, family: Family, now: Instant, former: readonly TargetRecord[]): readonly TargetRecord[] {
-  const { intervalMs } = policy.probe;
+  const { intervalMs, rotate } = policy.probe;
   const targets = targetsIn(policy, family);
   const offset = (policy.slot * 0.618034) % 1;
+  const turns = targets.filter((target) => !isGateway({ target }) && !isAside({ target }));
   return targets.map((target, i) => {
+    // Who is asked in turn is spread over all turns, the others over one interval.
+    const turn = rotate > 0 && rotate < turns.length ? turns.indexOf(target) : -1;
+    const startMs = turn < 0 ? ((i + offset) * intervalMs) / targets.length - intervalMs : ((turn + offset - turns.length) * intervalMs) / rotate;
     const nextSeq = former.find((record) => record.target.id === target.id)?.nextSeq ?? 1;
-    return openRecord(target, (now - intervalMs + ((i + offset) * intervalMs) / targets.length) as Instant, nextSeq, policy.health.quality.windowMs / intervalMs);
+    return openRecord(target, (now + startMs) as Instant, nextSeq, policy.health.quality.windowMs / intervalMs);
   });
 }
 

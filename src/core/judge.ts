@@ -17,7 +17,7 @@
  * taken in first. Time in which we were too starved to ask is no silence, and what our own prober could not ask is no miss.
  */
 import type { Instant, LostCause, OutsideVerdict, ProbeOrder, TrafficCount } from '../model.js';
-import { awaits, expectedMs, nextAsk, sendDue } from './ask.js';
+import { awaits, expectedMs, nextAsk, patienceMs, sendDue } from './ask.js';
 import { endSuppression, noteSuspicion, noteWrongSuspicion } from './damping.js';
 import { answering, domainOf, silent, whereInWords } from './domain.js';
 import { openRecords, type Burst, type Health, type Line } from './health.js';
@@ -72,6 +72,7 @@ export function takeReply(health: Health, target: string, seq: number, at: Insta
   const wasExcused = record?.excused;
   if (record === undefined || noteReply(record, seq, at, rttMs, lateMs > LATE_MS) === undefined) return;
   if (wasExcused === true || health.domain === 'prober') explain(health, at);
+  if (health.isAwaited) health.changed = true;
   weigh(health, at);
   health.nextPassAt = nextPass(health);
 }
@@ -93,7 +94,12 @@ export function takeTraffic(health: Health, counted: TrafficCount, now: Instant)
     if (progressed(traffic, Math.max(health.silentSince!, now - VOUCH_MS) as Instant) === true) vouch(health, now);
     return;
   }
-  if (!isLiving(health) || health.burst !== undefined) return;
+  if (!isLiving(health)) return;
+  const { burst } = health;
+  if (burst !== undefined) {
+    if (!burst.byTraffic && hasGoneQuiet(traffic, expectedMs(health), now)) confirm(health, burst, now);
+    return;
+  }
   const silence = health.vouchedSince === undefined ? hasGoneQuiet(traffic, expectedMs(health), now)
     : now - health.vouchedSince > VOUCHED_LATELY_MS && progressed(traffic, (now - VOUCHED_LATELY_MS) as Instant) !== true;
   if (!silence) return;
@@ -103,6 +109,8 @@ export function takeTraffic(health: Health, counted: TrafficCount, now: Instant)
 
 /** Somebody outside has something to say, or no more. */
 export function takeOutside(health: Health, outside: readonly OutsideVerdict[], now: Instant): void {
+  // Whoever was excused because somebody outside spoke for the line is asked about again.
+  if (outside.length < health.outside.length) for (const record of health.records) record.excused = false;
   health.outside = outside;
   if (health.line.severed !== '') return;
   if (health.domain === 'outside' && condemnation(health) === undefined) {
@@ -204,7 +212,7 @@ function mayDoubt(health: Health, now: Instant): boolean {
   if (!isLiving(health)) return false;
   const burst = health.burst;
   if (burst !== undefined) {
-    if (burst.left > 0 || awaits(health, burst.askedAt, now)) return false;
+    if (burst.left > 0 || now < burst.patientUntil || awaits(health, burst.askedAt, now)) return false;
     // What could not be asked proves nothing: again, until it can.
     if (isBlinded(health)) health.burst = { ...burst, silentFrom: now, left: 1, nextAt: (now + BLIND_MS) as Instant };
     else suspect(health, burst, now);
@@ -227,10 +235,16 @@ function mayDoubt(health: Health, now: Instant): boolean {
 
 function begin(health: Health, from: Pick<Burst, 'evidenceFrom' | 'silentFrom' | 'byTraffic'>, now: Instant): boolean {
   health.changed = true;
-  health.burst = { ...from, startedAt: now, volleys: 0, left: Math.max(from.byTraffic ? 1 : 0, health.policy.health.suspect.burst), nextAt: now, askedAt: now };
+  health.burst = { ...from, startedAt: now, patientUntil: (now + patienceMs(health, from.byTraffic, now)) as Instant, volleys: 0, left: Math.max(from.byTraffic ? 1 : 0, health.policy.health.suspect.burst), nextAt: now, askedAt: now };
   if (quorumSince(health, from.evidenceFrom)) endBurst(health, now);
   else if (health.burst.left === 0) suspect(health, health.burst, now);
   return health.burst !== undefined || health.state === 'suspect';
+}
+
+/** Connections get no answers either: that is no mere delay of the targets. */
+function confirm(health: Health, burst: Burst, now: Instant): void {
+  burst.patientUntil = Math.min(burst.patientUntil, burst.startedAt + patienceMs(health, true, now)) as Instant;
+  health.nextPassAt = Math.min(health.nextPassAt, Math.max(now, burst.patientUntil));
 }
 
 /** The uplink lives; who stayed silent is excused, so that a dead target costs one burst and no more. */
@@ -254,7 +268,8 @@ function endCheck(health: Health): void {
 }
 
 function suspect(health: Health, burst: Burst, now: Instant): void {
-  if (health.policy.probe.passive && progressed(health.traffic, burst.startedAt) === true) return vouch(health, now);
+  const since = burst.byTraffic ? burst.startedAt : (Math.min(burst.startedAt, burst.silentFrom + expectedMs(health)) as Instant);
+  if (health.policy.probe.passive && progressed(health.traffic, since) === true) return vouch(health, now);
   health.suspicions++;
   noteSuspicion(health, now);
   health.silentSince = burst.silentFrom;

@@ -15,14 +15,20 @@ const SAMPLES_AT_LEAST = 10;
 /** Chance: p n plus so many times the root of it and a few more is seen less than once a month. */
 const DEVIATIONS = 3;
 const LOST_BY_CHANCE = 6;
+/** Fewer where each of several targets fares badly, which chance hardly does. */
+const LOST_BY_ALL = 3;
 /** The `up` level for that, at the most, %. */
 const LOSS_BY_CHANCE_PERCENT = 5;
+/** What is lost now counts, not what was lost a while ago. */
+const RECENT_MS = 3000;
+const RECENT_ROUNDS = 3;
 /** A page or a name that fails so often in a row fails. */
 const WRONG_IN_A_ROW = 2;
 const SILENT_IN_A_ROW = 3;
 /** Delay beyond this is not that of an empty queue. */
-const QUEUE_TIMES = 2;
 const QUEUE_MS = 30;
+/** And as much again as it takes without, up to this. */
+const LONG_WAY_MS = 100;
 
 export interface Impairment {
   readonly domain: FaultDomain;
@@ -41,13 +47,19 @@ export function isRecovered(health: Health, now: Instant): boolean {
   return health.domain !== 'quality' || now - Math.max(health.since, health.qualityFrom) >= health.policy.health.quality.windowMs;
 }
 
+/** A line that loses so much works, and is no better than one that carries traffic now. */
+export function isClean(health: Health, now: Instant): boolean {
+  const { lossPercent } = overall(health, now);
+  return lossPercent === undefined || lossPercent <= health.policy.health.quality.lossPercent.down / 2;
+}
+
 export function qualityStatus(health: Health, now: Instant): QualityStatus {
   const seen = overall(health, now);
   return { lossPercent: seen.lossPercent, latencyMs: seen.rttMs, jitterMs: seen.jitterMs, busy: isBusy(health) };
 }
 
 function isBusy(health: Health): boolean {
-  return isLoaded(health.traffic) && best(health).some((record) => record.srttMs !== undefined && record.srttMs > QUEUE_TIMES * record.bestMs + QUEUE_MS);
+  return isLoaded(health.traffic) && best(health).some((record) => record.srttMs !== undefined && record.srttMs > record.bestMs + QUEUE_MS + Math.min(record.bestMs, LONG_WAY_MS));
 }
 
 function figures(health: Health, now: Instant): Impairment | undefined {
@@ -55,39 +67,59 @@ function figures(health: Health, now: Instant): Impairment | undefined {
   const seen = overall(health, now);
   const level = (threshold: Threshold): number => (health.state === 'degraded' && health.domain === 'quality' ? threshold.up : threshold.down);
   const complain = (because: string): Impairment => ({ domain: 'quality', because });
-  if (seen.lossPercent !== undefined && seen.lossPercent > level(lossPercent) && (health.state === 'degraded' || isBeyondChance(seen.over, seen.missed, lossPercent.up))) {
-    return complain(`${Math.round(seen.lossPercent)} % of probes are lost (more than ${level(lossPercent)} %)`);
+  const isLossy = seen.lossPercent !== undefined && seen.lossPercent > level(lossPercent);
+  if (isLossy && (health.state === 'degraded' || (isBeyondChance(seen, lossPercent.up) && isLosing(health, lossPercent.down, now)))) {
+    const { lossPercent: percent = 0 } = seen;
+    return complain(`${Math.round(percent)} % of probes are lost (more than ${level(lossPercent)} %)`);
   }
-  if (seen.rttMs !== undefined && seen.rttMs > level(latencyMs)) return complain(`answers take ${Math.round(seen.rttMs)} ms (more than ${level(latencyMs)} ms)`);
+  if (seen.rttMs !== undefined && seen.rttMs - seen.doubtMs > level(latencyMs)) return complain(`answers take ${Math.round(seen.rttMs)} ms (more than ${level(latencyMs)} ms)`);
   if (seen.jitterMs !== undefined && seen.jitterMs > level(jitterMs)) return complain(`answers come ${Math.round(seen.jitterMs)} ms apart from even (more than ${level(jitterMs)} ms)`);
   return undefined;
 }
 
-function isBeyondChance(over: number, missed: number, upPercent: number): boolean {
+function isBeyondChance({ over, missed, targets, leastPercent }: Overall, upPercent: number): boolean {
   const usual = (over * Math.min(upPercent, LOSS_BY_CHANCE_PERCENT)) / 100;
-  return missed >= usual + DEVIATIONS * Math.sqrt(usual) + LOST_BY_CHANCE;
+  return missed >= usual + DEVIATIONS * Math.sqrt(usual) + (targets > 1 && leastPercent > upPercent ? LOST_BY_ALL : LOST_BY_CHANCE);
+}
+
+/** Still, and not a while ago: who has recovered already is not left for what was. */
+function isLosing(health: Health, downPercent: number, now: Instant): boolean {
+  const since = (now - Math.max(RECENT_MS, RECENT_ROUNDS * health.policy.probe.intervalMs)) as Instant;
+  return best(health).every((record) => {
+    const { over, missed } = tally(record, since, now);
+    return over === 0 || (100 * missed) / over > downPercent / 2;
+  });
 }
 
 interface Overall {
   readonly over: number;
   readonly missed: number;
+  /** How many were weighed, and how the best of them fares. */
+  readonly targets: number;
+  readonly leastPercent: number;
   readonly lossPercent: number | undefined;
   readonly rttMs: number | undefined;
+  /** By so much the mean may be wrong. */
+  readonly doubtMs: number;
   readonly jitterMs: number | undefined;
 }
 
-/** Of the better half of the targets, over the window. */
+/** Of the better half of the targets, over the window; where that holds few probes, over so many. */
 function overall(health: Health, now: Instant): Overall {
-  const since = Math.max(health.qualityFrom, now - health.policy.health.quality.windowMs) as Instant;
-  const tallies = best(health).map((record) => tally(record, since, now)).filter(({ over }) => over > 0);
-  tallies.sort((a, b) => a.missed / a.over - b.missed / b.over);
+  const windowFrom = now - health.policy.health.quality.windowMs;
+  const since = ({ probes }: TargetRecord): Instant => Math.max(health.qualityFrom, Math.min(windowFrom, probes.at(-SAMPLES_AT_LEAST)?.sentAt ?? windowFrom)) as Instant;
+  const tallies = best(health).map((record) => tally(record, since(record), now)).filter(({ over }) => over > 0);
+  tallies.sort((a, b) => a.missed / a.over - b.missed / b.over || (a.rttMs ?? Infinity) - (b.rttMs ?? Infinity));
   const believed = tallies.slice(0, Math.max(Math.ceil(tallies.length / 2), Math.min(health.policy.probe.quorum, tallies.length)));
   const over = believed.reduce((sum, each) => sum + each.over, 0);
   const missed = believed.reduce((sum, each) => sum + each.missed, 0);
   const enough = over >= SAMPLES_AT_LEAST;
+  const spreadMs = mean(believed, (each) => each.jitterMs) ?? 0;
   return {
-    over, missed, lossPercent: enough ? (100 * missed) / over : undefined,
-    rttMs: enough ? mean(believed, (each) => each.rttMs) : undefined, jitterMs: enough ? mean(believed, (each) => each.jitterMs) : undefined,
+    over, missed, targets: tallies.length, leastPercent: tallies.length === 0 ? 0 : (100 * tallies[0]!.missed) / tallies[0]!.over,
+    lossPercent: enough ? (100 * missed) / over : undefined,
+    rttMs: enough ? mean(believed, (each) => each.rttMs) : undefined, doubtMs: (DEVIATIONS * spreadMs) / Math.sqrt(Math.max(1, over)),
+    jitterMs: enough ? spreadMs : undefined,
   };
 }
 

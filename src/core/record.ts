@@ -18,6 +18,8 @@ const K = 4;
 const GRANULARITY_MS = 10;
 /** By every answer the best round trip is believed a little less. */
 const BEST_DRIFT = 1.0005;
+/** What a gust of delay was like is half forgotten after this time. */
+const WORST_HALF_LIFE_MS = 1_200_000;
 /** A web server thinks before it answers, now shorter, now longer. */
 const HTTP_TIMEOUT_MIN_MS = 250;
 /** A program is ended at its own limit; its end is told a little later. */
@@ -31,6 +33,8 @@ export interface Probe {
   graced: boolean;
   /** The answer may have lain unread: a sign of life, and no figure. */
   late: boolean;
+  /** Sent because another one had just been missed: what it says of loss was said before. */
+  readonly again: boolean;
   void: boolean;
 }
 
@@ -47,6 +51,9 @@ export interface TargetRecord {
   rttvarMs: number;
   /** The shortest round trip, forgotten slowly: what the line takes when nothing queues. */
   bestMs: number;
+  /** The longest that an answer took lately, after its deadline too; counts half after a while. */
+  worstMs: number;
+  worstAt: Instant;
   /** No deadline was ever further from its probe: what is older waits for nothing. */
   longestMs: number;
   lastReplyAt: Instant | undefined;
@@ -67,7 +74,7 @@ export interface TargetRecord {
 export function openRecord(target: Target, dueAt: Instant, nextSeq: number, perWindow: number): TargetRecord {
   return {
     target, probes: [], capacity: Math.min(RING.most, Math.max(RING.least, Math.ceil(2 * perWindow))), nextSeq, gridAt: dueAt, dueAt,
-    srttMs: undefined, rttvarMs: 0, bestMs: Infinity, longestMs: 0, lastReplyAt: undefined, lastError: '', lastCause: undefined, causeRow: 0, sent: 0, received: 0, excused: false,
+    srttMs: undefined, rttvarMs: 0, bestMs: Infinity, worstMs: 0, worstAt: dueAt, longestMs: 0, lastReplyAt: undefined, lastError: '', lastCause: undefined, causeRow: 0, sent: 0, received: 0, excused: false,
   };
 }
 
@@ -80,9 +87,9 @@ export function timeoutMs({ target, srttMs, rttvarMs }: TargetRecord, policy: Pr
   return Math.min(policy.timeoutMaxMs, Math.max(least, srttMs + Math.max(GRANULARITY_MS, K * rttvarMs)));
 }
 
-export function noteSent(record: TargetRecord, policy: ProbePolicy, at: Instant): Probe {
+export function noteSent(record: TargetRecord, policy: ProbePolicy, at: Instant, again = false): Probe {
   const waitMs = timeoutMs(record, policy);
-  const probe: Probe = { seq: record.nextSeq++, sentAt: at, deadlineAt: (at + waitMs) as Instant, repliedAt: undefined, graced: false, late: false, void: false };
+  const probe: Probe = { seq: record.nextSeq++, sentAt: at, deadlineAt: (at + waitMs) as Instant, repliedAt: undefined, graced: false, late: false, again, void: false };
   record.longestMs = Math.max(record.longestMs, waitMs);
   record.probes.push(probe);
   if (record.probes.length > record.capacity) record.probes.shift();
@@ -107,6 +114,10 @@ export function noteReply(record: TargetRecord, seq: number, at: Instant, rttMs:
   record.causeRow = 0;
   record.excused = false;
   record.bestMs = Math.min(rttMs, record.bestMs * BEST_DRIFT);
+  if (!probe.late) {
+    record.worstMs = Math.max(rttMs, worstMs(record, at));
+    record.worstAt = at;
+  }
   if (record.srttMs === undefined) {
     if (isLate) return probe;
     record.srttMs = rttMs;
@@ -116,6 +127,11 @@ export function noteReply(record: TargetRecord, seq: number, at: Instant, rttMs:
     record.srttMs += ALPHA * (rttMs - record.srttMs);
   }
   return probe;
+}
+
+/** The longest round trip of the recent past, ms. */
+export function worstMs(record: TargetRecord, now: Instant): number {
+  return record.worstMs * 2 ** (-(now - record.worstAt) / WORST_HALF_LIFE_MS);
 }
 
 /** The probe could not be sent or an error came back: it needs no deadline any more. */
@@ -210,7 +226,7 @@ export function grantGrace(record: TargetRecord, openSince: Instant, until: Inst
   }
 }
 
-/** What happened to probes sent at or after `since` whose time is over. */
+/** What happened to probes sent at or after `since` whose time is over; those that were sent again count once. */
 export interface Tally {
   readonly over: number;
   readonly missed: number;
@@ -227,6 +243,7 @@ export function tally(record: TargetRecord, since: Instant, now: Instant): Tally
   for (let i = record.probes.length - 1; i >= 0; i--) {
     const probe = record.probes[i]!;
     if (probe.sentAt < since) break;
+    if (probe.again) continue;
     if (probe.repliedAt === undefined) missed += isMissed(probe, now) ? 1 : 0;
     else {
       answered++;
@@ -241,7 +258,7 @@ export function tally(record: TargetRecord, since: Instant, now: Instant): Tally
   for (let i = record.probes.length - 1; i >= 0; i--) {
     const probe = record.probes[i]!;
     if (probe.sentAt < since) break;
-    if (probe.repliedAt !== undefined && !probe.late) deviationMs += Math.abs(probe.repliedAt - probe.sentAt - rttMs);
+    if (probe.repliedAt !== undefined && !probe.late && !probe.again) deviationMs += Math.abs(probe.repliedAt - probe.sentAt - rttMs);
   }
   return { over: missed + answered, missed, rttMs, jitterMs: deviationMs / measured };
 }

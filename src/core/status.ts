@@ -4,6 +4,7 @@ import { addressOf } from './ask.js';
 import { classesOf } from './classes.js';
 import { dampingStatus } from './damping.js';
 import { classRanks } from './desire.js';
+import { evidenceOf } from './domain.js';
 import type { Health } from './health.js';
 import { markOf, tableOf } from './layout.js';
 import { qualityStatus } from './quality.js';
@@ -11,7 +12,7 @@ import { lossPercent, misses, timeoutMs, type TargetRecord } from './record.js';
 import { spentBytes } from './spending.js';
 import type { Plane, State } from './state.js';
 import { trafficStatus } from './traffic.js';
-import { verdictOf } from './verdict.js';
+import { isLiving, verdictOf } from './verdict.js';
 
 const LOSS_WINDOW_MS = 30_000;
 const NOTHING_YET: Decision = { ranks: [], generation: 0, since: 0 as Instant, because: 'waiting for the first answers', rule: 'automatic', order: '', fit: [] };
@@ -92,7 +93,8 @@ function familyStatus(state: State, { family, decision }: Plane, health: Health,
   const { uplink, ...verdict } = verdictOf(health);
   const rank = (decision?.ranks ?? []).findIndex((r) => r.members.some((member) => member.uplink === uplink));
   return {
-    ...verdict, family, gateway: health.line.gateway, quality: qualityStatus(health, now), damping: dampingStatus(state.policy, health, now),
+    // What a silent one was condemned by stays; of one that lives, how its witnesses fare now.
+    ...verdict, evidence: isLiving(health) ? evidenceOf(health, now) : verdict.evidence, family, gateway: health.line.gateway, quality: qualityStatus(health, now), damping: dampingStatus(state.policy, health, now),
     traffic: trafficStatus(health.traffic, now), active: rank === 0 && health.line.severed === '', rank: rank < 0 ? undefined : rank,
   };
 }

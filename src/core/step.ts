@@ -14,7 +14,7 @@ import { absorbFacts, absorbLinks, refit } from './absorb.js';
 import { check } from './ask.js';
 import { correlate } from './correlate.js';
 import { penaltyOf } from './damping.js';
-import { decide } from './decide.js';
+import { decide, isAwaited, type Candidate, type Question } from './decide.js';
 import { classesOf } from './classes.js';
 import { probeLines } from './desire-host.js';
 import { forgetMoved, nextForgetAt, reviseMoved } from './forgets.js';
@@ -25,10 +25,12 @@ import { countSeldom, lookAround } from './look.js';
 import { tellDecision, tellForgotten } from './news.js';
 import { absorbOutside, expireOutside, nextExpiry } from './outside.js';
 import { absorbConfirm, absorbOverride, expireOverride } from './override.js';
+import { isClean } from './quality.js';
 import { noteOutcome, reconcile } from './reconcile.js';
 import { noteVerdicts, settle } from './settle.js';
 import { allHealth, type Plane, type State } from './state.js';
 import { verdictOf } from './verdict.js';
+import { lastAnswerAt } from './witness.js';
 
 export interface Output {
   readonly effects: readonly Effect[];
@@ -152,13 +154,16 @@ function askAndJudge(state: State, event: Extract<Event, { type: 'wake' }>, effe
 }
 
 function choose(state: State, plane: Plane, now: Instant, effects: Effect[]): void {
-  const candidates = [...plane.health.values()].map((health) => ({
-    policy: health.policy, verdict: verdictFor(state, plane, health), penalty: penaltyOf(health, now), risenAt: health.risenAt,
+  const candidates = [...plane.health.values()].map((health): Candidate => ({
+    policy: health.policy, verdict: verdictFor(state, plane, health), penalty: penaltyOf(health, now), risenAt: health.risenAt, answeredAt: lastAnswerAt(health),
+    isClean: isClean(health, now),
   }));
-  const { decision, reviewAt } = decide({
+  const question: Question = {
     now, startedAt: plane.openedAt, policy: state.policy, candidates, override: state.override, previous: plane.decision,
     generationBefore: state.generation,
-  });
+  };
+  const { decision, reviewAt } = decide(question);
+  for (const candidate of candidates) plane.health.get(candidate.policy.name)!.isAwaited = isAwaited(question, candidate);
   plane.reviewAt = reviewAt;
   if (decision === undefined || decision === plane.decision) return;
   const told = plane.decision;

@@ -14,6 +14,8 @@ import type { Instant, TrafficCount, TrafficStatus } from '../model.js';
 export const COUNT_EVERY_MS = { busy: 20, idle: 250 };
 /** Nothing was sent for so long: idle. */
 const IDLE_AFTER_MS = 1000;
+/** Nothing was sent for so long: what comes then begins anew, and its first answers need a round trip. */
+const PAUSE_MS = 60;
 /** The usual ratio is that of about so long. */
 const USUAL_MS = 10_000;
 /** Samples of the recent past, for questions about it. */
@@ -92,12 +94,12 @@ export function noteTraffic(traffic: Traffic, count: TrafficCount, now: Instant,
   traffic.samples.push({ at: now, sent, answered });
   if (traffic.samples.length > SAMPLES) traffic.samples.shift();
   noteRate(traffic, last, count, elapsedMs);
-  if (sent > 0 && now - traffic.sentAt > IDLE_AFTER_MS / 4) traffic.begunAt = now;
+  if (sent > 0 && now - traffic.sentAt > PAUSE_MS) traffic.begunAt = lastAt;
   if (sent > 0) traffic.sentAt = now;
   traffic.patience = Math.max(1, traffic.patience * 2 ** (-elapsedMs / PATIENCE_HALF_LIFE_MS));
   traffic.gapMs *= 2 ** (-elapsedMs / USUAL_MS);
   if (answered > 0) {
-    if (traffic.sentSince > 0 && !atFault) traffic.gapMs = Math.max(traffic.gapMs, lastAt - Math.max(traffic.answeredAt, traffic.begunAt));
+    if (traffic.sentSince > 0 && !atFault && traffic.begunAt < traffic.answeredAt) traffic.gapMs = Math.max(traffic.gapMs, lastAt - traffic.answeredAt);
     traffic.answeredAt = now;
     traffic.sentSince = 0;
   } else traffic.sentSince += sent;
@@ -112,7 +114,7 @@ export function noteTraffic(traffic: Traffic, count: TrafficCount, now: Instant,
 export function hasGoneQuiet(traffic: Traffic, rttMs: number, now: Instant): boolean {
   if (traffic.usualAnswered < USUAL_AT_LEAST || traffic.sentSince * usualRatio(traffic) < MISSED_AT_LEAST * traffic.patience) return false;
   const quietMs = now - Math.max(traffic.answeredAt, traffic.begunAt);
-  const resumed = traffic.begunAt > traffic.answeredAt ? 3 * rttMs + 50 : 0;
+  const resumed = traffic.begunAt >= traffic.answeredAt ? rttMs + COUNT_EVERY_MS.busy : 0;
   return quietMs >= traffic.patience * Math.max(GONE_QUIET_AFTER_MS, USUAL_GAPS * traffic.gapMs, resumed);
 }
 

@@ -54,8 +54,8 @@ export function explain(health: Health, now: Instant): void {
   }
   const quiet = heard.filter((record) => record.excused && now - (record.lastReplyAt ?? now) > SILENT_FOR_MS).map((record) => record.target.id);
   if (health.vouchedSince !== undefined) restate(health, `no answer from ${silent(health)}, but connections get theirs: the targets are at fault`, 'target', now);
-  else if (quiet.length > 0) restate(health, `${answering(health)} ${heard.length - quiet.length === 1 ? 'answers' : 'answer'}; ${quiet.join(', ')} ${quiet.length === 1 ? 'does' : 'do'} not`, 'target', now);
-  else if (health.domain === 'target' || health.domain === 'prober') restate(health, `${answering(health)} ${heard.length === 1 ? 'answers' : 'answer'}`, 'none', now);
+  else if (quiet.length > 0) restate(health, `${answers(health)}; ${quiet.join(', ')} ${quiet.length === 1 ? 'does' : 'do'} not`, 'target', now);
+  else if (health.domain === 'target' || health.domain === 'prober') restate(health, answers(health), 'none', now);
 }
 
 export function restate(health: Health, because: string, domain: FaultDomain, now: Instant): void {
@@ -63,4 +63,9 @@ export function restate(health: Health, because: string, domain: FaultDomain, no
   health.because = because;
   health.domain = domain;
   health.evidence = evidenceOf(health, now);
+}
+
+function answers(health: Health): string {
+  const names = answering(health);
+  return `${names} ${names.includes(', ') ? 'answer' : 'answers'}`;
 }

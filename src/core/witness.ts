@@ -7,7 +7,7 @@ import type { Health } from './health.js';
 import { answeredSince, answersInRow, type TargetRecord } from './record.js';
 
 /** Asked seldom: they explain, and nothing hangs on them. */
-export function isAside({ target }: TargetRecord): boolean {
+export function isAside({ target }: Pick<TargetRecord, 'target'>): boolean {
   return target.kind === 'hop' || (target.kind === 'icmp' && target.sizeBytes > 0);
 }
 
@@ -16,7 +16,7 @@ export function isSlow(target: Target): boolean {
   return target.kind === 'http' || target.kind === 'exec';
 }
 
-export function isGateway({ target }: TargetRecord): boolean {
+export function isGateway({ target }: Pick<TargetRecord, 'target'>): boolean {
   return target.host === 'gateway';
 }
 
@@ -33,6 +33,12 @@ export function quorumSince(health: Health, since: Instant): boolean {
   let answered = vouchers(health);
   for (const record of heard) if (answeredSince(record, since)) answered++;
   return answered >= quorumOf(health, heard);
+}
+
+/** Infinity where nobody is asked. */
+export function lastAnswerAt(health: Health): Instant {
+  const heard = witnesses(health);
+  return (heard.length === 0 ? Infinity : Math.max(...heard.map((record) => record.lastReplyAt ?? -Infinity))) as Instant;
 }
 
 /** Who is asked seldom needs fewer answers in a row, so that it takes no longer. */

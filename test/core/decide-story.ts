@@ -5,7 +5,8 @@
  *   0      fibre up             -> fibre [automatic] fibre is up and preferred (priority 1)
  *   5.0    fibre severed        -> cable [automatic] fibre is down: no carrier; cable is next (priority 2)
  *
- * Words: up, suspect, down, unknown, severed, doubt, sure, rests N (up, but new flows stay away for N s), died N (so many deaths lately);
+ * Words: up, suspect, down, degraded, unknown, severed, doubt, sure, rests N (up, but new flows stay away for N s), suppressed N (comes last for N s, in
+ * whatever state), died N (so many deaths lately);
  * `order NAME [obey] [for N] [confirm N]`, `auto`, `-` (time passes). Several are separated by commas.
  */
 import assert from 'node:assert/strict';
@@ -38,7 +39,7 @@ export function story(policy: Policy, text: string, previous?: Decision): void {
     }
     const candidates: readonly Candidate[] = policy.uplinks.map((one) => {
       const { verdict, risenAt, penalty } = uplinks.get(one.name)!;
-      return { policy: one, verdict, risenAt: at(risenAt), penalty };
+      return { policy: one, verdict, risenAt: at(risenAt), penalty, answeredAt: at(Infinity), isClean: true };
     });
     const answer = decide({ now: at(now), startedAt: at(0), policy, candidates, override, previous: decision });
     const same = answer.decision === decision || isDeepStrictEqual({ ...answer.decision, fit: [] }, { ...decision, fit: [] });
@@ -66,6 +67,8 @@ function changed(told: Told, [word = '', number = '0']: readonly string[], now: 
     case 'severed': return { verdict: next({ state: 'down', because: 'no carrier', severed: true }) };
     case 'doubt': return { verdict: { ...verdict, inDoubt: true } };
     case 'sure': return { verdict: { ...verdict, inDoubt: false } };
+    case 'degraded': return { verdict: next({ state: 'degraded', because: 'loss' }) };
+    case 'suppressed': return { verdict: { ...verdict, holdUntil: at(now + Number(number) * 1000) } };
     case 'died': return { penalty: Number(number) };
     default: throw new Error(`not understood: ${word}`);
   }

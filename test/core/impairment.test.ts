@@ -110,6 +110,7 @@ test('hops and large packets alone never make a line suspect, and keep none aliv
   life.answer = ({ target }) => (target === hop.id || target === large.id ? undefined : 8);
   life.until(60_000);
   assert.equal(life.health.suspicions, 0);
+  assert.ok(life.sent.filter((probe) => probe.at > 10_000 && probe.target === 'icmp 1.1.1.1').length <= 51, 'nor is anybody asked because of them');
   life.answer = ({ target }) => (target === hop.id || target === large.id ? 8 : undefined);
   life.until(70_000);
   assert.equal(life.verdict().state, 'down');

@@ -78,7 +78,7 @@ test('suspect: the burst stays unanswered, within milliseconds of the missed rep
   life.answer = NOBODY;
   life.until(3500);
   const missed = life.sent.find((probe) => probe.at > 2995)!.at;
-  assert.deepEqual(life.history.slice(2), [`${Math.round(missed + 20 + 2 * 5 + 20)} suspect: no answer from icmp 1.1.1.1, icmp 9.9.9.9 to a burst of 3; the gateway is silent too`]);
+  assert.deepEqual(life.history.slice(2), [`${Math.round(missed + 20 + 2000 / 8)} suspect: no answer from icmp 1.1.1.1, icmp 9.9.9.9 to a burst of 3; the gateway is silent too`]);
   assert.deepEqual([life.verdict().domain, life.health.suspicions, life.health.downs], ['gateway', 1, 0]);
 });
 
@@ -94,7 +94,7 @@ test('suspect: a gateway that never answered is no evidence, and does not hold u
   const life = openLife(uplinkPolicy('fibre'), but('gateway')).until(2995);
   life.answer = NOBODY;
   life.until(4400);
-  assert.match(life.history[2]!, /^3[34]\d\d suspect: no answer from icmp 1.1.1.1, icmp 9.9.9.9 to a burst of 3$/);
+  assert.match(life.history[2]!, /^3[3-6]\d\d suspect: no answer from icmp 1.1.1.1, icmp 9.9.9.9 to a burst of 3$/);
   assert.equal(life.verdict().domain, 'upstream');
 });
 
@@ -103,7 +103,7 @@ test('suspect: a target that died long ago, and was a slow one, is not waited fo
   life.answer = but('icmp 9.9.9.9');
   life.until(19_995).answer = NOBODY;
   life.until(21_000);
-  assert.match(life.history.at(-1)!, /^20[01]\d\d suspect/);
+  assert.match(life.history.at(-1)!, /^20[0-3]\d\d suspect/);
 });
 
 test('suspect: steady probes on a slow line, of which one is always open, do not keep the burst open', () => {
@@ -134,7 +134,7 @@ test('suspect: an answer revives it, old flows never noticed, and new ones rest 
     rests.push(Math.round((life.verdict().holdUntil! - life.verdict().since) / 1000));
   }
   assert.deepEqual(rests, [5, 10, 20]);
-  assert.match(life.history[3]!, /^35\d\d up: .* answers again after 5\d\d ms of silence; new flows return after 5 s$/);
+  assert.match(life.history[3]!, /^35\d\d up: .* answers again after [45]\d\d ms of silence; new flows return after 5 s$/);
   assert.equal(life.health.downs, 0);
 });
 
@@ -173,7 +173,7 @@ test('calm: two replies in a row are missed before anything is asked', () => {
   life.until(4500);
   assert.equal(life.sent.length - before, 2);
   life.answer = NOBODY;
-  life.until(6500);
+  life.until(7500);
   assert.equal(life.verdict().state, 'suspect');
 });
 
@@ -244,9 +244,9 @@ test('another address or gateway: asked anew, and what was sent before is no evi
 test('a late answer to a burst revives it, and out of order answers are welcome', () => {
   const life = openLife(uplinkPolicy('fibre'), ALL).until(2995);
   life.answer = ({ seq }) => (seq % 2 === 0 ? 400 : 395);
-  life.until(3200);
+  life.until(3400);
   assert.equal(life.verdict().state, 'suspect');
-  life.until(3600);
+  life.until(3800);
   assert.equal(life.verdict().state, 'up');
 });
 
@@ -260,8 +260,8 @@ test('starvation: what lies unread when an overdue timer rings gets a moment to 
 
 test('starvation: a suspect is not condemned for the time in which it was not asked', () => {
   const life = openLife(uplinkPolicy('fibre'), ALL).until(2995);
-  life.answer = (_order, now) => (now < 3400 ? undefined : 8);
-  life.until(3200);
+  life.answer = (_order, now) => (now < 3700 ? undefined : 8);
+  life.until(3500);
   assert.equal(life.verdict().state, 'suspect');
   life.starveUntil(7000).until(8000);
   assert.equal(life.verdict().state, 'up');
@@ -288,7 +288,7 @@ test('asked because another is in doubt: in doubt itself until it answers', () =
 test('asked because another is in doubt: the first miss counts, even where two are needed else', () => {
   const life = openLife(uplinkPolicy('cable', { sensitivity: 'calm' }), ALL).until(5400);
   life.answer = NOBODY;
-  life.check().until(5700);
+  life.check().until(6700);
   assert.equal(life.verdict().state, 'suspect');
 });
 

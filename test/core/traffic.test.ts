@@ -97,7 +97,7 @@ test('a flow that begins on a line of 200 ms has its answers a round trip later,
   counted.pass(2000, 0, 0);
   const resumedAt = counted.now;
   counted.pass(3000, 500, 0);
-  assert.ok(counted.alarmAt! - resumedAt >= 600 && counted.alarmAt! - resumedAt <= 800, `after ${counted.alarmAt! - resumedAt} ms`);
+  assert.ok(counted.alarmAt! - resumedAt > 210 && counted.alarmAt! - resumedAt <= 320, `after ${counted.alarmAt! - resumedAt} ms`);
 });
 
 test('a wrong alarm doubles patience, up to 32 times; it fades by half in 20 s', () => {
@@ -131,7 +131,9 @@ test('after a wrong alarm the silence counts anew', () => {
 test('counters that begin anew, or are of another device, are no answers and no silence', () => {
   const counted = openCounted().pass(10_000, 500, 500);
   counted.count = { ...counted.count, sentPackets: 0, sentBytes: 0, answeredPackets: 0, answeredBytes: 0 };
-  assert.equal(counted.pass(2000, 500, 500).alarmAt, undefined, 'the packet filter was written anew');
+  assert.equal(counted.pass(20, 500, 500).alarmAt, undefined);
+  assert.ok(trafficStatus(counted.traffic, at(counted.now))!.sentPackets > 400, 'the packet filter was written anew');
+  assert.equal(counted.pass(2000, 500, 500).alarmAt, undefined);
   counted.count = { ...counted.count, interface: 'wan0', sentPackets: 10 ** 9, answeredPackets: 0 };
   assert.equal(counted.pass(20, 500, 500).alarmAt, undefined, 'renamed');
   assert.ok(trafficStatus(counted.traffic, at(counted.now))!.sentPackets < 1000);

@@ -31,10 +31,13 @@ test('install.sh puts a tree that runs by itself in the place of an older one', 
   assert.equal(readFileSync(join(to, 'etc/uplinkd/uplinkd.yaml'), 'utf8'), 'mine: 1\n');
 
   const shipped = readdirSync(join(ROOT, 'systemd'), { recursive: true, encoding: 'utf8' }).filter((name) => /\.(conf|service)$/.test(name));
-  const placed = new Map(readdirSync(join(to, 'etc'), { recursive: true, encoding: 'utf8' }).map((name) => [join(to, 'etc', name), statSync(join(to, 'etc', name))]));
+  const folders = ['etc', 'usr/share/doc'].map((name) => join(to, name));
+  const placed = new Map(folders.flatMap((dir) => readdirSync(dir, { recursive: true, encoding: 'utf8' }).map((name) => [join(dir, name), statSync(join(dir, name))] as const)));
   for (const name of shipped) {
-    const place = [...placed].find(([path, stat]) => stat.isFile() && path.endsWith(`/${name}`));
+    const place = [...placed].find(([path, stat]) => stat.isFile() && path.endsWith(`/${name.replace('uplinkd.service.d/', '')}`));
     assert.ok(place !== undefined, `${name} is installed nowhere`);
+    // What gives more rights is only laid ready.
+    assert.equal(place[0].includes('/usr/share/doc/'), name.includes('service.d/'), name);
     assert.equal(place[1].mode & 0o777, 0o644, name);
     assert.equal(readFileSync(place[0], 'utf8'), readFileSync(join(ROOT, 'systemd', name), 'utf8'));
   }

@@ -87,7 +87,9 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
       const withLookup = departures()[`a${family}`] ?? 0;
       told[`again ${family}`] = await ask(asker, at('web'), '');
       told[`kept ${family}`] = withLookup - (departures()[`a${family}`] ?? 0);
-      told[`one of two ${family}`] = await ask(asker, at('WEB', [...dead, ...RESOLVERS]), '');
+      const fresh = openHttp(line('a', family), now);
+      told[`one of two ${family}`] = await ask(fresh, at('WEB', [...dead, ...RESOLVERS]), '');
+      fresh.close();
       told[`nx ${family}`] = await ask(asker, at('nx'), '');
       told[`refused ${family}`] = await ask(asker, at('web2', dead), '');
       told[`no resolver ${family}`] = await ask(asker, at('web3', [SERVER[family === 4 ? 6 : 4]]), '');

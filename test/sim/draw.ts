@@ -1,9 +1,11 @@
 /** What a world is made of, drawn from its seed before anything else is: uplinks, which of them have IPv6, policies, and what moves. */
-import type { FlowPolicy, TrafficPolicy } from '../../src/model.js';
+import type { FlowPolicy, ProbePolicy, Target, TrafficPolicy, UplinkPolicy } from '../../src/model.js';
 import { LINES, matchOf, policyOf, trafficPolicy, uplinkPolicy, type LineName } from '../core/fixture.js';
 import type { Dice } from './dice.js';
 import type { Weather } from './weather.js';
 import type { Draw } from './world.js';
+
+const PAGE: Target = { kind: 'http', id: 'page', host: '', url: 'http://a.example/', resolvers: [], status: 204, body: '', header: undefined, families: [4], intervalMs: undefined };
 
 export function drawWorld(dice: Dice, weather: Weather): Draw {
   const names = LINES.map((line) => line.name).slice(0, dice.pick([1, 2, 2, 2, 3, 3, 3, 4]));
@@ -23,11 +25,17 @@ export function drawWorld(dice: Dice, weather: Weather): Draw {
     ...(weather.gateways !== 'given' && dice.chance(0.3) ? { gateway: 'auto' as const } : {}),
     ...(six.includes(name) && (weather.gateways === 'given' || dice.chance(0.3)) ? { gateway6: { address: LINES.find((line) => line.name === name)!.gateway6 } } : {}),
   }));
+  if (weather.pages === true) for (const [i, uplink] of uplinks.entries()) uplinks[i] = withProbe(uplink, { targets: [...uplink.probe.targets, PAGE] });
+  if (weather.budgets === true) for (const [i, uplink] of uplinks.entries()) if (uplink.metered) uplinks[i] = withProbe(uplink, { budgetBytes: dice.pick([5_000_000, 20_000_000]) });
   const failback = { holdMs: dice.pick([0, 3000, 10_000]), mode: dice.chance(0.1) ? 'manual' : 'automatic' } as const;
   const plain = policyOf(uplinks, failback);
   if (!busy) return { policy: plain, six };
   const moves = { flows: dice.pick(['keep', 'move'] as const), drainMs: dice.pick([0, 3000, 8000]) };
   return { policy: { ...plain, policies: drawPolicies(dice, names), flows: drawFlows(dice), failback: { ...failback, ...moves } }, six };
+}
+
+function withProbe(uplink: UplinkPolicy, probe: Partial<ProbePolicy>): UplinkPolicy {
+  return { ...uplink, probe: { ...uplink.probe, ...probe } };
 }
 
 export function drawPolicies(dice: Dice, names: readonly string[]): readonly TrafficPolicy[] {

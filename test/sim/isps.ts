@@ -5,7 +5,7 @@
  */
 import { familyOf } from '../../src/core/address.js';
 import { ACTIVE_TABLE, MAIN_TABLE, PREFERENCE, tableOf } from '../../src/core/layout.js';
-import type { Address, Family, Link, ProbeLine, ProbeOrder, Route, Target, UplinkPolicy } from '../../src/model.js';
+import type { Address, Family, Link, LostCause, ProbeLine, ProbeOrder, Route, Target, TrafficCount, UplinkPolicy } from '../../src/model.js';
 import { addressOf, foreignDefault, linkLocal, linkOf, type LineName } from '../core/fixture.js';
 import type { Agenda } from './agenda.js';
 import type { Dice } from './dice.js';
@@ -33,6 +33,15 @@ export interface Isp {
   gatewayUp: boolean;
   upstreamUp: boolean;
   readonly deadHosts: Set<string>;
+  /** All that is asked beyond the gateway is silent, while the line is well. */
+  mutedTargets: boolean;
+  /** Who says from outside that it is down. */
+  readonly condemnedBy: Map<string, object>;
+  /** Pages are answered by somebody else. */
+  portal: boolean;
+  /** What connections of the LAN send by it, packets of 1000 bytes per second; each is answered where the line is well. */
+  flowPerS: number;
+  readonly flow: { sent: number; answered: number; settledAt: number };
   /** When something about it last went wrong, or changed. */
   troubledAt: number;
   /** No answer takes longer to be missed; the adaptive timeout is within this while nothing was slowed down. */
@@ -50,6 +59,10 @@ export interface Isps {
   on(port: Port): readonly Isp[];
   /** Changes something and notes what that makes of the truth for these. */
   touch(isps: readonly Isp[], change: () => void): void;
+  /** Our own prober cannot ask. */
+  blind: boolean;
+  /** What has passed so far. */
+  count(): readonly TrafficCount[];
   bind(lines: readonly ProbeLine[]): void;
   send(order: ProbeOrder, loop: Loop): void;
 }
@@ -59,6 +72,7 @@ export function openIsps(ports: readonly Port[], kernel: ShakyKernel, agenda: Ag
   const all = ports.flatMap((port) => port.families.map((family) => openIsp(port, family, agenda, dice)));
 
   function touch(isps: readonly Isp[], change: () => void): void {
+    all.forEach((isp) => flowOn(isp, kernel, agenda.now));
     change();
     for (const isp of isps) {
       isp.troubledAt = agenda.now;
@@ -74,7 +88,8 @@ export function openIsps(ports: readonly Port[], kernel: ShakyKernel, agenda: Ag
     isp.sent++;
     const line = lines.find((other) => other.uplink === uplink && other.family === family);
     const link = kernel.truth().links.find((other) => other.index === line?.ifindex);
-    const lost = (error: string): void => loop.arrive((at) => ({ type: 'lost', at, uplink, family, target: target.id, seq, cause: 'unsent', error }));
+    const lost = (error: string, cause: LostCause = 'unsent'): void => loop.arrive((at) => ({ type: 'lost', at, uplink, family, target: target.id, seq, cause, error }));
+    if (world.blind) return lost('EMFILE: too many open files', 'prober');
     if (link === undefined || link.name !== isp.policy.interface) return lost('ENODEV: the device is gone');
     if (!link.adminUp) return lost('ENETDOWN: the device is down');
     const swallowed = isp.swallow > 0;
@@ -83,26 +98,35 @@ export function openIsps(ports: readonly Port[], kernel: ShakyKernel, agenda: Ag
     const sentAt = agenda.now;
     agenda.at(sentAt + isp.rttMs + isp.jitterMs * dice.between(-1, 1), () => {
       if (!answers(isp, order, kernel) || !lines.includes(line!)) return;
+      if (target.kind === 'http' && isp.portal) return lost('redirected to http://login.example', 'portal');
       loop.arrive((at) => ({ type: 'reply', at, uplink, family, target: target.id, seq, rttMs: at - sentAt }));
     });
   }
 
-  touch(all, () => undefined);
-  return {
-    ports, all, touch, send,
+  const world: Isps = {
+    ports, all, touch, send, blind: false,
+    count() {
+      all.forEach((isp) => flowOn(isp, kernel, agenda.now));
+      return all.map(({ policy, family, flow }) => {
+        const [sentPackets, answeredPackets] = [Math.floor(flow.sent), Math.floor(flow.answered)];
+        return { interface: policy.interface, family, sentPackets, sentBytes: 1000 * sentPackets, answeredPackets, answeredBytes: 1000 * answeredPackets };
+      });
+    },
     on: (port) => all.filter((isp) => isp.port === port),
     bind(next) {
       // Lines that did not change keep their sockets, and what is in flight.
       lines = next.map((line) => lines.find((old) => JSON.stringify(old) === JSON.stringify(line)) ?? line);
     },
   };
+  touch(all, () => undefined);
+  return world;
 }
 
 function openIsp(port: Port, family: Family, agenda: Agenda, dice: Dice): Isp {
   const rttMs = dice.pick([1, 8, 30, 120, 300]);
   const jitterMs = rttMs * dice.pick([0, 0.05, 0.3]);
   return {
-    port, family, rttMs, jitterMs, lossChance: 0, swallow: 0, gatewayUp: true, upstreamUp: true, deadHosts: new Set(), troubledAt: agenda.now,
+    port, family, rttMs, jitterMs, lossChance: 0, swallow: 0, gatewayUp: true, upstreamUp: true, deadHosts: new Set(), mutedTargets: false, condemnedBy: new Map(), portal: false, flowPerS: 0, flow: { sent: 0, answered: 0, settledAt: agenda.now }, troubledAt: agenda.now,
     timeoutAtMostMs: Math.min(port.policy.probe.timeoutMaxMs, 30 + 3 * (rttMs + jitterMs)), aliveSince: undefined, deadSince: undefined, sent: 0,
     get policy() { return port.policy; },
     get ifindex() { return port.ifindex; },
@@ -137,6 +161,7 @@ function isRouted({ policy, ifindex, family }: Isp, kernel: ShakyKernel): boolea
 
 function answers(isp: Isp, order: ProbeOrder, kernel: ShakyKernel): boolean {
   if (!kernel.isPlugged(isp.ifindex) || !isp.gatewayUp || !hasAddress(isp, kernel)) return false;
+  if (isp.mutedTargets && order.target.host !== 'gateway') return false;
   return !isp.deadHosts.has(order.target.host === 'gateway' ? 'gateway' : order.address) && (order.target.host === 'gateway' || isp.upstreamUp);
 }
 
@@ -149,10 +174,23 @@ function condition(isp: Isp, kernel: ShakyKernel): 'alive' | 'dead' | 'shaky' {
   const link = kernel.truth().links.find((other) => other.index === isp.ifindex && other.name === isp.policy.interface);
   if (link?.adminUp !== true || !kernel.isPlugged(isp.ifindex) || !hasAddress(isp, kernel)) return 'dead';
   if (!isp.gatewayUp) return 'dead';
+  if (isp.mutedTargets && isp.upstreamUp) return 'shaky';
   const targets = beyond(isp);
   if (targets.length > 0) {
     const answering = isp.upstreamUp ? targets.filter((target) => !isp.deadHosts.has(target.host)).length : 0;
     if (answering < Math.min(isp.policy.probe.quorum, targets.length)) return 'dead';
   }
-  return isp.lossChance > 0 ? 'shaky' : 'alive';
+  return isp.lossChance > 0 || isp.portal || isp.condemnedBy.size > 0 ? 'shaky' : 'alive';
+}
+
+/** Do connections of the LAN get their answers by it? */
+export function carries(isp: Isp, kernel: ShakyKernel): boolean {
+  return kernel.isPlugged(isp.ifindex) && isp.gatewayUp && isp.upstreamUp && hasAddress(isp, kernel);
+}
+
+function flowOn(isp: Isp, kernel: ShakyKernel, now: number): void {
+  const sent = (isp.flowPerS * (now - isp.flow.settledAt)) / 1000;
+  isp.flow.settledAt = now;
+  isp.flow.sent += sent;
+  if (carries(isp, kernel)) isp.flow.answered += sent * (1 - isp.lossChance) ** 2;
 }

@@ -5,7 +5,7 @@
 import type { KernelDoor } from '../../src/daemon.js';
 import { step } from '../../src/core/step.js';
 import type { State } from '../../src/core/state.js';
-import type { Effect, Event, Instant, Override, ProbeLine, ProbeOrder } from '../../src/model.js';
+import type { Effect, Event, Instant, Override, ProbeLine, ProbeOrder, TrafficCount } from '../../src/model.js';
 import type { Agenda } from './agenda.js';
 import type { Dice } from './dice.js';
 
@@ -15,6 +15,7 @@ export interface LoopWorld {
   readonly kernel: Pick<KernelDoor, 'readAll' | 'readOurs' | 'look' | 'apply' | 'watch'>;
   bind(lines: readonly ProbeLine[]): void;
   send(order: ProbeOrder, loop: Loop): void;
+  count(): readonly TrafficCount[];
   save(override: Override | undefined): void;
   /** Before each step, and when an event and all that follows from it at once has been carried out. */
   turns(event: Event): void;
@@ -97,6 +98,7 @@ export function openLoop(state: State, world: LoopWorld): Loop {
       }
       case 'read': return read(effect.what);
       case 'look': return submit({ type: 'links', at: now(), told: false, ...kernel.look(effect.ifindexes) });
+      case 'count': return arriveIn(0.2, (at) => ({ type: 'traffic', at, counts: world.count() }));
       case 'host':
         return arriveIn(30, (at) => ({ type: 'host', at, wish: effect.wish, report: { natBackend: 'nftables', natInSync: true, natRepaired: false, sysctlsInSync: true, problems: [] } }));
       case 'forget': return arriveIn(dice.between(1, 40), (at) => ({ type: 'forgotten', at, order: effect.order, count: 3, error: '' }));

@@ -1,16 +1,22 @@
 /**
  * The core, broken on purpose: each mutant is one place in the compiled text, and the law that must fall when it is so. A search text that
- * does not stand there exactly once is a failure too, so that this table cannot rot in silence.
+ * does not stand there exactly once is a failure too, so that this table cannot rot in silence. What a test of test/core must notice
+ * stands in mutants-of-tests.ts.
  */
-export interface Mutant {
-  readonly law: string;
+export interface Slip {
   /** What a programmer would have got wrong. */
   readonly slip: string;
   /** Below src/core. */
   readonly file: string;
   readonly search: string;
   readonly replacement: string;
+}
+
+export interface Mutant extends Slip {
+  readonly law: string;
   readonly weather: string;
+  /** How many are played until the law has fallen; default 24. */
+  readonly seeds?: number;
 }
 
 export const MUTANTS: readonly Mutant[] = [
@@ -25,7 +31,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     law: 'active-is-alive', slip: 'a target that never answers keeps the burst open', file: 'ask.js', weather: 'mute targets',
-    search: 'answers(record) && isWaiting(record, sentBy, now)', replacement: 'nextDeadline(record, now) !== undefined',
+    search: 'return expected(health).some((record) => isWaiting(record, sentBy, now))', replacement: 'return health.records.some((record) => nextDeadline(record, now) !== undefined)',
   },
   {
     law: 'active-is-alive', slip: 'nobody is surely better than a silent leader', file: 'decide.js', weather: 'leaders',
@@ -57,7 +63,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     law: 'asks-sparingly', slip: 'no allowance for jitter', file: 'record.js', weather: 'fair',
-    search: 'Math.max(GRANULARITY_MS, K * record.rttvarMs)', replacement: '0',
+    search: 'Math.max(GRANULARITY_MS, K * rttvarMs)', replacement: '0',
   },
   {
     law: 'no-switch-in-fair-weather', slip: 'doubt alone moves new flows', file: 'decide.js', weather: 'drizzle',
@@ -76,20 +82,20 @@ export const MUTANTS: readonly Mutant[] = [
     search: 'if (doubt)', replacement: 'if (false)',
   },
   {
-    law: 'keep-last', slip: 'an uplink that was asked in vain counts as sure', file: 'judge.js', weather: 'eclipse',
+    law: 'keep-last', slip: 'an uplink that was asked in vain counts as sure', file: 'verdict.js', weather: 'eclipse',
     search: 'inDoubt: health.burst !== undefined || health.checkedAt !== undefined', replacement: 'inDoubt: false',
   },
   {
     law: 'hold-respected', slip: 'no hold', file: 'decide.js', weather: 'cables',
-    search: 'return automatic && now >= heldAt(question, c);', replacement: 'return automatic;',
+    search: 'return automatic && now >= heldAt(question, c) && isProven(question, c);', replacement: 'return automatic;',
   },
   {
     law: 'hold-respected', slip: 'a suspicion shortens the hold', file: 'decide.js', weather: 'relapses',
-    search: 'return Math.max(c.risenAt + holdMs(question.policy, c.downLevel), c.verdict.holdUntil ?? -Infinity);',
-    replacement: 'return (c.verdict.holdUntil ?? c.risenAt + holdMs(question.policy, c.downLevel));',
+    search: 'return Math.max(c.risenAt + holdMs(question.policy, c.penalty), c.verdict.holdUntil ?? -Infinity);',
+    replacement: 'return (c.verdict.holdUntil ?? c.risenAt + holdMs(question.policy, c.penalty));',
   },
   {
-    law: 'hold-respected', slip: 'the hold does not grow', file: 'decide.js', weather: 'cables',
+    law: 'hold-respected', slip: 'the hold does not grow', file: 'damping.js', weather: 'cables',
     search: 'return policy.failback.holdMs * 2 **', replacement: 'return policy.failback.holdMs * 1 **',
   },
   {
@@ -113,8 +119,8 @@ export const MUTANTS: readonly Mutant[] = [
     search: 'if (!applying)', replacement: 'if (true)',
   },
   {
-    law: 'because-and-since', slip: 'no reason is given', file: 'judge.js', weather: 'faults',
-    search: 'health.because = because;', replacement: 'health.because = state === "suspect" ? "" : because;',
+    law: 'because-and-since', slip: 'no reason is given', file: 'verdict.js', weather: 'faults',
+    search: 'health.because = because;', replacement: 'health.because = health.state === "suspect" ? "" : because;',
   },
   {
     law: 'forget-only-after-proof', slip: 'flows are forgotten at once', file: 'forgets.js', weather: 'cables',
@@ -129,7 +135,7 @@ export const MUTANTS: readonly Mutant[] = [
     search: 'mark: markOf(uplink.slot, markMask)', replacement: 'mark: markOf(uplink.slot ^ 1, markMask)',
   },
   {
-    law: 'by-its-mark-alone', slip: 'connections that go on untranslated are cut', file: 'forgets.js', weather: 'one family',
+    law: 'by-its-mark-alone', slip: 'connections that go on untranslated are cut', file: 'forgets.js', weather: 'one family', seeds: 120,
     search: 'uplink.translate[family].kind !== \'none\'', replacement: 'true',
   },
   {
@@ -220,6 +226,42 @@ export const MUTANTS: readonly Mutant[] = [
   {
     law: 'wake-is-sane', slip: 'nobody asks to be woken', file: 'step.js', weather: 'fair',
     search: 'return next;', replacement: 'return Infinity;',
+  },
+  {
+    law: 'no-cry-wolf', slip: 'what our own prober could not ask counts as missed', file: 'record.js', weather: 'blind prober',
+    search: 'probe.void = true;', replacement: 'probe.void = false;',
+  },
+  {
+    law: 'no-verdict-without-evidence', slip: 'reasons in words alone', file: 'verdict.js', weather: 'faults',
+    search: 'health.evidence = evidenceOf(health, now);', replacement: 'health.evidence = [];',
+  },
+  {
+    law: 'no-verdict-without-evidence', slip: 'who answers again is counted among the silent', file: 'correlate.js', weather: 'bad lines',
+    search: '&& !quorumSince(health, health.since)', replacement: '',
+  },
+  {
+    law: 'progress-vetoes', slip: 'connections that get answers are not looked at', file: 'judge.js', weather: 'mute resolvers',
+    search: 'progressed(health.traffic, since) === true', replacement: 'false',
+  },
+  {
+    law: 'outside-obeyed', slip: 'a verdict from outside is only told', file: 'witness.js', weather: 'outsiders',
+    search: 'verdict.state === \'down\'', replacement: 'false',
+  },
+  {
+    law: 'outside-obeyed', slip: 'it never ends', file: 'outside.js', weather: 'outsiders',
+    search: 'state.outside = state.outside.filter((verdict) => verdict.until > now);', replacement: '',
+  },
+  {
+    law: 'poor-only-alone', slip: 'to work badly is to work', file: 'decide.js', weather: 'bad lines',
+    search: 'return c.verdict.state === \'up\' && (led', replacement: 'return (c.verdict.state === \'up\' || c.verdict.state === \'degraded\') && (led',
+  },
+  {
+    law: 'all-at-once-is-said', slip: 'each is judged by itself', file: 'correlate.js', weather: 'eclipse',
+    search: 'if (since.length < whole.length)', replacement: 'if (true)',
+  },
+  {
+    law: 'forget-only-after-proof', slip: 'a degradation cuts old flows', file: 'forgets.js', weather: 'bad lines',
+    search: 'if (health.state !== \'suspect\' && health.state !== \'down\')', replacement: 'if (health.state === \'degraded\') state.forgets.set(health.name, { order: orderFor(state, health.policy, health.family, {}), after: \'moved\', dueAt: 0, isSweep: false });\n    if (health.state !== \'suspect\' && health.state !== \'down\')',
   },
   {
     law: 'deterministic', slip: 'a die in the core', file: 'look.js', weather: 'fair',

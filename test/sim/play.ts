@@ -4,6 +4,7 @@ import { openDice } from './dice.js';
 import { drawWorld } from './draw.js';
 import { viewOf, type Law, type View, type Watch } from './laws/law.js';
 import * as decisions from './laws/decisions.js';
+import * as evidence from './laws/evidence.js';
 import * as families from './laws/families.js';
 import * as flows from './laws/flows.js';
 import * as forecasts from './laws/forecasts.js';
@@ -13,7 +14,7 @@ import * as opinions from './laws/verdicts.js';
 import { QUIET_MS, TROUBLE_MS, WEATHERS } from './weather.js';
 import { openWorld } from './world.js';
 
-export const LAWS: readonly Law[] = [routes, opinions, decisions, flows, ways, families, forecasts].flatMap((room): readonly Law[] => Object.values(room));
+export const LAWS: readonly Law[] = [routes, opinions, evidence, decisions, flows, ways, families, forecasts].flatMap((room): readonly Law[] => Object.values(room));
 
 const TICK_MS = 100;
 
@@ -57,7 +58,7 @@ export function play(seed: number, wish: Wish = {}): Played {
   const weather = WEATHERS.find((other) => other.name === wish.weather) ?? WEATHERS[seed % WEATHERS.length]!;
   const world = openWorld(seed, drawWorld(openDice(seed), weather));
   const begunAt = world.agenda.now;
-  const endsAt = begunAt + 6000 + TROUBLE_MS + QUIET_MS;
+  const endsAt = begunAt + 6000 + TROUBLE_MS + QUIET_MS + (weather.longerMs ?? 0);
   const breaches = new Map<string, Breach>();
   const views = ([4, 6] as const).map((family) => viewOf(world, family)).filter((view) => view.isps.length > 0);
   const watches = views.flatMap((view, i) => LAWS.filter((law) => i === 0 || law.once !== true).map((law) => ({ law, view, watch: law.watch(view, weather) })));

@@ -30,6 +30,12 @@ export interface Weather {
   readonly dual?: number;
   /** How likely there are policies, metered uplinks, connections that move. */
   readonly traffic?: number;
+  /** How likely the uplinks are asked for a page, too. */
+  readonly pages?: true;
+  /** Metered uplinks have a budget. */
+  readonly budgets?: true;
+  /** Longer than the others by so much, ms. */
+  readonly longerMs?: number;
   readonly begin: (world: World) => void;
 }
 
@@ -38,7 +44,7 @@ export const WEATHERS: readonly Weather[] = [
   { name: 'drizzle', fair: true, begin: (world) => world.isps.all.forEach((isp) => repeat(world, 4000, 9000, () => isp.swallow++)) },
   {
     name: 'starved', fair: true, burst: 0,
-    begin: (world) => { world.isps.all.forEach((isp) => { isp.jitterMs = 0; }); repeat(world, 800, 4000, () => world.starve(world.dice.pick([15, 80, 400, 2500]))); },
+    begin: (world) => { steady(world); repeat(world, 800, 4000, () => world.starve(world.dice.pick([15, 80, 400, 2500]))); },
   },
   {
     name: 'hiccups', brief: true, sensitivities: ['balanced', 'calm'],
@@ -64,6 +70,16 @@ export const WEATHERS: readonly Weather[] = [
   { name: 'operator', begin: (world) => { repeat(world, 3000, 9000, () => order(world)); trouble(world, [silence, cable, gatewayDies]); } },
   { name: 'reloads', begin: (world) => { repeat(world, 3000, 9000, () => reload(world)); trouble(world, [silence, cable]); } },
   { name: 'restarts', gateways: 'given', begin: (world) => { repeat(world, 5000, 12_000, () => world.restart()); trouble(world, [silence, cable]); } },
+  { name: 'flows', begin: (world) => { flow(world); trouble(world, FAULTS); } },
+  { name: 'busy leaders', begin: (world) => { flow(world); repeat(world, 12_000, 15_000, () => leader(world)); } },
+  { name: 'mute resolvers', begin: (world) => { flow(world); trouble(world, [hush, hush, silence, cable]); } },
+  { name: 'bad lines', begin: (world) => { trouble(world, [worse, worse, sluggish, silence]); } },
+  { name: 'full queues', fair: true, sensitivities: ['balanced', 'calm'], begin: (world) => repeat(world, 20_000, 30_000, () => upload(world)) },
+  { name: 'portals', pages: true, begin: (world) => trouble(world, [capture, capture, silence, cable]) },
+  { name: 'blind prober', fair: true, begin: (world) => { flow(world); repeat(world, 5000, 12_000, () => goBlind(world)); } },
+  { name: 'suspended', fair: true, burst: 0, longerMs: 400_000, begin: (world) => { steady(world); repeat(world, 20_000, 30_000, () => world.starve(world.dice.pick([60_000, 120_000, 300_000]))); } },
+  { name: 'outsiders', begin: (world) => { repeat(world, 3000, 7000, () => outsider(world)); trouble(world, [silence, cable]); } },
+  { name: 'budgets', traffic: 1, budgets: true, begin: (world) => { flow(world); trouble(world, [silence, gatewayDies, cable]); } },
 ];
 
 type Fault = (world: World, port: Port, forMs: number) => void;
@@ -99,6 +115,20 @@ const vanish: Fault = (world, port, forMs) => {
   world.kernel.outside.deleteRoute(leased(isp));
   later(world, forMs, () => void world.kernel.outside.addRoute(leased(isp)));
 };
+
+/** It works, and half of all is lost. */
+const worse: Fault = (world, port, forMs) => forAWhile(world, someOf(world, port), 2 * forMs, (isp) => { isp.lossChance = world.dice.pick([0.4, 0.6]); }, (isp) => { isp.lossChance = 0; });
+/** It works, and all takes more than half a second. */
+const sluggish: Fault = (world, port, forMs) => {
+  for (const isp of someOf(world, port)) {
+    const { rttMs } = isp;
+    isp.timeoutAtMostMs = isp.policy.probe.timeoutMaxMs;
+    forAWhile(world, [isp], 2 * forMs, () => { isp.rttMs = rttMs + 600; }, () => { isp.rttMs = rttMs; });
+  }
+};
+/** The targets fall silent, and nothing else does. */
+const hush: Fault = (world, port, forMs) => forAWhile(world, someOf(world, port).filter((isp) => beyond(isp).length > 0), 2 * forMs, (isp) => { isp.mutedTargets = true; }, (isp) => { isp.mutedTargets = false; });
+const capture: Fault = (world, port, forMs) => forAWhile(world, world.isps.on(port), 2 * forMs, (isp) => { isp.portal = true; }, (isp) => { isp.portal = false; });
 
 const FAULTS: readonly Fault[] = [silence, silence, gatewayDies, lossy, slower, cable, flap];
 
@@ -156,6 +186,42 @@ function leader(world: World): void {
 /** A fault of all, or of the targets: the same to us. */
 function eclipse(world: World, forMs: number): void {
   forAWhile(world, world.isps.all, forMs, (isp) => { isp.upstreamUp = false; }, (isp) => { isp.upstreamUp = true; });
+}
+
+/** Where a missed reply is believed, answers have to come evenly. */
+function steady(world: World): void {
+  for (const isp of world.isps.all) isp.jitterMs = 0;
+}
+
+/** Connections of the LAN go by every line, and stay. */
+function flow(world: World): void {
+  world.isps.touch(world.isps.all, () => world.isps.all.forEach((isp) => { isp.flowPerS = world.dice.pick([0, 20, 200, 1000]); }));
+}
+
+/** Connections fill the line, and its queue. */
+function upload(world: World): void {
+  const isp = world.dice.pick(world.isps.all);
+  if (isp.flowPerS > 0) return;
+  const { rttMs } = isp;
+  const bloat = (moreMs: number): void => { isp.rttMs = rttMs + moreMs; };
+  isp.timeoutAtMostMs = isp.policy.probe.timeoutMaxMs;
+  isp.flowPerS = 800;
+  for (let i = 1; i <= 20; i++) later(world, i * 100, () => bloat(20 * i));
+  later(world, 15_000, () => {
+    isp.rttMs = rttMs;
+    isp.flowPerS = 0;
+  });
+}
+
+function goBlind(world: World): void {
+  world.isps.blind = true;
+  later(world, world.dice.pick([200, 1500, 4000]), () => { world.isps.blind = false; });
+}
+
+function outsider(world: World): void {
+  const { dice } = world;
+  const { name } = dice.pick(world.policy.uplinks);
+  world.verdict(name, dice.pick(['noc', 'monitor']), dice.pick(['down', 'down', 'up', undefined]), dice.between(300, 8000));
 }
 
 function meddle(world: World, kernel: ShakyKernel): void {

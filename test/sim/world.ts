@@ -4,7 +4,7 @@
  */
 import { OUR_PROTOCOL } from '../../src/core/layout.js';
 import { openState } from '../../src/core/state.js';
-import type { Address, Effect, Event, Family, Instant, KernelFacts, Override, Policy, Route } from '../../src/model.js';
+import type { Address, Effect, Event, Family, Instant, KernelFacts, OutsideVerdict, Override, Policy, Route } from '../../src/model.js';
 import { linkOf, type LineName } from '../core/fixture.js';
 import { openAgenda, type Agenda } from './agenda.js';
 import { openDice, type Dice } from './dice.js';
@@ -37,6 +37,8 @@ export interface World {
   starve(forMs: number): void;
   override(order: Pick<Override, 'uplink' | 'ifDead'> & { readonly forMs?: number; readonly confirmMs?: number }): void;
   clear(): void;
+  /** Somebody outside says so; undefined = has nothing to say any more. */
+  verdict(uplink: string, by: string, state: OutsideVerdict['state'] | undefined, forMs: number): void;
   confirm(): void;
   switchOff(port: Port, forMs: number): void;
   remake(port: Port, afterMs: number): void;
@@ -72,7 +74,7 @@ export function openWorld(seed: number, { policy: firstPolicy, six }: Draw): Wor
     const state = openState(policy, agenda.now as Instant);
     state.override = saved;
     return openLoop(state, {
-      agenda, dice, kernel: kernel.door, bind: isps.bind, send: isps.send,
+      agenda, dice, kernel: kernel.door, bind: isps.bind, send: isps.send, count: isps.count,
       save: (override) => {
         saved = override;
       },
@@ -126,6 +128,16 @@ export function openWorld(seed: number, { policy: firstPolicy, six }: Draw): Wor
       });
     },
     clear: () => loop.ask((at, token) => ({ type: 'override', at, by: 'sim', token, override: undefined })),
+    verdict(uplink, by, state, forMs) {
+      const concerned = isps.all.filter((isp) => isp.policy.name === uplink);
+      const told = {};
+      isps.touch(concerned, () => concerned.forEach((isp) => (state === 'down' ? isp.condemnedBy.set(by, told) : isp.condemnedBy.delete(by))));
+      later(forMs, () => isps.touch(concerned, () => concerned.forEach((isp) => isp.condemnedBy.get(by) === told && isp.condemnedBy.delete(by))));
+      loop.ask((at, token) => {
+        const verdict = state === undefined ? undefined : { uplink, state, by, because: 'seen from outside', since: at, until: (at + forMs) as Instant };
+        return { type: 'verdict', at, uplink, by, verdict, token };
+      });
+    },
     confirm: () => loop.ask((at, token) => ({ type: 'confirm', at, by: 'sim', token })),
     switchOff(port, forMs) {
       const { link } = lineParts(port);

@@ -127,7 +127,7 @@ export const everyOrderAnswered: Law = {
       turn({ event, effects }) {
         if (loop !== world.loop) open.clear();
         loop = world.loop;
-        if (event.type === 'override' || event.type === 'confirm' || (event.type === 'policy' && event.token !== 0)) open.set(event.token, world.agenda.now);
+        if (event.type === 'override' || event.type === 'confirm' || event.type === 'verdict' || (event.type === 'policy' && event.token !== 0)) open.set(event.token, world.agenda.now);
         for (const effect of effects) {
           if (effect.type !== 'answer') continue;
           if (!open.delete(effect.token)) return `order ${effect.token} was answered twice, or never given`;

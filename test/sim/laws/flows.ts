@@ -105,6 +105,8 @@ export const leftBehindIsCut: Law = {
       },
       tick() {
         const { failback } = world.policy;
+        // While no daemon runs nobody cuts anything.
+        if (world.startedAt === Infinity) owedSince.clear();
         for (const [name, since] of owedSince) {
           const { metered } = view.isp(name).policy;
           const boundMs = SOON_MS + (metered ? 0 : failback.drainMs);
@@ -129,8 +131,10 @@ function unproven(view: View, { uplink, which, only }: ForgetOrder, verdicts: Re
   if (silent ? which === 'all' && state !== 'down' && !wantsIt : !wantsIt || which !== 'all') return `while it is ${state}`;
   if (!isOrdinary(view, 5500)) return '';
   const leading = leadingIsps(view);
-  if (leading.length === 0) return 'with nothing in its place';
-  if (!leading.some((other) => verdicts.get(other.policy.name)?.state === 'up')) return 'though nobody who leads answers';
+  // What broke at this very instant nobody can know.
+  if (leading.length === 0 && view.isps.every((other) => view.world.agenda.now - other.troubledAt > 50)) return 'with nothing in its place';
+  if (leading.length === 0) return '';
+  if (!leading.some((other) => ['up', 'degraded'].includes(verdicts.get(other.policy.name)?.state ?? ''))) return 'though nobody who leads answers';
   // Who works may go on standing behind the one that leads.
   const stands = defaultsIn(view.world.kernel.truth(), ACTIVE_TABLE, view.family).slice(silent ? 0 : undefined, silent ? undefined : 1);
   return stands.some((route) => route.hops.some((hop) => hop.ifindex === isp.ifindex)) ? 'while it stands in ACTIVE' : '';

@@ -71,23 +71,35 @@ export function isOrdinary({ world }: Pick<View, 'world'>, withinMs: number): bo
   return world.kernel.dishonestAt < since && world.foreignAt < since && world.starvedAt < since;
 }
 
+/** How far apart the probes of one target are, at the most. */
+function paceMs({ policy: { probe } }: Isp): number {
+  if (probe.budgetBytes === undefined) return probe.intervalMs;
+  // A day's budget, at some 120 bytes for each of its probes.
+  return Math.max(probe.intervalMs, (120 * probe.targets.length * 86_400_000) / probe.budgetBytes);
+}
+
 /** From the moment an uplink dies until new flows leave it. */
 export function detectMs({ world, isps }: View, isp: Isp): number {
-  const { probe, health } = isp.policy;
+  const { health } = isp.policy;
   const others = Math.max(...isps.map((other) => other.timeoutAtMostMs));
   const gapMs = 100;
   const unplugged = !world.kernel.isPlugged(isp.ifindex);
   if (unplugged) return 260;
-  const misses = health.suspect.failures * probe.intervalMs;
+  const misses = health.suspect.failures * paceMs(isp);
   // The others are asked when the burst begins; one that was asked in vain gets a burst of its own.
-  return misses + 2 * isp.timeoutAtMostMs + health.suspect.burst * gapMs + 2 * others + health.suspect.burst * gapMs + 60;
+  return misses + 2 * isp.timeoutAtMostMs + health.suspect.burst * gapMs + 2 * others + health.suspect.burst * gapMs + patienceMs(isp) + Math.max(...isps.map(patienceMs)) + 60;
+}
+
+/** A silence may be a mere delay: a burst waits for so long. */
+function patienceMs({ policy: { health }, timeoutAtMostMs }: Isp): number {
+  return Math.min(1000, Math.max(health.down.afterMs / 8, Math.min(health.down.afterMs / 2, 1.2 * timeoutAtMostMs)));
 }
 
 /** From the moment an uplink is whole again until it is up. */
 export function findMs(isp: Isp): number {
-  const { probe, health } = isp.policy;
+  const { health } = isp.policy;
   const lostNotice = 5000;
-  return lostNotice + (health.up.successes + 1) * probe.intervalMs + isp.timeoutAtMostMs + 2300;
+  return lostNotice + (health.up.successes + 1) * paceMs(isp) + isp.timeoutAtMostMs + 2300;
 }
 
 /** Whose lines the kernel's leading route in ACTIVE, or in the table of a class, uses. */

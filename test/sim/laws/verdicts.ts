@@ -42,7 +42,10 @@ export const noCryWolf: Law = {
           before.set(name, verdict.state);
           if (was !== 'up' || verdict.state === 'up' || verdict.state === 'unknown') continue;
           const isp = view.isp(name);
-          const innocent = isp.aliveSince !== undefined && world.agenda.now - isp.troubledAt > detectMs(view, isp) + 500;
+          // What went wrong in the last window may make it degraded yet.
+          const echoMs = verdict.state === 'degraded' ? isp.policy.health.quality.windowMs : 0;
+          const outside = verdict.domain === 'outside';
+          const innocent = !outside && isp.aliveSince !== undefined && world.agenda.now - isp.troubledAt > detectMs(view, isp) + echoMs + 500;
           if (innocent && isUndisturbed(view)) return `${name} is ${verdict.state} though nothing is wrong: ${verdict.because}`;
         }
         return '';
@@ -91,7 +94,7 @@ export const asksSparingly: Law = {
       for (const isp of view.isps) {
         const { intervalMs } = isp.policy.probe;
         const asks = openRecords(isp.policy, view.family, 0 as Instant, []).length;
-        const agreed = (asks * (TROUBLE_MS + QUIET_MS + 6000)) / intervalMs;
+        const agreed = (asks * (TROUBLE_MS + QUIET_MS + 6000 + (weather.longerMs ?? 0))) / intervalMs;
         if (isp.sent > agreed * 1.25 + 80) return `${isp.policy.name} was asked ${isp.sent} times, ${Math.round(agreed)} were agreed`;
       }
       return '';
