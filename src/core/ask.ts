@@ -23,7 +23,7 @@ const ASIDE_TIMES = 10;
 /** Of the time between two targets' turns. */
 const JITTER = 0.1;
 /** Of `down.after`: how long a silence may be a mere delay, where nobody confirms it and where connections do. */
-const PATIENCE_SHARE = 1 / 8;
+const PATIENCE_SHARE = 1 / 10;
 const CONFIRMED_SHARE = 1 / 16;
 const PATIENCE_AT_MOST_MS = 1000;
 const GUST_TIMES = 1.2;

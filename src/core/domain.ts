@@ -32,8 +32,9 @@ export function silent(health: Health): string {
   return witnesses(health).map((record) => record.target.id).join(', ');
 }
 
-export function answering(health: Health): string {
-  const names = witnesses(health).filter((record) => record.lastReplyAt !== undefined && !record.excused).map((record) => record.target.id);
+/** Who answers now. */
+export function answering(health: Health, now: Instant): string {
+  const names = witnesses(health).filter((record) => record.lastReplyAt !== undefined && !record.excused && misses(record, now) === 0).map((record) => record.target.id);
   return [...names, ...health.outside.filter(({ state }) => state === 'up').map(({ by }) => by)].join(', ');
 }
 
@@ -45,7 +46,7 @@ export function evidenceOf(health: Health, now: Instant): readonly Evidence[] {
 function told(record: TargetRecord, { quality }: HealthPolicy, now: Instant): Evidence {
   const { id } = record.target;
   const because = record.lastError === '' ? '' : ` (${record.lastError})`;
-  if (isBlind(record)) return { witness: 'target', name: id, says: 'nothing', text: `could not be asked${because}` };
+  if (isBlind(record, now)) return { witness: 'target', name: id, says: 'nothing', text: `could not be asked${because}` };
   const missed = misses(record, now);
   if (missed > 0) {
     const wrong = record.lastCause === 'answer' || record.lastCause === 'portal' || record.lastCause === 'failed';

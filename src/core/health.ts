@@ -57,6 +57,8 @@ export interface Health {
   /** Asked then, because another uplink went silent, and not answered yet. */
   checkedAt: Instant | undefined;
   silentSince: Instant | undefined;
+  /** Since when we could not ask, by our own fault. */
+  blindSince: Instant | undefined;
   /** When we ourselves were starved, lately: what was not asked then is no silence. */
   starved: readonly Starvation[];
   /** New flows stay away until then, although it answers again. */
@@ -111,7 +113,7 @@ export function openHealth(policy: UplinkPolicy, family: Family, now: Instant, f
   return {
     name: policy.name, family, policy, line: UNPLUGGED, state: 'unknown', since: now, because: 'not judged yet', domain: 'none', evidence: [],
     records: openRecords(policy, family, now, former?.records ?? []),
-    burst: undefined, checkedAt: undefined, silentSince: undefined, starved: [], restUntil: undefined, risenAt: now, mustProve: former?.mustProve ?? false,
+    burst: undefined, checkedAt: undefined, silentSince: undefined, starved: [], blindSince: undefined, restUntil: undefined, risenAt: now, mustProve: former?.mustProve ?? false,
     suspicions: former?.suspicions ?? 0, downs: former?.downs ?? 0,
     suspicionLevel: former?.suspicionLevel ?? 0, penalty: former?.penalty ?? 0, levelsAt: former?.levelsAt ?? now, suppressed: former?.suppressed ?? false,
     poor: undefined, vouchedSince: undefined, alarmed: false, qualityFrom: now, traffic: former?.traffic ?? openTraffic(now), spending: former?.spending ?? openSpending(now), outside: former?.outside ?? [], leads: former?.leads ?? false, isAwaited: false,
@@ -133,8 +135,16 @@ export function openRecords(policy: UplinkPolicy, family: Family, now: Instant, 
     const turn = rotate > 0 && rotate < turns.length ? turns.indexOf(target) : -1;
     const startMs = turn < 0 ? ((i + offset) * intervalMs) / targets.length - intervalMs : ((turn + offset - turns.length) * intervalMs) / rotate;
     const nextSeq = former.find((record) => record.target.id === target.id)?.nextSeq ?? 1;
-    return openRecord(target, (now + startMs) as Instant, nextSeq, policy.health.quality.windowMs / intervalMs);
+    return openRecord(target, (now + startMs) as Instant, nextSeq, remembered(policy, target));
   });
+}
+
+/** How many probes any rule looks back at. */
+function remembered({ probe, health }: UplinkPolicy, target: Target): number {
+  const longestMs = target.kind === 'exec' ? target.limitMs : probe.timeoutMs === 'auto' ? probe.timeoutMaxMs : probe.timeoutMs;
+  return Math.max(
+    health.quality.windowMs / probe.intervalMs, health.up.successes, health.suspect.failures + health.suspect.burst, (2 * longestMs) / (target.intervalMs ?? probe.intervalMs),
+  );
 }
 
 /** Those of this family; the gateway is asked where there is nothing else to ask. */

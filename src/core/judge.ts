@@ -22,10 +22,11 @@ import { endSuppression, noteSuspicion, noteWrongSuspicion } from './damping.js'
 import { answering, domainOf, silent, whereInWords } from './domain.js';
 import { openRecords, type Burst, type Health, type Line } from './health.js';
 import { impairment, isRecovered } from './quality.js';
-import { answeredSince, grantGrace, isBlind, misses, noteLost, noteReply, silentSince, timeoutMs } from './record.js';
-import { doubtTraffic, hasGoneQuiet, noteTraffic, progressed } from './traffic.js';
+import { answeredSince, grantGrace, misses, noteLost, noteReply, silentSince, timeoutMs } from './record.js';
+import { noteSight, noteStarvation, starvedMs } from './starvation.js';
+import { doubtTraffic, hasGoneQuiet, noteTraffic, vouches } from './traffic.js';
 import { become, explain, isLiving, restate } from './verdict.js';
-import { condemnation, isAside, quorumSince, steadySince, witnesses } from './witness.js';
+import { condemnation, isAside, isBlinded, quorumSince, steadySince } from './witness.js';
 import { count, duration } from './words.js';
 
 /** An uplink is judged from evidence within this time of start-up or of a new line, unless its answers may take longer. */
@@ -33,7 +34,6 @@ const UNKNOWN_AT_MOST_MS = 2000;
 /** A timer this late says that we were starved: open probes get some grace, because their answers may lie unread. */
 const LATE_MS = 10;
 const GRACE_MS = 15;
-const STARVATIONS_AT_MOST = 16;
 /** Connections that vouch for a line, or bring a suspect back, must have got their answers for so long. */
 const VOUCH_MS = 500;
 const VOUCHED_LATELY_MS = 1500;
@@ -81,17 +81,20 @@ export function takeLost(health: Health, target: string, seq: number, at: Instan
   const record = health.records.find((other) => other.target.id === target);
   if (record === undefined) return;
   noteLost(record, seq, at, cause, error);
-  if (cause === 'prober' && health.domain !== 'prober' && isBlinded(health)) explain(health, at);
+  if (cause === 'prober' && health.domain !== 'prober' && isBlinded(health, at)) {
+    health.blindSince ??= at;
+    explain(health, at);
+  }
   health.nextPassAt = nextPass(health);
 }
 
 /** What passed through the uplink. It only ever calls for a burst, or for patience. */
 export function takeTraffic(health: Health, counted: TrafficCount, now: Instant): void {
   const { traffic } = health;
-  noteTraffic(traffic, counted, now, !isLiving(health) || health.burst !== undefined);
+  noteTraffic(traffic, counted, now, !isLiving(health) || health.burst !== undefined ? 'silent' : health.vouchedSince !== undefined ? 'vouching' : 'usual');
   if (!health.policy.probe.passive || health.line.severed !== '') return;
   if (health.state === 'suspect') {
-    if (progressed(traffic, Math.max(health.silentSince!, now - VOUCH_MS) as Instant) === true) vouch(health, now);
+    if (vouches(traffic, Math.max(health.silentSince!, now - VOUCH_MS) as Instant, now)) vouch(health, now);
     return;
   }
   if (!isLiving(health)) return;
@@ -101,7 +104,7 @@ export function takeTraffic(health: Health, counted: TrafficCount, now: Instant)
     return;
   }
   const silence = health.vouchedSince === undefined ? hasGoneQuiet(traffic, expectedMs(health), now)
-    : now - health.vouchedSince > VOUCHED_LATELY_MS && progressed(traffic, (now - VOUCHED_LATELY_MS) as Instant) !== true;
+    : now - health.vouchedSince > VOUCHED_LATELY_MS && !vouches(traffic, (now - VOUCHED_LATELY_MS) as Instant, now);
   if (!silence) return;
   health.alarmed = true;
   health.nextPassAt = Math.min(health.nextPassAt, now);
@@ -124,12 +127,17 @@ export function takeOutside(health: Health, outside: readonly OutsideVerdict[], 
 export function pass(health: Health, now: Instant, lateMs: number, orders: ProbeOrder[]): boolean {
   if (lateMs > LATE_MS) {
     for (const record of health.records) grantGrace(record, health.judgedAt, (now + GRACE_MS) as Instant);
-    health.starved = [...health.starved.slice(1 - STARVATIONS_AT_MOST), { until: now, forMs: lateMs }];
+    noteStarvation(health, (now - lateMs) as Instant, now);
   }
   health.judgedAt = now;
   endSuppression(health, now);
   if (health.line.severed !== '') return false;
-  if (health.domain === 'prober' && !isLiving(health) && !isBlinded(health)) regainSight(health, now);
+  if (health.blindSince !== undefined && !isBlinded(health, now)) {
+    noteSight(health, now);
+    explain(health, now);
+  }
+  // Nobody counts any more: nobody vouches.
+  if (health.vouchedSince !== undefined && now - health.traffic.lastAt > VOUCHED_LATELY_MS) health.alarmed = true;
   weigh(health, now);
   const began = mayDoubt(health, now);
   if (health.checkedAt !== undefined && health.burst === undefined && !awaits(health, health.checkedAt, now)) endCheck(health);
@@ -153,7 +161,7 @@ function weigh(health: Health, now: Instant): void {
   }
   switch (health.state) {
     case 'unknown':
-      if (quorumSince(health, health.since)) become(health, 'up', health.records.length === 0 ? 'there is nothing to ask; carrier and address count' : `${answering(health)} answered`, 'none', now);
+      if (quorumSince(health, health.since)) become(health, 'up', health.records.length === 0 ? 'there is nothing to ask; carrier and address count' : `${answering(health, now)} answered`, 'none', now);
       break;
     case 'up':
     case 'degraded':
@@ -162,11 +170,11 @@ function weigh(health: Health, now: Instant): void {
       if (health.checkedAt !== undefined && quorumSince(health, health.checkedAt)) endCheck(health);
       break;
     case 'suspect':
-      if (quorumSince(health, health.silentSince!)) revive(health, `${answering(health)} answers again`, now);
+      if (quorumSince(health, health.silentSince!)) revive(health, `${answering(health, now)} answers again`, now);
       break;
     case 'down':
       if (steadySince(health, health.since, now)) {
-        become(health, 'up', `${answering(health)} answered ${count(health.policy.health.up.successes, 'time')} in a row`, 'none', now);
+        become(health, 'up', `${answering(health, now)} answered ${count(health.policy.health.up.successes, 'time')} in a row`, 'none', now);
       }
       break;
     case 'draining':
@@ -185,23 +193,9 @@ function lapseAt(health: Health): number {
   return since + Math.max(UNKNOWN_AT_MOST_MS, longest) + starvedMs(health, since);
 }
 
-function starvedMs(health: Health, since: Instant): number {
-  return health.starved.reduce((sum, { until, forMs }) => sum + Math.max(0, Math.min(forMs, until - since)), 0);
-}
-
-function isBlinded(health: Health): boolean {
-  return witnesses(health).every(isBlind);
-}
-
-/** We can ask again: what could not be asked was no silence. */
-function regainSight(health: Health, now: Instant): void {
-  health.starved = [...health.starved.slice(1 - STARVATIONS_AT_MOST), { until: now, forMs: now - (health.silentSince ?? health.since) }];
-  explain(health, now);
-}
-
 /** Nobody answered in the time that this state may last. */
 function lapse(health: Health, now: Instant): void {
-  if (health.policy.probe.passive && progressed(health.traffic, Math.max(health.silentSince ?? health.since, now - VOUCH_MS) as Instant) === true) return vouch(health, now);
+  if (health.policy.probe.passive && vouches(health.traffic, Math.max(health.silentSince ?? health.since, now - VOUCH_MS) as Instant, now)) return vouch(health, now);
   const silence = health.state === 'unknown' ? 'since it was first asked' : `for ${duration(now - (health.silentSince ?? now))}`;
   const domain = domainOf(health, health.silentSince ?? health.since);
   become(health, 'down', `no answer from ${silent(health)} ${silence}${whereInWords(health, domain)}`, domain, now);
@@ -214,13 +208,14 @@ function mayDoubt(health: Health, now: Instant): boolean {
   if (burst !== undefined) {
     if (burst.left > 0 || now < burst.patientUntil || awaits(health, burst.askedAt, now)) return false;
     // What could not be asked proves nothing: again, until it can.
-    if (isBlinded(health)) health.burst = { ...burst, silentFrom: now, left: 1, nextAt: (now + BLIND_MS) as Instant };
+    if (isBlinded(health, now)) health.burst = { ...burst, silentFrom: now, left: 1, nextAt: (now + BLIND_MS) as Instant };
     else suspect(health, burst, now);
     return false;
   }
   const { failures } = health.policy.health.suspect;
   if (health.alarmed) {
     health.alarmed = false;
+    health.vouchedSince = undefined;
     return begin(health, { evidenceFrom: now, silentFrom: health.traffic.answeredAt, byTraffic: true }, now);
   }
   // Whoever is to take over has to answer now: the first miss counts.
@@ -269,7 +264,7 @@ function endCheck(health: Health): void {
 
 function suspect(health: Health, burst: Burst, now: Instant): void {
   const since = burst.byTraffic ? burst.startedAt : (Math.min(burst.startedAt, burst.silentFrom + expectedMs(health)) as Instant);
-  if (health.policy.probe.passive && progressed(health.traffic, since) === true) return vouch(health, now);
+  if (health.policy.probe.passive && vouches(health.traffic, since, now)) return vouch(health, now);
   health.suspicions++;
   noteSuspicion(health, now);
   health.silentSince = burst.silentFrom;

@@ -109,16 +109,19 @@ function overall(health: Health, now: Instant): Overall {
   const windowFrom = now - health.policy.health.quality.windowMs;
   const since = ({ probes }: TargetRecord): Instant => Math.max(health.qualityFrom, Math.min(windowFrom, probes.at(-SAMPLES_AT_LEAST)?.sentAt ?? windowFrom)) as Instant;
   const tallies = best(health).map((record) => tally(record, since(record), now)).filter(({ over }) => over > 0);
-  tallies.sort((a, b) => a.missed / a.over - b.missed / b.over || (a.rttMs ?? Infinity) - (b.rttMs ?? Infinity));
-  const believed = tallies.slice(0, Math.max(Math.ceil(tallies.length / 2), Math.min(health.policy.probe.quorum, tallies.length)));
+  const half = Math.max(Math.ceil(tallies.length / 2), Math.min(health.policy.probe.quorum, tallies.length));
+  tallies.sort((a, b) => a.missed / a.over - b.missed / b.over);
+  const believed = tallies.slice(0, half);
+  // How far away a target stands is no fault of the line.
+  const near = tallies.toSorted((a, b) => (a.rttMs ?? Infinity) - (b.rttMs ?? Infinity)).slice(0, half);
   const over = believed.reduce((sum, each) => sum + each.over, 0);
   const missed = believed.reduce((sum, each) => sum + each.missed, 0);
   const enough = over >= SAMPLES_AT_LEAST;
-  const spreadMs = mean(believed, (each) => each.jitterMs) ?? 0;
+  const spreadMs = mean(near, (each) => each.jitterMs) ?? 0;
   return {
     over, missed, targets: tallies.length, leastPercent: tallies.length === 0 ? 0 : (100 * tallies[0]!.missed) / tallies[0]!.over,
     lossPercent: enough ? (100 * missed) / over : undefined,
-    rttMs: enough ? mean(believed, (each) => each.rttMs) : undefined, doubtMs: (DEVIATIONS * spreadMs) / Math.sqrt(Math.max(1, over)),
+    rttMs: enough ? mean(near, (each) => each.rttMs) : undefined, doubtMs: (DEVIATIONS * spreadMs) / Math.sqrt(Math.max(1, over)),
     jitterMs: enough ? spreadMs : undefined,
   };
 }

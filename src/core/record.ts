@@ -9,7 +9,7 @@
 import type { Instant, LostCause, ProbePolicy, Target } from '../model.js';
 
 /** At least so many facts are kept, and at most. */
-const RING = { least: 64, most: 1024 };
+const RING = { least: 64, most: 2048 };
 /** RFC 6298: RTTVAR weighs 1/4, SRTT 1/8, and the deadline is SRTT + max(G, 4 RTTVAR). */
 const ALPHA = 1 / 8;
 const BETA = 1 / 4;
@@ -69,7 +69,7 @@ export interface TargetRecord {
 
 /**
  * @param nextSeq goes on where a former record of this target ended: an answer to that one's probes must not fit this one's
- * @param perWindow probes in the longest time that is looked back
+ * @param perWindow as many probes as are looked back at
  */
 export function openRecord(target: Target, dueAt: Instant, nextSeq: number, perWindow: number): TargetRecord {
   return {
@@ -88,7 +88,8 @@ export function timeoutMs({ target, srttMs, rttvarMs }: TargetRecord, policy: Pr
 }
 
 export function noteSent(record: TargetRecord, policy: ProbePolicy, at: Instant, again = false): Probe {
-  const waitMs = timeoutMs(record, policy);
+  // Nobody is waited for longer than his probe is remembered.
+  const waitMs = Math.min(timeoutMs(record, policy), (record.capacity / 2) * (record.target.intervalMs ?? policy.intervalMs));
   const probe: Probe = { seq: record.nextSeq++, sentAt: at, deadlineAt: (at + waitMs) as Instant, repliedAt: undefined, graced: false, late: false, again, void: false };
   record.longestMs = Math.max(record.longestMs, waitMs);
   record.probes.push(probe);
@@ -269,9 +270,13 @@ export function lossPercent(record: TargetRecord, now: Instant, windowMs: number
   return over < 3 ? undefined : (100 * missed) / over;
 }
 
-/** The newest probes all came to nothing by our own fault. */
-export function isBlind(record: TargetRecord): boolean {
-  return record.probes.at(-1)?.void ?? false;
+/** The newest probe that is over came to nothing by our own fault. */
+export function isBlind(record: TargetRecord, now: Instant): boolean {
+  for (let i = record.probes.length - 1; i >= 0; i--) {
+    const probe = record.probes[i]!;
+    if (!isOpen(probe, now)) return probe.void;
+  }
+  return false;
 }
 
 function isMissed(probe: Probe, now: Instant): boolean {

@@ -11,7 +11,7 @@
 import type { Instant, TrafficCount, TrafficStatus } from '../model.js';
 
 /** While something passes it is counted this often, and else this often. */
-export const COUNT_EVERY_MS = { busy: 20, idle: 250 };
+export const COUNT_EVERY_MS = { busy: 15, idle: 250 };
 /** Nothing was sent for so long: idle. */
 const IDLE_AFTER_MS = 1000;
 /** Nothing was sent for so long: what comes then begins anew, and its first answers need a round trip. */
@@ -29,6 +29,9 @@ const USUAL_GAPS = 1.5;
 /** Of the usual share of answers, so much is progress. */
 const PROGRESS_SHARE = 0.4;
 const PROGRESS_AT_LEAST = 2;
+/** Whoever vouches brings this share of the answers that used to come: connections that end before the fault go on, and prove nothing about the rest. */
+const LEVEL_SHARE = 0.5;
+const VOUCHED_LEVEL_MS = 300_000;
 /** After a wrong alarm patience doubles, up to this; it halves again in this time. */
 const PATIENCE_AT_MOST = 32;
 const PATIENCE_HALF_LIFE_MS = 20_000;
@@ -55,6 +58,8 @@ export interface Traffic {
   /** Decayed sums: the usual. */
   usualSent: number;
   usualAnswered: number;
+  /** Answers per second, of about that time. */
+  levelPerS: number;
   /** When answers last came, and what was sent since. */
   answeredAt: Instant;
   sentSince: number;
@@ -73,7 +78,7 @@ export interface Traffic {
 
 export function openTraffic(now: Instant): Traffic {
   return {
-    last: undefined, lastAt: now, samples: [], usualSent: 0, usualAnswered: 0, answeredAt: now, sentSince: 0, begunAt: now, sentAt: -Infinity as Instant, gapMs: 0, patience: 1,
+    last: undefined, lastAt: now, samples: [], usualSent: 0, usualAnswered: 0, levelPerS: 0, answeredAt: now, sentSince: 0, begunAt: now, sentAt: -Infinity as Instant, gapMs: 0, patience: 1,
     rate: { sentPackets: 0, answeredPackets: 0, sentBytes: 0, answeredBytes: 0 }, mostBytes: 0, averageBytes: 0,
   };
 }
@@ -81,9 +86,9 @@ export function openTraffic(now: Instant): Traffic {
 /**
  * A new count. Counters that fell began anew.
  *
- * @param atFault the line is known to be silent: its gaps are not the usual ones
+ * @param standing what comes through a silent line is not the usual; what comes while connections alone vouch for it becomes the usual only slowly
  */
-export function noteTraffic(traffic: Traffic, count: TrafficCount, now: Instant, atFault = false): void {
+export function noteTraffic(traffic: Traffic, count: TrafficCount, now: Instant, standing: 'usual' | 'silent' | 'vouching' = 'usual'): void {
   const { last, lastAt } = traffic;
   traffic.last = count;
   traffic.lastAt = now;
@@ -99,10 +104,11 @@ export function noteTraffic(traffic: Traffic, count: TrafficCount, now: Instant,
   traffic.patience = Math.max(1, traffic.patience * 2 ** (-elapsedMs / PATIENCE_HALF_LIFE_MS));
   traffic.gapMs *= 2 ** (-elapsedMs / USUAL_MS);
   if (answered > 0) {
-    if (traffic.sentSince > 0 && !atFault && traffic.begunAt < traffic.answeredAt) traffic.gapMs = Math.max(traffic.gapMs, lastAt - traffic.answeredAt);
+    if (traffic.sentSince > 0 && standing !== 'silent' && traffic.begunAt < traffic.answeredAt) traffic.gapMs = Math.max(traffic.gapMs, lastAt - traffic.answeredAt);
     traffic.answeredAt = now;
     traffic.sentSince = 0;
   } else traffic.sentSince += sent;
+  if (standing !== 'silent') traffic.levelPerS += ((1000 * answered) / elapsedMs - traffic.levelPerS) * (1 - Math.exp(-elapsedMs / (standing === 'vouching' ? VOUCHED_LEVEL_MS : USUAL_MS)));
   // Silence does not become the usual while it is being looked at.
   if (traffic.sentSince > 0 && now - traffic.answeredAt < USUAL_MS) return;
   const fade = Math.exp(-elapsedMs / USUAL_MS);
@@ -137,6 +143,15 @@ export function progressed(traffic: Traffic, since: Instant): boolean | undefine
   }
   if (answered < PROGRESS_AT_LEAST) return sent * usualRatio(traffic) < MISSED_AT_LEAST ? undefined : false;
   return answered >= PROGRESS_SHARE * usualRatio(traffic) * sent;
+}
+
+/** Answers come at the usual ratio, and about as many as used to: the line lives, whatever the targets say. */
+export function vouches(traffic: Traffic, since: Instant, now: Instant): boolean {
+  if (progressed(traffic, since) !== true) return false;
+  const from = Math.max(since, traffic.samples[0]?.at ?? now);
+  const answered = traffic.samples.reduce((sum, sample) => sum + (sample.at > from ? sample.answered : 0), 0);
+  const usual = (traffic.levelPerS * (now - from)) / 1000;
+  return answered >= LEVEL_SHARE * usual - Math.sqrt(usual);
 }
 
 /** It carries unusually much. */

@@ -3,8 +3,7 @@ import type { FaultDomain, Instant, UplinkState, Verdict } from '../model.js';
 import { notePenalty, suppressedUntil } from './damping.js';
 import { answering, evidenceOf, silent } from './domain.js';
 import type { Health } from './health.js';
-import { isBlind } from './record.js';
-import { witnesses } from './witness.js';
+import { isBlinded, witnesses } from './witness.js';
 
 /** A target that is silent for so long is named. */
 const SILENT_FOR_MS = 10_000;
@@ -46,16 +45,17 @@ export function become(health: Health, state: UplinkState, because: string, doma
 
 /** What is to be said of a living uplink has changed, although it goes on living. */
 export function explain(health: Health, now: Instant): void {
+  if (health.domain === 'outside') return;
   const heard = witnesses(health);
-  if (heard.length > 0 && heard.every(isBlind)) return restate(health, `cannot ask: ${heard[0]!.lastError}; nothing is known of the line`, 'prober', now);
+  if (isBlinded(health, now)) return restate(health, `cannot ask: ${heard[0]!.lastError}; nothing is known of the line`, 'prober', now);
   if (health.state !== 'up') {
     if (health.domain === 'prober') restate(health, 'can ask again', 'none', now);
     return;
   }
   const quiet = heard.filter((record) => record.excused && now - (record.lastReplyAt ?? now) > SILENT_FOR_MS).map((record) => record.target.id);
   if (health.vouchedSince !== undefined) restate(health, `no answer from ${silent(health)}, but connections get theirs: the targets are at fault`, 'target', now);
-  else if (quiet.length > 0) restate(health, `${answers(health)}; ${quiet.join(', ')} ${quiet.length === 1 ? 'does' : 'do'} not`, 'target', now);
-  else if (health.domain === 'target' || health.domain === 'prober') restate(health, answers(health), 'none', now);
+  else if (quiet.length > 0) restate(health, `${answers(health, now)}; ${quiet.join(', ')} ${quiet.length === 1 ? 'does' : 'do'} not`, 'target', now);
+  else if (health.domain === 'target' || health.domain === 'prober') restate(health, answers(health, now), 'none', now);
 }
 
 export function restate(health: Health, because: string, domain: FaultDomain, now: Instant): void {
@@ -65,7 +65,7 @@ export function restate(health: Health, because: string, domain: FaultDomain, no
   health.evidence = evidenceOf(health, now);
 }
 
-function answers(health: Health): string {
-  const names = answering(health);
+function answers(health: Health, now: Instant): string {
+  const names = answering(health, now);
   return `${names} ${names.includes(', ') ? 'answer' : 'answers'}`;
 }

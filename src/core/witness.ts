@@ -4,7 +4,7 @@
  */
 import type { Instant, Target } from '../model.js';
 import type { Health } from './health.js';
-import { answeredSince, answersInRow, type TargetRecord } from './record.js';
+import { answeredSince, answersInRow, isBlind, type TargetRecord } from './record.js';
 
 /** Asked seldom: they explain, and nothing hangs on them. */
 export function isAside({ target }: Pick<TargetRecord, 'target'>): boolean {
@@ -60,9 +60,15 @@ export function condemnation({ outside }: Health): Health['outside'][number] | u
 }
 
 function vouchers({ outside }: Health): number {
-  return outside.reduce((count, verdict) => count + (verdict.state === 'up' ? 1 : 0), 0);
+  return outside.some((verdict) => verdict.state === 'up') ? 1 : 0;
 }
 
 function quorumOf({ policy }: Health, heard: readonly TargetRecord[]): number {
   return Math.min(policy.probe.quorum, heard.length);
+}
+
+/** Nobody could be asked of late, by our own fault. */
+export function isBlinded(health: Health, now: Instant): boolean {
+  const heard = witnesses(health);
+  return heard.length > 0 && heard.every((record) => isBlind(record, now));
 }

@@ -159,7 +159,7 @@ function follow(order: RunOrder, listener: RunListener, child: ChildProcess, out
       clearTimeout(wait);
       output.removeAllListeners('close');
       output.destroy();
-      tell(endOf(program, confinement.as, code, signal, said()), at);
+      tell(endOf(order, code, signal, said()), at);
       listener.gone();
     };
     const wait = setTimeout(finish, OUTPUT_WAIT_MS);
@@ -176,10 +176,10 @@ function follow(order: RunOrder, listener: RunListener, child: ChildProcess, out
   };
 }
 
-function endOf(program: string, as: string, code: number | null, signal: NodeJS.Signals | null, said: string): RunEnd {
+function endOf({ program, confinement: { as }, group }: RunOrder, code: number | null, signal: NodeJS.Signals | null, said: string): RunEnd {
   if (code === 0) return { kind: 'answered' };
   const byLauncher = said.startsWith(`${LAUNCHER_NAME}: `) || said.startsWith('setpriv: ');
-  if (code === UNPLACED && byLauncher) return { kind: 'unplaced', error: said };
+  if (code === UNPLACED && byLauncher && group !== undefined) return { kind: 'unplaced', error: said };
   if (NOT_STARTED.includes(code) && byLauncher) {
     return { kind: 'prober', error: `${program} cannot be executed as ${as} (${said}): it needs mode 755, open directories above it, and the interpreter of its #! line` };
   }
