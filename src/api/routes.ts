@@ -82,7 +82,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
     path: '/v1/uplinks/:name/verdict',
     right: 'operate',
     summary: 'Say that an uplink is down, or up, for a time',
-    description: `${CHANGED} What you say is one more witness: \`down\` takes the uplink out of use whatever our own probes say, \`up\` counts as one target more that answers. `
+    description: `${CHANGED} What you say is one more witness: \`down\` takes the uplink out of use whatever our own probes say, \`up\` counts as one target more that answers, so with \`quorum: 1\` it outvotes the silence of all. `
       + 'It is forgotten after `ttl`, so a script that dies does no lasting harm: say it again in time to keep it. Each `by` has one verdict; a new one replaces the former.',
     params: nameParameter,
     query: noQuery,

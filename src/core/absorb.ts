@@ -11,6 +11,7 @@ import { FAMILIES, isClassTable } from './layout.js';
 import { lineOf, takesPart } from './line.js';
 import { linkOf } from './link.js';
 import { quicken } from './look.js';
+import { handOutside } from './outside.js';
 import { activeRoutes, allHealth, openPlane, type Plane, type State } from './state.js';
 
 export function absorbFacts(state: State, facts: Partial<KernelFacts>, now: Instant): void {
@@ -92,6 +93,7 @@ export function refit(state: State, former: readonly UplinkPolicy[], now: Instan
   if (facts === undefined) return;
   openPlanes(state, facts, now);
   for (const health of allHealth(state)) lookAtLine(state, health, facts, now, facts, formerLines.get(health));
+  handOutside(state, now);
 }
 
 function askedAs({ family }: Health, { interface: device, match, gateways, slot, probe, health }: UplinkPolicy): string {

@@ -34,9 +34,12 @@ const LATELY_MS = 1000;
 /** One probe to every target, now: asked of the others when the leading uplink is in doubt. */
 export function check(health: Health, now: Instant, orders: ProbeOrder[]): void {
   if (health.line.severed !== '' || health.state !== 'up' || health.burst !== undefined || health.checkedAt !== undefined) return;
+  const quick = health.records.filter((record) => !isSlow(record.target) && !isAside(record) && addressOf(health, record.target) !== '');
+  // Who cannot be asked quickly is taken at his last word.
+  if (quick.length === 0) return;
   health.checkedAt = now;
   health.changed = true;
-  for (const record of health.records) if (!isSlow(record.target) && !isAside(record)) send(health, record, now, orders);
+  for (const record of quick) send(health, record, now, orders);
   health.nextPassAt = Math.min(health.nextPassAt, nextAsk(health));
 }
 

@@ -111,7 +111,8 @@ function nothingFit(question: Question, led: readonly Candidate[]): Choice | und
   const silent = candidates.filter((c) => !c.verdict.severed);
   if (previous !== undefined && kept.length > 0) {
     const others = previous.ranks.slice(1).filter((rank) => rank.members.every((m) => silent.some((c) => c.policy.name === m.uplink)));
-    const all = silent.length > 1 ? 'all uplinks are silent, which may be us or the targets' : `${names(kept)} is silent`;
+    const condemned = silent.filter((c) => c.verdict.domain === 'outside');
+    const all = condemned.length > 0 ? reasons(condemned) : silent.length > 1 ? 'all uplinks are silent, which may be us or the targets' : `${names(kept)} is silent`;
     return { ranks: [rankOf(kept), ...others], because: `${all}; ${names(kept)} ${kept.length === 1 ? 'stays' : 'stay'}, because nothing better is left`, rule: 'last-resort' };
   }
   if (silent.length > 0) {

@@ -38,6 +38,13 @@ export function answering(health: Health, now: Instant): string {
   return [...names, ...health.outside.filter(({ state }) => state === 'up').map(({ by }) => by)].join(', ');
 }
 
+/** `icmp 1.1.1.1, noc answered`; where nobody but outsiders speaks for it, that they say so. */
+export function whoSpeaks(health: Health, now: Instant, verb: string): string {
+  const ups = health.outside.filter(({ state }) => state === 'up').map(({ by }) => by).join(', ');
+  const names = answering(health, now);
+  return ups !== '' && names === ups ? `${ups} says that it is up` : `${names} ${verb}`;
+}
+
 export function evidenceOf(health: Health, now: Instant): readonly Evidence[] {
   if (health.line.severed !== '') return [{ witness: 'line', name: health.line.device, says: 'silent', text: health.line.severed }, ...outsiders(health, now)];
   return [...health.records.map((record) => told(record, health.policy.health, now)), ...flows(health, now), ...outsiders(health, now)];
@@ -56,6 +63,7 @@ function told(record: TargetRecord, { quality }: HealthPolicy, now: Instant): Ev
   }
   if (record.lastReplyAt === undefined) return { witness: 'target', name: id, says: 'nothing', text: 'has not been heard yet' };
   const text = `answers in ${duration(record.srttMs ?? 0)}`;
+  if (record.unpinned !== '') return { witness: 'target', name: id, says: 'nothing', text: `${text}, which may be by another uplink: ${record.unpinned}` };
   const lost = lossPercent(record, now, quality.windowMs);
   if (lost !== undefined && lost > quality.lossPercent.down) return { witness: 'target', name: id, says: 'poor', text: `${text}, loses ${Math.round(lost)} %` };
   return { witness: 'target', name: id, says: 'alive', text };

@@ -19,7 +19,7 @@
 import type { Instant, LostCause, OutsideVerdict, ProbeOrder, TrafficCount } from '../model.js';
 import { awaits, expectedMs, nextAsk, patienceMs, sendDue } from './ask.js';
 import { endSuppression, noteSuspicion, noteWrongSuspicion } from './damping.js';
-import { answering, domainOf, silent, whereInWords } from './domain.js';
+import { domainOf, silent, whereInWords, whoSpeaks } from './domain.js';
 import { openRecords, type Burst, type Health, type Line } from './health.js';
 import { impairment, isRecovered } from './quality.js';
 import { answeredSince, grantGrace, misses, noteLost, noteReply, silentSince, timeoutMs } from './record.js';
@@ -67,10 +67,11 @@ function look(health: Health, line: Line, now: Instant): void {
 }
 
 /** @param lateMs how long this answer may have lain unread, as far as our own timer tells */
-export function takeReply(health: Health, target: string, seq: number, at: Instant, rttMs: number, lateMs = 0): void {
+export function takeReply(health: Health, target: string, seq: number, at: Instant, rttMs: number, lateMs = 0, unpinned = ''): void {
   const record = health.records.find((other) => other.target.id === target);
   const wasExcused = record?.excused;
   if (record === undefined || noteReply(record, seq, at, rttMs, lateMs > LATE_MS) === undefined) return;
+  record.unpinned = unpinned;
   if (wasExcused === true || health.domain === 'prober') explain(health, at);
   if (health.isAwaited) health.changed = true;
   weigh(health, at);
@@ -137,7 +138,7 @@ export function pass(health: Health, now: Instant, lateMs: number, orders: Probe
     explain(health, now);
   }
   // Nobody counts any more: nobody vouches.
-  if (health.vouchedSince !== undefined && now - health.traffic.lastAt > VOUCHED_LATELY_MS) health.alarmed = true;
+  if (health.vouchedSince !== undefined && health.burst === undefined && now - health.traffic.lastAt > VOUCHED_LATELY_MS) health.alarmed = true;
   weigh(health, now);
   const began = mayDoubt(health, now);
   if (health.checkedAt !== undefined && health.burst === undefined && !awaits(health, health.checkedAt, now)) endCheck(health);
@@ -149,7 +150,7 @@ export function pass(health: Health, now: Instant, lateMs: number, orders: Probe
 }
 
 function nextPass(health: Health): number {
-  return health.line.severed === '' ? Math.min(nextAsk(health), lapseAt(health), health.alarmed ? health.judgedAt : Infinity) : Infinity;
+  return health.line.severed === '' ? Math.min(nextAsk(health), lapseAt(health), health.alarmed && health.burst === undefined ? health.judgedAt : Infinity) : Infinity;
 }
 
 /** What the answers so far say, whatever the clock says. */
@@ -161,7 +162,7 @@ function weigh(health: Health, now: Instant): void {
   }
   switch (health.state) {
     case 'unknown':
-      if (quorumSince(health, health.since)) become(health, 'up', health.records.length === 0 ? 'there is nothing to ask; carrier and address count' : `${answering(health, now)} answered`, 'none', now);
+      if (quorumSince(health, health.since)) become(health, 'up', health.records.length === 0 ? 'there is nothing to ask; carrier and address count' : whoSpeaks(health, now, 'answered'), 'none', now);
       break;
     case 'up':
     case 'degraded':
@@ -170,11 +171,11 @@ function weigh(health: Health, now: Instant): void {
       if (health.checkedAt !== undefined && quorumSince(health, health.checkedAt)) endCheck(health);
       break;
     case 'suspect':
-      if (quorumSince(health, health.silentSince!)) revive(health, `${answering(health, now)} answers again`, now);
+      if (quorumSince(health, health.silentSince!)) revive(health, whoSpeaks(health, now, 'answers again'), now);
       break;
     case 'down':
       if (steadySince(health, health.since, now)) {
-        become(health, 'up', `${answering(health, now)} answered ${count(health.policy.health.up.successes, 'time')} in a row`, 'none', now);
+        become(health, 'up', whoSpeaks(health, now, `answered ${count(health.policy.health.up.successes, 'time')} in a row`), 'none', now);
       }
       break;
     case 'draining':

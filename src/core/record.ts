@@ -65,6 +65,8 @@ export interface TargetRecord {
   received: number;
   /** A burst found the uplink alive although this target had gone silent: no further burst until it answers again. */
   excused: boolean;
+  /** Why its answers may come by another uplink; '' = they do not. */
+  unpinned: string;
 }
 
 /**
@@ -74,7 +76,7 @@ export interface TargetRecord {
 export function openRecord(target: Target, dueAt: Instant, nextSeq: number, perWindow: number): TargetRecord {
   return {
     target, probes: [], capacity: Math.min(RING.most, Math.max(RING.least, Math.ceil(2 * perWindow))), nextSeq, gridAt: dueAt, dueAt,
-    srttMs: undefined, rttvarMs: 0, bestMs: Infinity, worstMs: 0, worstAt: dueAt, longestMs: 0, lastReplyAt: undefined, lastError: '', lastCause: undefined, causeRow: 0, sent: 0, received: 0, excused: false,
+    srttMs: undefined, rttvarMs: 0, bestMs: Infinity, worstMs: 0, worstAt: dueAt, longestMs: 0, lastReplyAt: undefined, lastError: '', lastCause: undefined, causeRow: 0, sent: 0, received: 0, excused: false, unpinned: '',
   };
 }
 

@@ -37,7 +37,7 @@ export function become(health: Health, state: UplinkState, because: string, doma
   health.burst = undefined;
   health.checkedAt = undefined;
   health.restUntil = undefined;
-  health.vouchedSince = undefined;
+  if (!isLiving(health)) health.vouchedSince = undefined;
   health.alarmed = false;
   restate(health, because, domain, now);
   if (state !== 'suspect' && state !== 'down') health.silentSince = undefined;

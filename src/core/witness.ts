@@ -1,6 +1,6 @@
 /**
  * Whose word counts. The witnesses of an uplink are its targets beyond the gateway; with none beyond, the gateway. Others (the gateway itself,
- * a hop, a large packet) only tell where it broke. What somebody outside says is one witness more.
+ * a hop, a large packet) only tell where it broke; whoever may have gone by another uplink counts where there is nobody else. What somebody outside says is one witness more.
  */
 import type { Instant, Target } from '../model.js';
 import type { Health } from './health.js';
@@ -22,9 +22,10 @@ export function isGateway({ target }: Pick<TargetRecord, 'target'>): boolean {
 
 /** The targets whose answers count. */
 export function witnesses({ records }: Health): readonly TargetRecord[] {
-  const beyond = records.filter((record) => !isGateway(record) && !isAside(record));
+  const pinned = records.filter((record) => !isAside(record) && record.unpinned === '');
+  const beyond = pinned.filter((record) => !isGateway(record));
   if (beyond.length > 0) return beyond;
-  const gateways = records.filter((record) => !isAside(record));
+  const gateways = pinned.length > 0 ? pinned : records.filter((record) => !isAside(record));
   return gateways.length > 0 ? gateways : records;
 }
 

@@ -11,7 +11,7 @@
  *                             that somebody on the way could not deliver, and that is no answer
  *   after the firewalls       the chain is last on its hook: what was dropped before was not sent
  *
- * Devices are looked up in maps: six rules whatever the number of uplinks. Where the table cannot be had, nothing is counted, which is told
+ * Devices are looked up in maps: seven rules whatever the number of uplinks. Where the table cannot be had, nothing is counted, which is told
  * as one problem and disturbs nothing else. What stands is compared as text with what nft listed after our own write, as in nat/nftables.ts.
  */
 import type { Family, NatWish, TrafficCount } from '../model.js';
@@ -136,6 +136,9 @@ function problemOf({ missing, error }: Pick<Ran, 'missing' | 'error'>): string {
 /** Providers answer for names themselves, from what they remember: that says nothing about the way beyond them. */
 const NAMES = ['dport', 'sport'].map((port) => `meta l4proto { tcp, udp } th ${port} 53 return comment "look-ups (${port}) are no evidence"`);
 
+/** Whoever refuses may stand anywhere on the way, and says nothing about what lies beyond him. */
+const REFUSALS = 'tcp flags & rst == rst return comment "refusals are no evidence"';
+
 /** Empty = no table. Lines that cannot be written as rules are the NAT's to complain of. */
 function pairsOf(families: readonly Family[], wish: NatWish): readonly Pair[] {
   if (!wish.counting) return [];
@@ -160,7 +163,7 @@ function tableText(pairs: readonly Pair[], standing: ReadonlySet<string>): strin
       `meta nfproto ipv${family} ct direction reply ct state established counter name iifname ${map(({ answered }) => answered)} comment "IPv${family}: what is answered"`,
     ];
   });
-  return `table ${OF} {\n${counters.join('')}\tchain ${CHAIN} {\n${[HOOK, ...NAMES, ...rules].map((line) => `\t\t${line}\n`).join('')}\t}\n}\n`;
+  return `table ${OF} {\n${counters.join('')}\tchain ${CHAIN} {\n${[HOOK, ...NAMES, REFUSALS, ...rules].map((line) => `\t\t${line}\n`).join('')}\t}\n}\n`;
 }
 
 /** Flushing takes the rules and leaves the counters: those of uplinks that stay go on. */

@@ -15,9 +15,9 @@ export function errorInWords(cause: unknown, doing: 'opening' | 'sending' = 'sen
   return `${known.name}: ${known.text}${advice === '' ? '' : ` (${advice})`}`;
 }
 
-/** True for whatever is not known to come from the network: a socket that says so is to be replaced. */
+/** True for what is known to be the socket's own: it is to be replaced. Whatever else the kernel says when it will not send is said of the line. */
 export function isSocketBroken(cause: unknown): boolean {
-  return find(cause)?.network !== true;
+  return find(cause)?.network === false;
 }
 
 /** Whose fault is it that a socket cannot be opened? The network's where the device or the address is not there. */
@@ -62,6 +62,8 @@ const ERRNOS: readonly Errno[] = [
   { name: 'ENOMEM', text: 'Cannot allocate memory', advice: '', network: true },
   { name: 'EAGAIN', text: 'Resource temporarily unavailable', advice: 'the send buffer is full: nothing leaves the interface', network: true },
   { name: 'EACCES', text: 'Permission denied', advice: 'a broadcast address, or a prohibit route', network: true },
+  { name: 'EDESTADDRREQ', text: 'Destination address required', advice: 'the tunnel knows no peer for it', network: true },
+  { name: 'ENOKEY', text: 'Required key not available', advice: 'the tunnel has no key for it', network: true },
   { name: 'EPERM', text: 'Operation not permitted', advice: 'a firewall on this machine dropped it', openingAdvice: 'raw ICMP needs root or CAP_NET_RAW', network: true },
   { name: 'EINVAL', text: 'Invalid argument', advice: 'an address that cannot be asked or is not ours any more, or a blackhole route', network: true },
   { name: 'EMSGSIZE', text: 'Message too long', advice: 'larger than the MTU of the interface', network: true },

@@ -132,7 +132,7 @@ function environmentOf(line: ProbeLine, pinned: boolean): Readonly<Record<string
 
 function settle(waiting: readonly Question[], at: Instant, end: RunEnd, ranMs: number, unpinned: string): void {
   for (const question of waiting) {
-    if (end.kind === 'answered') question.answered(at, ranMs);
+    if (end.kind === 'answered') question.answered(at, ranMs, unpinned);
     else question.lost(at, causeOf(end.kind), unpinned === '' || end.kind !== 'failed' ? end.error : `${end.error} (it ran unpinned, by the default route)`);
   }
 }

@@ -12,7 +12,8 @@ export const GIVE_UP_MS = 10_000;
 /** One probe and who wants to hear of it. */
 export interface Question {
   readonly order: ProbeOrder;
-  answered(at: Instant, rttMs: number): void;
+  /** @param unpinned why it may have gone by another uplink; absent or '' = it did not */
+  answered(at: Instant, rttMs: number, unpinned?: string): void;
   lost(at: Instant, cause: LostCause, error: string): void;
 }
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { takeOutside } from '../../src/core/judge.js';
-import type { UplinkPolicy } from '../../src/model.js';
+import type { Target, UplinkPolicy } from '../../src/model.js';
 import { at, uplinkPolicy } from './fixture.js';
 import { openLife } from './uplink-life.js';
 
@@ -40,7 +40,6 @@ test('connections that nobody counts any more vouch for nothing', () => {
   life.traffic = { sent: 200, answered: 200 };
   life.until(10_000).answer = ({ target }) => (target === 'gateway' ? 8 : undefined);
   assert.deepEqual([life.until(15_000).verdict().state, life.verdict().domain], ['up', 'target']);
-  life.answer = NOBODY;
   life.traffic = undefined;
   assert.equal(life.until(25_000).verdict().state, 'down', life.history.join('\n'));
 });
@@ -87,4 +86,13 @@ test('condemned from outside while our own prober is blind: one verdict, and not
   takeOutside(life.health, [{ uplink: 'fibre', state: 'down', until: at(60_000), since: at(life.now), by: 'noc', because: '' }], at(life.now));
   life.until(30_000);
   assert.equal(life.history.length - before, 1, life.history.slice(before).join('\n'));
+});
+
+test('a program that may have gone by another uplink does not keep a dead one up', () => {
+  const program: Target = { kind: 'exec', id: 'exec my-check', host: '', families: [4, 6], intervalMs: 1000, program: '/bin/true', args: [], limitMs: 1000 };
+  const policy = uplinkPolicy('fibre');
+  const life = openLife({ ...policy, probe: { ...policy.probe, targets: [...policy.probe.targets, program] } }, ALL).until(5000);
+  life.answer = ({ target }) => (target === 'exec my-check' ? 30 : undefined);
+  life.unpinned = 'no control groups here';
+  assert.equal(life.until(15_000).verdict().state, 'down', life.history.join('\n'));
 });

@@ -25,6 +25,8 @@ export interface Life {
   /** `1020 suspect: no answer from ...`, one line for each change. */
   readonly history: readonly string[];
   readonly sent: readonly { readonly at: number; readonly target: string; readonly seq: number }[];
+  /** Why what a program says may have come by another uplink. */
+  unpinned: string;
   until(ms: number): Life;
   line(changes: Partial<Line>): Life;
   /** The process does not run until then; what was answered meanwhile is read before its timer rings, unless it lies `unread`. */
@@ -57,7 +59,7 @@ export function openLife(policy: UplinkPolicy, answer: Life['answer']): Life {
       const sentAt = now;
       const error = typeof outcome === 'string' ? { cause: 'unsent' as const, error: outcome } : outcome;
       if (typeof error === 'object') pending.push({ at: now + 0.1, take: (t) => takeLost(health, one.target, one.seq, t, error.cause, error.error) });
-      else if (typeof outcome === 'number') pending.push({ at: now + outcome, take: (t) => takeReply(health, one.target, one.seq, t, t - sentAt) });
+      else if (typeof outcome === 'number') pending.push({ at: now + outcome, take: (t) => takeReply(health, one.target, one.seq, t, t - sentAt, 0, each.target.kind === 'exec' ? life.unpinned : '') });
     }
   };
   let countedAt = 0;
@@ -88,7 +90,7 @@ export function openLife(policy: UplinkPolicy, answer: Life['answer']): Life {
   };
 
   const life: Life = {
-    health, answer, history, sent, traffic: undefined,
+    health, answer, history, sent, traffic: undefined, unpinned: '',
     get now() { return now; },
     until(ms) {
       for (;;) {

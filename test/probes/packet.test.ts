@@ -92,7 +92,8 @@ test('errors of the socket calls get their name back and say whose they are', ()
   assert.match(errorInWords(EPERM, 'opening'), /CAP_NET_RAW/);
   assert.equal(isSocketBroken(-ENOBUFS), false);
   assert.equal(isSocketBroken(EBADF), true);
-  assert.equal(isSocketBroken(EXDEV), true);
+  assert.equal(isSocketBroken(EXDEV), false, 'what nobody knows is said of the line, or it would be up for ever');
+  assert.match(errorInWords(constants.errno.EDESTADDRREQ), /tunnel/);
 });
 
 test('a socket that cannot be opened is our own fault, but for a device or an address that is not there', () => {

@@ -20,20 +20,12 @@ export const TEST_MUTANTS: readonly TestMutant[] = [
     search: 'mostBytes >= LOAD_TIMES * averageBytes', replacement: 'true',
   },
   {
-    test: 'quality', only: 'that is slow', slip: 'the mean of all targets is believed', file: 'quality.js',
-    search: 'tallies.slice(0, Math.max(Math.ceil(tallies.length / 2), Math.min(health.policy.probe.quorum, tallies.length)))', replacement: 'tallies',
-  },
-  {
     test: 'quality', only: 'recovery', slip: 'good again as soon as it looks good', file: 'quality.js',
     search: '>= health.policy.health.quality.windowMs', replacement: '>= 0',
   },
   {
     test: 'quality', only: 'recovery', slip: 'one level for both ways', file: 'quality.js',
     search: '? threshold.up : threshold.down', replacement: '? threshold.down : threshold.down',
-  },
-  {
-    test: 'quality', only: 'unread', slip: 'answers that we read late are figures', file: 'record.js',
-    search: 'probe.late = true;', replacement: 'probe.late = false;',
   },
   {
     test: 'quality', only: 'degraded, then silent', slip: 'a suspicion heals', file: 'judge.js',
@@ -61,15 +53,27 @@ export const TEST_MUTANTS: readonly TestMutant[] = [
   },
   {
     test: 'impairment', only: 'just when', slip: 'a burst that was never sent is believed', file: 'judge.js',
-    search: 'if (isBlinded(health))\n', replacement: 'if (false)\n',
+    search: 'if (isBlinded(health, now))\n', replacement: 'if (false)\n',
   },
   {
-    test: 'impairment', only: 'for a while', slip: 'time without sight counts as silence', file: 'judge.js',
-    search: '{ until: now, forMs: now - (health.silentSince ?? health.since) }', replacement: '{ until: now, forMs: 0 }',
+    test: 'judge', only: 'a suspect is not condemned', slip: 'time in which we did not ask counts as silence', file: 'judge.js',
+    search: 'policy.health.down.afterMs + starvedMs(health, health.silentSince)', replacement: 'policy.health.down.afterMs',
+  },
+  {
+    test: 'judge-bounds', only: 'end before the fault', slip: 'whoever gets answers vouches, however few they are', file: 'traffic.js',
+    search: 'return answered >= LEVEL_SHARE * usual - Math.sqrt(usual);', replacement: 'return true;',
+  },
+  {
+    test: 'judge-bounds', only: 'nobody counts', slip: 'who vouched once vouches for ever', file: 'judge.js',
+    search: 'now - health.traffic.lastAt > VOUCHED_LATELY_MS)', replacement: 'false)',
+  },
+  {
+    test: 'impairment', only: 'for a while', slip: 'time without sight counts as silence', file: 'starvation.js',
+    search: 'noteStarvation(health, health.blindSince, now);', replacement: 'void 0;',
   },
   {
     test: 'passive', only: 'dies under traffic', slip: 'connections raise no alarm', file: 'judge.js',
-    search: 'health.alarmed = true;', replacement: 'health.alarmed = false;',
+    search: 'health.alarmed = true;\n    health.nextPassAt', replacement: 'health.alarmed = false;\n    health.nextPassAt',
   },
   {
     test: 'passive', only: 'no verdict', slip: 'connections are believed without asking', file: 'judge.js',

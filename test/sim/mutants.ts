@@ -74,10 +74,6 @@ export const MUTANTS: readonly Mutant[] = [
     search: 'return health.silentSince + policy.health.down.afterMs', replacement: 'return health.silentSince + 0.1 * policy.health.down.afterMs',
   },
   {
-    law: 'hiccups-cut-nothing', slip: 'time in which we did not ask counts as silence', file: 'judge.js', weather: 'hiccups',
-    search: 'policy.health.down.afterMs + starvedMs(health, health.silentSince)', replacement: 'policy.health.down.afterMs',
-  },
-  {
     law: 'keep-last', slip: 'the others are not asked before one is left', file: 'step.js', weather: 'eclipse',
     search: 'if (doubt)', replacement: 'if (false)',
   },
@@ -236,12 +232,8 @@ export const MUTANTS: readonly Mutant[] = [
     search: 'health.evidence = evidenceOf(health, now);', replacement: 'health.evidence = [];',
   },
   {
-    law: 'no-verdict-without-evidence', slip: 'who answers again is counted among the silent', file: 'correlate.js', weather: 'bad lines',
-    search: '&& !quorumSince(health, health.since)', replacement: '',
-  },
-  {
     law: 'progress-vetoes', slip: 'connections that get answers are not looked at', file: 'judge.js', weather: 'mute resolvers',
-    search: 'progressed(health.traffic, since) === true', replacement: 'false',
+    search: 'vouches(health.traffic, since, now)', replacement: 'false',
   },
   {
     law: 'outside-obeyed', slip: 'a verdict from outside is only told', file: 'witness.js', weather: 'outsiders',

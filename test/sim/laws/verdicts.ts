@@ -36,7 +36,7 @@ export const noCryWolf: Law = {
     const { world } = view;
     const before = new Map<string, string>();
     return {
-      turn({ verdicts }) {
+      turn({ event, verdicts }) {
         for (const [name, verdict] of verdicts) {
           const was = before.get(name);
           before.set(name, verdict.state);
@@ -45,7 +45,9 @@ export const noCryWolf: Law = {
           // What went wrong in the last window may make it degraded yet.
           const echoMs = verdict.state === 'degraded' ? isp.policy.health.quality.windowMs : 0;
           const outside = verdict.domain === 'outside';
-          const innocent = !outside && isp.aliveSince !== undefined && world.agenda.now - isp.troubledAt > detectMs(view, isp) + echoMs + 500;
+          // A deadline in the last moments of a starvation: too little to notice it by, and where a miss is believed as it is nobody asks again.
+          const unnoticed = event.type === 'wake' && event.lateMs <= 10 && world.agenda.now - world.starvedAt < 12 && isp.policy.health.suspect.burst === 0;
+          const innocent = !outside && !unnoticed && isp.aliveSince !== undefined && world.agenda.now - isp.troubledAt > detectMs(view, isp) + echoMs + 500;
           if (innocent && isUndisturbed(view)) return `${name} is ${verdict.state} though nothing is wrong: ${verdict.because}`;
         }
         return '';
