@@ -2,8 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { labUnavailable, now, until, waitFor } from '../lab/lab.js';
-import type { Lab } from '../lab/lab.js';
-import { FAST, STEADY, assertUnhurt, assertWithin, carriers, measured, said, stateOf, uplinkIn, untilSaid, untilState, withStory } from './story.js';
+import { FAST, STEADY, assertUnhurt, assertWithin, carriers, measured, said, stateOf, swallow, uplinkIn, untilSaid, untilState, withStory } from './story.js';
 
 const skip = (await labUnavailable()) ?? false;
 /** Three times what is promised for `fast`. */
@@ -131,8 +130,3 @@ test('all uplinks silent at once: the choice stays, the daemon says so, and flow
     assert.deepEqual(after.active.map((one) => one.name), ['fibre']);
     assert.deepEqual(said(daemon, /forgot \d+ (unanswered )?connections of fibre/), []);
   }));
-
-/** The ISP drops such packets of this line, and no others. */
-async function swallow(lab: Lab, isp: string, what: string): Promise<void> {
-  await lab.text(isp, ['nft', 'add', 'rule', 'ip', 'lab', 'loss', 'iifname', 'line', ...what.split(' '), 'drop']);
-}

@@ -53,6 +53,7 @@ export const FAST = {
 /** Once slow may be the machine's fault, three times is ours. */
 const ATTEMPTS = 3;
 const tooSlow = new WeakSet<Error>();
+let counters = 0;
 
 /** A lab with a settled daemon, for the time of one story. */
 export async function withStory(wish: StoryWish, tell: (story: Story) => Promise<void>): Promise<void> {
@@ -166,6 +167,18 @@ export async function routeGet(lab: Lab, ...how: readonly string[]): Promise<str
 /** Default routes of main, ours and foreign ones, in the kernel's order. */
 export async function defaultsOf(lab: Lab, family: Family = 4): Promise<readonly string[]> {
   return (await lab.view('router', family)).main.filter((route) => route.startsWith('default'));
+}
+
+/** Counts from now on what reaches this ISP over the line and looks so, in words of nft. */
+export async function arrivals(lab: Lab, isp: string, what: string): Promise<() => Promise<number>> {
+  const table = `seen${++counters}`;
+  await lab.text(isp, ['nft', '-f', '-'], `table inet ${table} { chain c { type filter hook prerouting priority raw - 10; iifname "line" ${what} counter\n}\n}\n`);
+  return async () => Number(/packets (\d+)/.exec(await lab.text(isp, ['nft', 'list', 'table', 'inet', table]))?.[1]);
+}
+
+/** The ISP drops such packets of this line, and no others, until it is healed by \`loss 0\`. */
+export async function swallow(lab: Lab, isp: string, what: string): Promise<void> {
+  await lab.text(isp, ['nft', 'add', 'rule', 'ip', 'lab', 'loss', 'iifname', 'line', ...what.split(' '), 'drop']);
 }
 
 /** One question each; the router asks as `arguments_` say. */

@@ -1,0 +1,78 @@
+/** Other witnesses than probes: the connections that pass through, and people or programs that say what they know. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { labUnavailable, now, until, waitFor } from '../lab/lab.js';
+import { FAST, STEADY, assertUnhurt, assertWithin, carriers, routeGet, said, settled, stateOf, uplinkIn, untilState, withStory } from './story.js';
+
+const skip = (await labUnavailable()) ?? false;
+const TARGETS = [{ icmp: '1.1.1.1' }, { icmp: '9.9.9.9' }] as const;
+/** Three times half a second; the next probe would be due after five seconds on average. */
+const NEW_FLOWS_MS = 1500;
+const VOUCHED_MS = 20_000;
+
+test('connections that get no answers more move new flows long before a probe would be due', { skip }, () =>
+  withStory({ topology: { isps: 2 }, config: { probe: { targets: TARGETS, interval: '10s' }, health: { sensitivity: 'balanced', up: { successes: 1 } } } }, async ({ lab, daemon }) => {
+    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'new-udp', rateHz: 100 })]);
+    await daemon.until('connections are known to get answers', isProgressing);
+    await until(now() + 2000);
+    const struck = await lab.upstreamDead('fibre');
+    assertWithin(NEW_FLOWS_MS, { begun: await fresh.outageAfter(struck, { calmMs: 500 }) });
+    assert.deepEqual(await carriers(fresh), ['cable']);
+    await old.outageAfter(struck, { timeoutMs: 10_000 });
+    assert.deepEqual(await carriers(old), ['cable'], 'and then the running flow, by its death');
+  }));
+
+test('targets that are silent while connections get answers condemn no line: nothing moves for 20 s and the reason says so; `passive: false` moves at once', { skip }, () =>
+  withStory({ topology: { isps: 2 }, config: { ...STEADY, ...FAST } }, async ({ lab, daemon }) => {
+    const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 100 }), lab.stream({ kind: 'tcp' }), lab.stream({ kind: 'new-udp', rateHz: 100 })]);
+    await daemon.until('connections are known to get answers', isProgressing);
+    await until(now() + 2000);
+    const generation = (await daemon.status())['generation'];
+    const since = now();
+    for (const target of ['1.1.1.1', '9.9.9.9']) await lab.deadTarget(target, { isp: 'fibre' });
+    const status = await daemon.until('the targets are at fault', (seen) => uplinkIn(seen, 'fibre')['domain'] === 'target');
+    assert.equal(uplinkIn(status, 'fibre').because, 'no answer from icmp 1.1.1.1, icmp 9.9.9.9, but connections get theirs: the targets are at fault');
+    await until(since + VOUCHED_MS);
+    const later = await daemon.status();
+    assert.deepEqual([stateOf(later, 'fibre'), later['generation'], uplinkIn(later, 'fibre')['suspicions']], ['up', generation, 0]);
+    await assertUnhurt({ old, tcp, fresh }, since);
+    assert.deepEqual(said(daemon, /fibre is (suspect|degraded|down)/), []);
+
+    daemon.configure(lab.config({ ...STEADY, ...FAST, probe: { ...FAST.probe, passive: false } }));
+    assert.equal((await daemon.ctl('reload')).code, 0);
+    await daemon.untilActive('cable', { timeoutMs: 5000 });
+    await waitFor('fibre is down', daemon.status, (seen) => stateOf(seen, 'fibre') === 'down');
+    assert.deepEqual(await carriers(fresh), ['cable']);
+  }));
+
+test('who says over REST or by uplinkctl that a line is down moves it out of use at once, for as long as he said; `why` names him', { skip }, () =>
+  withStory({ topology: { isps: 2 } }, async ({ lab, daemon }) => {
+    const fresh = await lab.stream({ kind: 'new-udp', rateHz: 200 });
+    const since = now();
+    const answer = await daemon.rest('PUT', '/v1/uplinks/fibre/verdict', { state: 'down', ttl: '2s', by: 'bgp-watch', because: 'the session is lost' });
+    assert.equal(answer.status, 200, JSON.stringify(answer.body));
+    assert.equal(await routeGet(lab, '8.8.8.8'), 'isp1', 'in force when it is answered');
+    const status = await daemon.status();
+    const fibre = uplinkIn(status, 'fibre');
+    assert.deepEqual([fibre.state, fibre['domain'], status.active.map(({ name }) => name)], ['down', 'outside', ['cable']]);
+    assert.match(fibre.because, /bgp-watch.*the session is lost/);
+    assert.deepEqual(await carriers(fresh), ['cable']);
+    await untilState(daemon, 'fibre', 'up');
+    assert.ok(now() - since > 1900, `it ended after ${now() - since} ms`);
+    assert.deepEqual(uplinkIn(await daemon.untilActive('fibre'), 'fibre')['outside'], []);
+    await settled(daemon);
+
+    const by = ['--by', 'noc', '--because', 'maintenance of the provider'];
+    const order = await daemon.ctl('verdict', 'fibre', 'down', '--for', '1m', ...by);
+    assert.equal(order.code, 0, order.stderr);
+    assert.equal(await routeGet(lab, '8.8.8.8'), 'isp1');
+    const why = await daemon.ctl('why', 'fibre');
+    assert.match(why.stdout, /outside[^]*noc[^]*maintenance of the provider/);
+    assert.equal((await daemon.ctl('verdict', 'fibre', 'clear')).code, 0);
+    await daemon.untilActive('fibre');
+    await assertUnhurt({ fresh }, since);
+  }));
+
+function isProgressing(status: Parameters<typeof uplinkIn>[0]): boolean {
+  return (uplinkIn(status, 'fibre')['traffic'] as { readonly progressing: boolean | null } | null)?.progressing === true;
+}
