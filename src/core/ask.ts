@@ -93,9 +93,9 @@ export function expectedMs(health: Health): number {
  */
 export function patienceMs(health: Health, confirmed: boolean, now: Instant): number {
   const { afterMs } = health.policy.health.down;
-  const gustMs = Math.min(afterMs / 2, GUST_AT_MOST_MS, GUST_TIMES * Math.min(Infinity, ...expected(health).map((record) => worstMs(record, now))));
-  const mereMs = Math.min(PATIENCE_AT_MOST_MS, afterMs * (confirmed ? CONFIRMED_SHARE : PATIENCE_SHARE));
-  return Math.max(mereMs, Number.isFinite(gustMs) ? gustMs : 0);
+  const gusts = expected(health).map((record) => GUST_TIMES * worstMs(record, now));
+  const gustMs = gusts.length === 0 ? 0 : Math.min(afterMs / 2, GUST_AT_MOST_MS, ...gusts);
+  return Math.max(gustMs, Math.min(PATIENCE_AT_MOST_MS, afterMs * (confirmed ? CONFIRMED_SHARE : PATIENCE_SHARE)));
 }
 
 function advance(health: Health, record: TargetRecord, now: Instant): void {

@@ -104,7 +104,7 @@ export interface Health {
   nextPassAt: number;
 }
 
-export const UNPLUGGED: Line = {
+const UNPLUGGED: Line = {
   ifindex: 0, device: '', address: '', gateway: '', severed: 'the kernel has not been read yet', severedDomain: 'device',
 };
 

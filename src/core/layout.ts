@@ -41,7 +41,7 @@ export const RANKS_AT_MOST = 64;
 /** In the table of a class, which is ours alone. */
 export const CLASS_METRIC = { first: 30, block: 1000 } as const;
 export const DEFAULT_MARK_MASK = 0x3f80;
-export const SLOTS_AT_MOST = 126;
+const SLOTS_AT_MOST = 126;
 const CUT_SLOT = 127;
 const CLASS_TABLES = 9600;
 /** However wide the mask is: tables beyond are others' (wg-quick takes 51820). */

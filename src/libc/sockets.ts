@@ -6,7 +6,7 @@
  */
 import { inThread, libc, orErrno, type Call } from './library.js';
 
-export const AF_NETLINK = 16;
+const AF_NETLINK = 16;
 export const SOL_SOCKET = 1;
 export const SO_RCVBUF = 8;
 export const SO_RCVBUFFORCE = 33;

@@ -11,7 +11,7 @@ import { openQuerent } from './dns-query.js';
 import type { OpenAsker } from './method.js';
 import { canonical } from './packet.js';
 
-export type DnsMethod = Extract<Method, { kind: 'dns' }>;
+type DnsMethod = Extract<Method, { kind: 'dns' }>;
 
 export const openDns: OpenAsker = (line, now) => {
   const querent = openQuerent(line, now);
@@ -35,7 +35,7 @@ export const openDns: OpenAsker = (line, now) => {
   };
 };
 
-export function familyAskedFor({ expect }: DnsMethod): Family {
+function familyAskedFor({ expect }: DnsMethod): Family {
   return expect.length > 0 && expect.every(isIPv6) ? 6 : 4;
 }
 
