@@ -1,13 +1,15 @@
 /** Where it broke, and what each witness had to say about it: the reasons of a verdict, as data and in words. */
-import type { Evidence, FaultDomain, HealthPolicy, Instant } from '../model.js';
+import type { Evidence, FaultDomain, Instant } from '../model.js';
 import type { Health } from './health.js';
-import { answeredSince, isBlind, lossPercent, misses, silentSince, type TargetRecord } from './record.js';
+import { answeredSince, isBlind, misses, silentSince, tally, type TargetRecord } from './record.js';
 import { progressed } from './traffic.js';
 import { isGateway, witnesses } from './witness.js';
-import { duration } from './words.js';
+import { duration, roundTrip } from './words.js';
 
 /** Connections of the last second or so are evidence. */
 const LATELY_MS = 1000;
+/** Fewer probes than this make no percentage. */
+const SAMPLES_AT_LEAST = 3;
 
 /** The nearest thing that is silent since then. Who never answered says nothing. */
 export function domainOf(health: Health, since: Instant): FaultDomain {
@@ -47,10 +49,10 @@ export function whoSpeaks(health: Health, now: Instant, verb: string): string {
 
 export function evidenceOf(health: Health, now: Instant): readonly Evidence[] {
   if (health.line.severed !== '') return [{ witness: 'line', name: health.line.device, says: 'silent', text: health.line.severed }, ...outsiders(health, now)];
-  return [...health.records.map((record) => told(record, health.policy.health, now)), ...flows(health, now), ...outsiders(health, now)];
+  return [...health.records.map((record) => told(health, record, now)), ...flows(health, now), ...outsiders(health, now)];
 }
 
-function told(record: TargetRecord, { quality }: HealthPolicy, now: Instant): Evidence {
+function told(health: Health, record: TargetRecord, now: Instant): Evidence {
   const { id } = record.target;
   const because = record.lastError === '' ? '' : ` (${record.lastError})`;
   if (isBlind(record, now)) return { witness: 'target', name: id, says: 'nothing', text: `could not be asked${because}` };
@@ -62,10 +64,11 @@ function told(record: TargetRecord, { quality }: HealthPolicy, now: Instant): Ev
     return { witness: 'target', name: id, says: 'silent', text: `no answer for ${duration(now - since)}, to ${missed === 1 ? 'one probe' : `${missed} probes`}${because}` };
   }
   if (record.lastReplyAt === undefined) return { witness: 'target', name: id, says: 'nothing', text: 'has not been heard yet' };
-  const text = `answers in ${duration(record.srttMs ?? 0)}`;
+  const text = `answers in ${roundTrip(record.srttMs ?? 0)}`;
   if (record.unpinned !== '') return { witness: 'target', name: id, says: 'nothing', text: `${text}, which may be by another uplink: ${record.unpinned}` };
-  const lost = lossPercent(record, now, quality.windowMs);
-  if (lost !== undefined && lost > quality.lossPercent.down) return { witness: 'target', name: id, says: 'poor', text: `${text}, loses ${Math.round(lost)} %` };
+  const { quality } = health.policy.health;
+  const { over, missed: lost } = tally(record, Math.max(health.qualityFrom, now - quality.windowMs) as Instant, now);
+  if (over >= SAMPLES_AT_LEAST && 100 * lost > quality.lossPercent.down * over) return { witness: 'target', name: id, says: 'poor', text: `${text}, loses ${Math.round((100 * lost) / over)} %` };
   return { witness: 'target', name: id, says: 'alive', text };
 }
 

@@ -56,6 +56,8 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     run: async (lab) => flowReport(lab),
   },
   status: { usage: 'status', ...ctl('uplinkctl status', ['status']) },
+  why: { usage: 'why fibre', ...ctl('uplinkctl why', ['why']) },
+  verdict: { usage: 'verdict lte down --for 30s', ...ctl('uplinkctl verdict', ['verdict']) },
   switch: { usage: 'switch lte --for 10m', ...ctl('uplinkctl switch-uplink', ['switch-uplink']) },
   auto: { usage: 'auto', ...ctl('uplinkctl auto', ['auto']) },
   log: { usage: 'log', does: 'the last things uplinkd said', run: async (_lab, daemon) => daemon.logs().slice(-10).map((line) => String(line['msg'])).join('\n') },
