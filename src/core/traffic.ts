@@ -33,8 +33,10 @@ const PROGRESS_AT_LEAST = 2;
 const LEVEL_SHARE = 0.5;
 const VOUCHED_LEVEL_MS = 300_000;
 /** After a wrong alarm patience doubles, up to this; it halves again in this time. */
-const PATIENCE_AT_MOST = 32;
-const PATIENCE_HALF_LIFE_MS = 20_000;
+const PATIENCE_AT_MOST = 2;
+const PATIENCE_HALF_LIFE_MS = 10_000;
+/** And so long there is no other alarm. */
+const ALARMS_APART_MS = 500;
 /** An unusual load: this share of the most that was ever seen, which is so many times the average, and no trickle. */
 const LOAD_SHARE = 0.6;
 const LOAD_TIMES = 2;
@@ -69,6 +71,8 @@ export interface Traffic {
   /** Longest usual gap between answers while sending, decayed, ms. */
   gapMs: number;
   patience: number;
+  /** When it last raised a wrong alarm. */
+  doubtedAt: Instant;
   /** Per second, over about a second. */
   rate: { sentPackets: number; answeredPackets: number; sentBytes: number; answeredBytes: number };
   /** The most bytes per second that either direction was seen to carry for a while, decayed. */
@@ -78,7 +82,7 @@ export interface Traffic {
 
 export function openTraffic(now: Instant): Traffic {
   return {
-    last: undefined, lastAt: now, samples: [], usualSent: 0, usualAnswered: 0, levelPerS: 0, answeredAt: now, sentSince: 0, begunAt: now, sentAt: -Infinity as Instant, gapMs: 0, patience: 1,
+    last: undefined, lastAt: now, samples: [], usualSent: 0, usualAnswered: 0, levelPerS: 0, answeredAt: now, sentSince: 0, begunAt: now, sentAt: -Infinity as Instant, gapMs: 0, patience: 1, doubtedAt: -Infinity as Instant,
     rate: { sentPackets: 0, answeredPackets: 0, sentBytes: 0, answeredBytes: 0 }, mostBytes: 0, averageBytes: 0,
   };
 }
@@ -118,7 +122,7 @@ export function noteTraffic(traffic: Traffic, count: TrafficCount, now: Instant,
 
 /** @param rttMs how long an answer takes at the most, usually */
 export function hasGoneQuiet(traffic: Traffic, rttMs: number, now: Instant): boolean {
-  if (traffic.usualAnswered < USUAL_AT_LEAST || traffic.sentSince * usualRatio(traffic) < MISSED_AT_LEAST * traffic.patience) return false;
+  if (now - traffic.doubtedAt < ALARMS_APART_MS || traffic.usualAnswered < USUAL_AT_LEAST || traffic.sentSince * usualRatio(traffic) < MISSED_AT_LEAST * traffic.patience) return false;
   const quietMs = now - Math.max(traffic.answeredAt, traffic.begunAt);
   const resumed = traffic.begunAt >= traffic.answeredAt ? rttMs + COUNT_EVERY_MS.busy : 0;
   return quietMs >= traffic.patience * Math.max(GONE_QUIET_AFTER_MS, USUAL_GAPS * traffic.gapMs, resumed);
@@ -127,6 +131,7 @@ export function hasGoneQuiet(traffic: Traffic, rttMs: number, now: Instant): boo
 /** The alarm was false: this traffic stutters by nature. */
 export function doubtTraffic(traffic: Traffic): void {
   traffic.patience = Math.min(PATIENCE_AT_MOST, traffic.patience * 2);
+  traffic.doubtedAt = traffic.lastAt;
   traffic.answeredAt = traffic.lastAt;
   traffic.sentSince = 0;
 }
