@@ -87,7 +87,7 @@ export interface Health {
   readonly spending: Spending;
   /** What others say of the uplink. */
   outside: readonly OutsideVerdict[];
-  /** When it last came up from the dead; Infinity while it is. */
+  /** When it last came back from the dead. */
   figuresFrom: Instant;
   /** Carries new flows now. */
   leads: boolean;

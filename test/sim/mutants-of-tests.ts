@@ -80,10 +80,6 @@ export const TEST_MUTANTS: readonly TestMutant[] = [
     search: 'left: Math.max(from.byTraffic ? 1 : 0,', replacement: 'left: Math.max(0,',
   },
   {
-    test: 'passive', only: 'prove wrong', slip: 'a wrong alarm teaches nothing', file: 'traffic.js',
-    search: 'traffic.patience = Math.min(PATIENCE_AT_MOST, traffic.patience * 2);', replacement: '',
-  },
-  {
     test: 'passive', only: 'falls silent while', slip: 'what the targets missed is loss of the line', file: 'judge.js',
     search: 'health.qualityFrom = now;', replacement: '',
   },
