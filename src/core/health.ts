@@ -87,8 +87,6 @@ export interface Health {
   readonly spending: Spending;
   /** What others say of the uplink. */
   outside: readonly OutsideVerdict[];
-  /** When it last came back from the dead. */
-  figuresFrom: Instant;
   /** Carries new flows now. */
   leads: boolean;
   /** It may lead as soon as it answers again. */
@@ -118,7 +116,7 @@ export function openHealth(policy: UplinkPolicy, family: Family, now: Instant, f
     burst: undefined, checkedAt: undefined, silentSince: undefined, starved: [], blindSince: undefined, restUntil: undefined, risenAt: now, mustProve: former?.mustProve ?? false,
     suspicions: former?.suspicions ?? 0, downs: former?.downs ?? 0,
     suspicionLevel: former?.suspicionLevel ?? 0, penalty: former?.penalty ?? 0, levelsAt: former?.levelsAt ?? now, suppressed: former?.suppressed ?? false,
-    poor: undefined, vouchedSince: undefined, alarmed: false, qualityFrom: now, figuresFrom: -Infinity as Instant, traffic: former?.traffic ?? openTraffic(now), spending: former?.spending ?? openSpending(now), outside: former?.outside ?? [], leads: former?.leads ?? false, isAwaited: false,
+    poor: undefined, vouchedSince: undefined, alarmed: false, qualityFrom: now, traffic: former?.traffic ?? openTraffic(now), spending: former?.spending ?? openSpending(now), outside: former?.outside ?? [], leads: former?.leads ?? false, isAwaited: false,
     judgedAt: now, qualityAt: now, nextPassAt: now, changed: true, toldState: 'unknown', toldBecause: 'not judged yet',
   };
 }

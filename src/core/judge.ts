@@ -70,7 +70,7 @@ function look(health: Health, line: Line, now: Instant): void {
 export function takeReply(health: Health, target: string, seq: number, at: Instant, rttMs: number, lateMs = 0, unpinned = ''): void {
   const record = health.records.find((other) => other.target.id === target);
   const wasExcused = record?.excused;
-  if (record === undefined || noteReply(record, seq, at, rttMs, lateMs > LATE_MS, health.figuresFrom) === undefined) return;
+  if (record === undefined || noteReply(record, seq, at, rttMs, lateMs > LATE_MS) === undefined) return;
   record.unpinned = unpinned;
   if (wasExcused === true || health.domain === 'prober') explain(health, at);
   if (health.isAwaited) health.changed = true;

@@ -102,23 +102,20 @@ export function noteSent(record: TargetRecord, policy: ProbePolicy, at: Instant,
 
 /**
  * @param isLate we ourselves were late to read it
- * @param figuresFrom what was asked before and is answered after its deadline lay somewhere while the line was dead: a sign of life, and no figure
  * @returns the probe that was answered; undefined when it is unknown (too old) or answered before
  */
-export function noteReply(record: TargetRecord, seq: number, at: Instant, rttMs: number, isLate = false, figuresFrom = -Infinity): Probe | undefined {
+export function noteReply(record: TargetRecord, seq: number, at: Instant, rttMs: number, isLate = false): Probe | undefined {
   const probe = find(record, seq);
   if (probe === undefined || probe.repliedAt !== undefined) return undefined;
   probe.repliedAt = at;
   probe.void = false;
-  const stale = probe.sentAt < figuresFrom && at > probe.deadlineAt;
-  probe.late ||= isLate || probe.graced || stale;
+  probe.late ||= isLate || probe.graced;
   record.received++;
   record.lastReplyAt = at;
   record.lastError = '';
   record.lastCause = undefined;
   record.causeRow = 0;
   record.excused = false;
-  if (stale) return probe;
   record.bestMs = Math.min(rttMs, record.bestMs * BEST_DRIFT);
   if (!probe.late) {
     record.worstMs = Math.max(rttMs, worstMs(record, at));

@@ -31,7 +31,6 @@ export function become(health: Health, state: UplinkState, because: string, doma
   // Who answered from the start and never failed has nothing to prove.
   if (state === 'up' && before !== 'suspect') health.risenAt = health.mustProve ? now : (-Infinity as Instant);
   if (state === 'up' || state === 'degraded') health.qualityFrom = now;
-  if (before === 'down') health.figuresFrom = now;
   health.changed = true;
   health.state = state;
   health.since = now;
