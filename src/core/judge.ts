@@ -284,7 +284,6 @@ function vouch(health: Health, now: Instant): void {
   health.changed = true;
   if (health.state === 'suspect') revive(health, 'connections get answers', now);
   else if (health.state === 'unknown') become(health, 'up', '', 'target', now);
-  health.vouchedSince = now;
   explain(health, now);
 }
 

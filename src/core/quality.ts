@@ -41,9 +41,8 @@ export function impairment(health: Health, now: Instant): Impairment | undefined
   return portal(health) ?? names(health, now) ?? largePackets(health, now) ?? figures(health, now);
 }
 
-/** Long enough without impairment to be believed again? */
+/** Nothing is wrong with it any more: for long enough to be believed? */
 export function isRecovered(health: Health, now: Instant): boolean {
-  if (impairment(health, now) !== undefined) return false;
   return health.domain !== 'quality' || now - Math.max(health.since, health.qualityFrom) >= health.policy.health.quality.windowMs;
 }
 

@@ -29,7 +29,6 @@ const IFF_NOARP = 0x80;
 const IFNAME_BYTES = 16;
 
 const cSocket = libc.func('int socket(int domain, int type, int protocol)') as (domain: number, type: number, protocol: number) => number;
-const cBind = libc.func('int bind(int fd, const void *address, uint32_t length)') as (fd: number, address: Buffer, length: number) => number;
 const cSendto = libc.func('intptr_t sendto(int fd, const void *bytes, size_t length, int flags, const void *address, uint32_t size)') as (
   fd: number, bytes: Buffer, length: number, flags: number, address: Buffer, size: number,
 ) => number;
@@ -44,11 +43,6 @@ export function openRawIcmp(family: Family): number {
 /** Hears nothing until it is bound to a protocol and a device (`linkAddress`); the kernel writes and takes off the link's header. @returns the descriptor or -errno */
 export function openPacketSocket(): number {
   return orErrno(cSocket(AF_PACKET, SOCK_DGRAM | CLOEXEC_NONBLOCK, 0));
-}
-
-/** @returns 0 or -errno */
-export function bindTo(fd: number, address: Buffer): number {
-  return orErrno(cBind(fd, address, address.length));
 }
 
 /** Sends the first `length` bytes now. @returns bytes sent or -errno */

@@ -5,7 +5,8 @@
  * to our own address, so the chatter of a large segment costs nothing.
  */
 import { addressOf } from '../libc/library.js';
-import { bindTo, ETH_P_ARP, linkAddress, openPacketSocket } from '../libc/packet-socket.js';
+import { bindTo } from '../libc/inet.js';
+import { ETH_P_ARP, linkAddress, openPacketSocket } from '../libc/packet-socket.js';
 import { closeDescriptor, setOptionBytes, SOL_SOCKET } from '../libc/sockets.js';
 import type { ProbeLine } from '../model.js';
 import { arpFilter, FPROG_BYTES } from './bpf.js';

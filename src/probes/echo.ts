@@ -9,7 +9,8 @@
  * Whatever goes wrong with the socket itself ends it: whoever owns it makes a new one (slot.ts).
  */
 import { closeDescriptor, setOption, setOptionBytes, SOL_SOCKET } from '../libc/sockets.js';
-import { bindTo, deviceOf, inetAddress, openRawIcmp, receiver, sendTo, SOL_IP, SOL_IPV6, type Received } from '../libc/packet-socket.js';
+import { bindTo } from '../libc/inet.js';
+import { deviceOf, inetAddress, openRawIcmp, receiver, sendTo, SOL_IP, SOL_IPV6, type Received } from '../libc/packet-socket.js';
 import { addressOf, whenReady } from '../libc/library.js';
 import type { Family, Instant, ProbeLine } from '../model.js';
 import { echoFilter, FPROG_BYTES } from './bpf.js';
