@@ -12,7 +12,6 @@
  * It judges nothing. On stdin it takes lines `{"id":1,"since":MS,"until":MS}` and answers `{"id":1,"samples":[[at,rttMs|null,via,connection],...],
  * "broken":[[at,connection,error],...]}`; it ends with its stdin. Times are CLOCK_MONOTONIC in ms.
  */
-import { randomInt } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
@@ -41,10 +40,12 @@ const GREETING_MS = 1000;
 
 /**
  * Fresh flows take their ports in turn from this range, below the one that the kernel gives out. A random port would soon meet the connection entry of
- * an earlier flow, and then a "new" flow is none. 22,000 ports last 44 s at 500 per second; an entry of one question and one answer lives for 30 s.
+ * an earlier flow, and then a "new" flow is none. 22,000 ports last 44 s at 500 per second; an entry of one question and one answer lives for 30 s. Streams
+ * that follow each other go on where the last one ended, because the clock says where to begin.
  */
 const FIRST_PORT = 10_000;
 const PORTS = 22_000;
+const PORT_EVERY_MS = 2;
 
 const order = JSON.parse(process.argv[2] ?? '') as Order;
 /** ipv6Only: else a port that a stream of IPv4 has just now would be taken. */
@@ -55,7 +56,7 @@ const broken: (readonly [at: number, connection: number, error: string])[] = [];
 /** Reset at the end: else the kernel would go on sending what waits in them. */
 const uploads: Socket[] = [];
 
-let lastPort = randomInt(PORTS);
+let lastPort = Math.floor(now() / PORT_EVERY_MS) % PORTS;
 
 const ask = await askerFor(order);
 pace(order.intervalMs, ask);
@@ -97,16 +98,24 @@ async function oneFlow(): Promise<() => void> {
 }
 
 function freshFlow(): void {
+  askAfresh(record.asked(0));
+}
+
+function askAfresh(question: number): void {
   const socket = createSocket(udp);
   const patience = setTimeout(() => socket.close(), PATIENCE_MS);
-  const question = record.asked(0);
   socket.once('message', (answer) => {
     record.answered(answer.toString('latin1'));
     clearTimeout(patience);
     socket.close();
   });
-  // Not connected, so that an ICMP error from the way does not end it: a lost packet is lost.
-  socket.on('error', () => undefined);
+  socket.on('error', (error) => {
+    // Not connected, so that an ICMP error from the way does not end it: a lost packet is lost. But a port that another stream holds is no outage.
+    if (!('code' in error) || error.code !== 'EADDRINUSE') return;
+    clearTimeout(patience);
+    socket.close();
+    askAfresh(question);
+  });
   socket.bind({ port: nextPort(), exclusive: true }, () => socket.send(String(question), order.port, order.to, () => undefined));
 }
 
