@@ -644,7 +644,12 @@ export interface DampingStatus {
   readonly suppressedUntil: Instant | undefined;
   /** So long it must hold after its next death before it leads again. */
   readonly holdMs: number;
+  /** It has held: what it is to show before it takes the lead back. */
+  readonly awaits: Proof;
 }
+
+/** `less loss`: more of its probes are lost than may be. `targets`: some that used to answer by it do so by the leading uplink alone. `answer`: one more. */
+export type Proof = 'less loss' | 'targets' | 'answer' | 'nothing';
 
 /** What passes through, per second, over the last second or so. */
 export interface TrafficStatus {

@@ -2,13 +2,14 @@
  * The JSON of an uplink: how it fares in each family, on what evidence, and what is asked through it.
  * Written as schemas.ts is, which says what comes from it.
  */
-import type { Evidence, FaultDomain, LostCause, Target, UplinkState } from '../model.js';
+import type { Evidence, FaultDomain, LostCause, Proof, Target, UplinkState } from '../model.js';
 import { SAID_STATES } from './request-schemas.js';
 import { family, list, number, orNull, text, time, timeOrNull, whole, yesNo, type Shape } from './schema-parts.js';
 
 export const UPLINK_STATES = ['up', 'suspect', 'degraded', 'down', 'draining', 'disabled', 'unknown'] as const satisfies readonly UplinkState[];
 const TARGET_KINDS = ['icmp', 'arp', 'hop', 'tcp', 'dns', 'http', 'exec'] as const satisfies readonly Target['kind'][];
 const WITNESSES = ['line', 'target', 'flows', 'outside'] as const satisfies readonly Evidence['witness'][];
+const PROOFS = ['less loss', 'targets', 'answer', 'nothing'] as const satisfies readonly Proof[];
 const SAYINGS = ['alive', 'silent', 'wrong', 'poor', 'nothing'] as const satisfies readonly Evidence['says'][];
 
 /** Where it broke, in words; uplinkctl has the same. */
@@ -65,7 +66,7 @@ export const quality = {
   properties: {
     lossPercent: orNull('number', 'lost probes; null: too few to say'),
     latencyMs: orNull('number', 'round trip time; null: too few answers to say'),
-    jitterMs: orNull('number', 'its mean deviation; null: too few answers to say'),
+    jitterMs: orNull('number', 'mean deviation from it; null: too few answers to say'),
     busy: yesNo('the line is full of our own traffic: loss and latency do not count meanwhile'),
   },
 } as const;
@@ -74,11 +75,12 @@ export const damping = {
   title: 'Damping',
   description: 'Whether it may lead yet, after what happened lately (`health.damping`, `failback.hold`).',
   type: 'object',
-  required: ['penalty', 'suppressedUntil', 'holdMs'],
+  required: ['penalty', 'suppressedUntil', 'holdMs', 'awaits'],
   properties: {
     penalty: number('its recent deaths and degradations, one point each, decayed by their half-life'),
     suppressedUntil: timeOrNull('it comes last until then; null: it does not'),
     holdMs: number('so long it must hold after its next death before it leads again; grows with each flap'),
+    awaits: { type: 'string', enum: PROOFS, description: 'it has held, and is to show this before it takes the lead back: `less loss`, half of `quality.loss.up` at the most; `targets`, those that used to answer by it and answer by the active one; `answer`, one more' },
   },
 } as const;
 

@@ -32,7 +32,7 @@ const HELD_MS = 100;
 /** Of an uplink that has no family. */
 const UNMEASURED = {
   quality: { lossPercent: undefined, latencyMs: undefined, jitterMs: undefined, busy: false },
-  damping: { penalty: 0, suppressedUntil: undefined, holdMs: 0 },
+  damping: { penalty: 0, suppressedUntil: undefined, holdMs: 0, awaits: 'nothing' },
   traffic: undefined,
 } as const satisfies Pick<FamilyStatus, 'quality' | 'damping' | 'traffic'>;
 
@@ -153,7 +153,7 @@ function wireJudged(judged: Omit<FamilyStatus, 'family'>, show: ShowTime): Omit<
       jitterMs: orNull(quality.jitterMs, rounded),
       busy: quality.busy,
     },
-    damping: { penalty: rounded(damping.penalty), suppressedUntil: orNull(damping.suppressedUntil, show), holdMs: rounded(damping.holdMs) },
+    damping: { penalty: rounded(damping.penalty), suppressedUntil: orNull(damping.suppressedUntil, show), holdMs: rounded(damping.holdMs), awaits: damping.awaits },
     traffic: traffic === undefined ? null : {
       sentPacketsPerSecond: rounded(traffic.sentPackets),
       answeredPacketsPerSecond: rounded(traffic.answeredPackets),

@@ -55,7 +55,7 @@ export interface FamilyView {
   readonly gateway: string;
   readonly holdUntilMs: number;
   readonly quality: { readonly lossPercent: number; readonly latencyMs: number; readonly jitterMs: number; readonly busy: boolean };
-  readonly damping: { readonly penalty: number; readonly suppressedUntilMs: number; readonly holdMs: number };
+  readonly damping: { readonly penalty: number; readonly suppressedUntilMs: number; readonly holdMs: number; readonly awaits: string };
   readonly traffic: TrafficView | undefined;
 }
 
@@ -186,7 +186,7 @@ function readFamily(sent: unknown): FamilyView {
     gateway: text(sent, 'gateway'),
     holdUntilMs: time(sent, 'holdUntil'),
     quality: { lossPercent: number(quality, 'lossPercent'), latencyMs: number(quality, 'latencyMs'), jitterMs: number(quality, 'jitterMs'), busy: yes(quality, 'busy') },
-    damping: { penalty: number(damping, 'penalty'), suppressedUntilMs: time(damping, 'suppressedUntil'), holdMs: number(damping, 'holdMs') },
+    damping: { penalty: number(damping, 'penalty'), suppressedUntilMs: time(damping, 'suppressedUntil'), holdMs: number(damping, 'holdMs'), awaits: text(damping, 'awaits') },
     traffic: readTraffic(member(sent, 'traffic')),
   };
 }

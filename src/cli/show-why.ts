@@ -62,6 +62,7 @@ function judgedLines(part: Judged, nowMs: number, paint: Paint): [string, string
   ];
   if (domain !== 'none' && domain !== '') lines.push(['fault', domainText(domain)]);
   if (!Number.isNaN(part.holdUntilMs)) lines.push(['hold', `new flows stay away ${untilText(part.holdUntilMs, nowMs)}`]);
+  if (damping.awaits !== '' && damping.awaits !== 'nothing') lines.push(['awaited', proofText(damping.awaits)]);
   if (!Number.isNaN(damping.suppressedUntilMs)) lines.push(['suppressed', `comes last ${untilText(damping.suppressedUntilMs, nowMs)}`]);
   if (!Number.isNaN(damping.penalty)) lines.push(['penalty', `${Math.round(damping.penalty * 100) / 100}; after its next death it must hold ${durationText(damping.holdMs)} before it leads`]);
   const busy = quality.busy ? '; the line is full of our own traffic, so they do not count' : '';
@@ -103,5 +104,19 @@ function toneOf(says: string): Parameters<Paint>[0] {
       return 'doubt';
     default:
       return 'faint';
+  }
+}
+
+/** What an uplink that has held is to show before it takes the lead back. */
+function proofText(awaits: string): string {
+  switch (awaits) {
+    case 'less loss':
+      return 'it has held; it takes the lead back when it loses less';
+    case 'targets':
+      return 'it has held; it takes the lead back when the targets that answer by the active uplink answer by it, too';
+    case 'answer':
+      return 'it has held; it takes the lead back at its next answer';
+    default:
+      return awaits;
   }
 }

@@ -62,7 +62,7 @@ export const HEALTH = {
           keys: { down: { ...LOSS, default: 20, alsoCalled: ['high', 'max'], about: DOWN }, up: { ...LOSS, default: 5, alsoCalled: ['low'], about: UP } },
         },
         latency: {
-          type: 'section', off: true, alsoCalled: ['rtt', 'delay', 'ping'], about: 'The mean round trip.',
+          type: 'section', off: true, alsoCalled: ['rtt', 'delay', 'ping'], about: 'The median round trip.',
           keys: { down: { ...TIME, default: 500, alsoCalled: ['high', 'max'], about: DOWN }, up: { ...TIME, default: 300, alsoCalled: ['low'], about: UP } },
         },
         jitter: {

@@ -10,8 +10,8 @@ import type { Instant, ProbeOrder, Target } from '../model.js';
 import type { Health } from './health.js';
 import { isWaiting, nextDeadline, noteSent, timeoutMs, worstMs, type TargetRecord } from './record.js';
 import { costBytes, roundMs, spend, spentBytes } from './spending.js';
-import { progressed } from './traffic.js';
-import { isAside, isGateway, isSlow } from './witness.js';
+import { isIdle, progressed } from './traffic.js';
+import { isAside, isGateway, isNearAlive, isSlow } from './witness.js';
 
 /** Between the probes of a burst: an eighth of the timeout, within these bounds. */
 const BURST_GAP_MS = { least: 5, most: 50 };
@@ -23,11 +23,13 @@ const ASIDE_TIMES = 10;
 /** Of the time between two targets' turns. */
 const JITTER = 0.1;
 /** Of `down.after`: how long a silence may be a mere delay, where nobody confirms it and where connections do. */
-const PATIENCE_SHARE = 1 / 10;
-const CONFIRMED_SHARE = 1 / 16;
+const PATIENCE_SHARE = 1 / 8;
+const CONFIRMED_SHARE = 1 / 11;
 const PATIENCE_AT_MOST_MS = 1000;
 const GUST_TIMES = 1.2;
 const GUST_AT_MOST_MS = 1000;
+/** Where connections go on and the first router beyond the gateway answers, what is silent lies farther out, or does not like to be asked. */
+const NEAR_ALIVE_SHARE = 1 / 2;
 /** Connections that got answers within this time stand for probes that cost. */
 const LATELY_MS = 1000;
 
@@ -88,14 +90,18 @@ export function expectedMs(health: Health): number {
 }
 
 /**
- * How long a burst waits at least, ms: a share of the time that `down` takes, less where traffic confirms the silence; and as long as answers took
- * in the gusts of delay that this line is known for.
+ * How long a burst waits at least, ms: a share of the time that `down` takes, less where traffic confirms the silence, more where traffic goes on and the
+ * line lives; and as long as answers took in the gusts of delay that this line is known for.
+ *
+ * @param since when the silence began
  */
-export function patienceMs(health: Health, confirmed: boolean, now: Instant): number {
+export function patienceMs(health: Health, confirmed: boolean, since: Instant, now: Instant): number {
   const { afterMs } = health.policy.health.down;
   const gusts = expected(health).map((record) => GUST_TIMES * worstMs(record, now));
   const gustMs = gusts.length === 0 ? 0 : Math.min(afterMs / 2, GUST_AT_MOST_MS, ...gusts);
-  return Math.max(gustMs, Math.min(PATIENCE_AT_MOST_MS, afterMs * (confirmed ? CONFIRMED_SHARE : PATIENCE_SHARE)));
+  const isNear = !isIdle(health.traffic, now) && isNearAlive(health, since);
+  const share = confirmed ? CONFIRMED_SHARE : isNear ? NEAR_ALIVE_SHARE : PATIENCE_SHARE;
+  return Math.max(gustMs, Math.min(PATIENCE_AT_MOST_MS, afterMs * share));
 }
 
 function advance(health: Health, record: TargetRecord, now: Instant): void {

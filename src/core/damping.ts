@@ -54,7 +54,7 @@ export function holdMs(policy: Policy, penalty: number): number {
 
 export function dampingStatus(policy: Policy, health: Health, now: Instant): DampingStatus {
   const penalty = penaltyOf(health, now);
-  return { penalty, suppressedUntil: suppressedUntil(health), holdMs: holdMs(policy, penalty) };
+  return { penalty, suppressedUntil: suppressedUntil(health), holdMs: holdMs(policy, penalty), awaits: health.leads ? 'nothing' : health.awaits };
 }
 
 function fade(health: Health, now: Instant): void {

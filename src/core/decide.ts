@@ -8,7 +8,7 @@
  *   - the operator said so. The override is an input here, not a hand that reaches in.
  * With nothing better left the last choice stays: all uplinks silent at once is evidence about us or the targets.
  */
-import type { Decision, Instant, Override, Policy, Rank, UplinkPolicy, Verdict } from '../model.js';
+import type { Decision, Instant, Override, Policy, Proof, Rank, UplinkPolicy, Verdict } from '../model.js';
 import { holdMs } from './damping.js';
 
 /** A fresh start waits so long for the first answer of the more preferred uplinks. */
@@ -26,8 +26,8 @@ export interface Candidate {
   readonly risenAt: Instant;
   /** When it last answered; Infinity where nothing is asked. */
   readonly answeredAt: Instant;
-  /** It loses hardly anything. */
-  readonly isClean: boolean;
+  /** What it needs before it takes the lead back, its time apart: to lose hardly anything, and to reach no less than who leads. */
+  readonly lacks: Exclude<Proof, 'answer'>;
 }
 
 export interface Question {
@@ -182,13 +182,14 @@ function hasHeld(question: Question, c: Candidate): boolean {
   return automatic && now >= heldAt(question, c) && isProven(question, c);
 }
 
-/** Its time is over, and it is to answer once more before it leads, and to lose little: it may have gone silent a moment ago. */
-export function isAwaited(question: Question, c: Candidate): boolean {
-  return c.verdict.state === 'up' && question.now >= heldAt(question, c) && !isProven(question, c);
+/** Its time is over: what is it to show before it leads? One answer more, at least: it may have gone silent a moment ago. */
+export function awaited(question: Question, c: Candidate): Proof {
+  if (c.verdict.state !== 'up' || question.now < heldAt(question, c) || isProven(question, c)) return 'nothing';
+  return c.lacks === 'nothing' ? 'answer' : c.lacks;
 }
 
 function isProven(question: Question, c: Candidate): boolean {
-  return c.isClean && c.answeredAt >= heldAt(question, c);
+  return c.lacks === 'nothing' && c.answeredAt >= heldAt(question, c);
 }
 
 /** After silence everywhere the first answer does not win by a hair: the last choice gets this long to answer too. */

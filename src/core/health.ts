@@ -1,5 +1,5 @@
 /** What is remembered of one uplink in one family. Judged by judge.ts, asked by ask.ts; owned by `step` and changed in place. */
-import type { Evidence, Family, FaultDomain, Instant, OutsideVerdict, Target, UplinkPolicy, UplinkState } from '../model.js';
+import type { Evidence, Family, FaultDomain, Instant, OutsideVerdict, Proof, Target, UplinkPolicy, UplinkState } from '../model.js';
 import { openRecord, type TargetRecord } from './record.js';
 import { openSpending, type Spending } from './spending.js';
 import { openTraffic, type Traffic } from './traffic.js';
@@ -26,6 +26,8 @@ export interface Burst {
   readonly silentFrom: Instant;
   /** Began with connections that got no answers any more. */
   readonly byTraffic: boolean;
+  /** Connections get no answers either. */
+  isConfirmed: boolean;
   readonly startedAt: Instant;
   /** Nobody is suspected before. */
   patientUntil: Instant;
@@ -89,8 +91,8 @@ export interface Health {
   outside: readonly OutsideVerdict[];
   /** Carries new flows now. */
   leads: boolean;
-  /** It may lead as soon as it answers again. */
-  isAwaited: boolean;
+  /** It may lead as soon as it shows this. */
+  awaits: Proof;
   /** The verdict, or the doubt about it, has changed since the last decision. */
   changed: boolean;
   /** What people were told last. */
@@ -116,26 +118,28 @@ export function openHealth(policy: UplinkPolicy, family: Family, now: Instant, f
     burst: undefined, checkedAt: undefined, silentSince: undefined, starved: [], blindSince: undefined, restUntil: undefined, risenAt: now, mustProve: former?.mustProve ?? false,
     suspicions: former?.suspicions ?? 0, downs: former?.downs ?? 0,
     suspicionLevel: former?.suspicionLevel ?? 0, penalty: former?.penalty ?? 0, levelsAt: former?.levelsAt ?? now, suppressed: former?.suppressed ?? false,
-    poor: undefined, vouchedSince: undefined, alarmed: false, qualityFrom: now, traffic: former?.traffic ?? openTraffic(now), spending: former?.spending ?? openSpending(now), outside: former?.outside ?? [], leads: former?.leads ?? false, isAwaited: false,
+    poor: undefined, vouchedSince: undefined, alarmed: false, qualityFrom: now, traffic: former?.traffic ?? openTraffic(now), spending: former?.spending ?? openSpending(now), outside: former?.outside ?? [], leads: former?.leads ?? false, awaits: 'nothing',
     judgedAt: now, qualityAt: now, nextPassAt: now, changed: true, toldState: 'unknown', toldBecause: 'not judged yet',
   };
 }
 
 /**
- * The first round goes out at once; then the grids are staggered: three targets at 1/s look at the uplink every 333 ms. No two uplinks share
- * their instants either: the golden ratio spreads any number of slots evenly.
+ * The first round goes out at once; then the grids are staggered: three targets at 1/s look at the uplink every 333 ms, and whoever only explains is
+ * asked between them. No two uplinks share their instants either: the golden ratio spreads any number of slots evenly.
  */
 export function openRecords(policy: UplinkPolicy, family: Family, now: Instant, former: readonly TargetRecord[]): readonly TargetRecord[] {
   const { intervalMs, rotate } = policy.probe;
   const targets = targetsIn(policy, family);
   const offset = (policy.slot * 0.618034) % 1;
-  const turns = targets.filter((target) => !isGateway({ target }) && !isAside({ target }));
+  const seated = targets.filter((target) => !isAside({ target }));
+  const turns = seated.filter((target) => !isGateway({ target }));
+  const seats = Math.max(1, seated.length);
   return targets.map((target, i) => {
+    const seat = isAside({ target }) ? (i + 0.5) % seats : seated.indexOf(target);
     // Who is asked in turn is spread over all turns, the others over one interval.
     const turn = rotate > 0 && rotate < turns.length ? turns.indexOf(target) : -1;
-    const startMs = turn < 0 ? ((i + offset) * intervalMs) / targets.length - intervalMs : ((turn + offset - turns.length) * intervalMs) / rotate;
-    const nextSeq = former.find((record) => record.target.id === target.id)?.nextSeq ?? 1;
-    return openRecord(target, (now + startMs) as Instant, nextSeq, remembered(policy, target));
+    const startMs = turn < 0 ? ((seat + offset) * intervalMs) / seats - intervalMs : ((turn + offset - turns.length) * intervalMs) / rotate;
+    return openRecord(target, (now + startMs) as Instant, remembered(policy, target), former.find((record) => record.target.id === target.id));
   });
 }
 

@@ -10,11 +10,11 @@
  *                         └──── well for a window ──── degraded ◄──── up, and the line works badly (quality.ts)
  *   anything ── severed (no device, no carrier, no address, no gateway), or condemned from outside ──► down, at once
  *
- * A target that was answering and misses a reply starts a burst to all targets, and so do connections whose answers stop; a quorum of
- * answers ends it, and the silent target is excused until it answers again.
+ * A target that was answering and misses a reply starts a burst to all targets, and so do connections whose answers stop; a quorum of answers ends it, and
+ * the silent target is excused until it answers again.
  *
- * Time passes only in `pass` (the wake event), and an answer never condemns: replies that lie unread when a timer rings are
- * taken in first. Time in which we were too starved to ask is no silence, and what our own prober could not ask is no miss.
+ * Time passes only in `pass` (the wake event), and an answer never condemns: replies that lie unread when a timer rings are taken in first. Time in which
+ * we were too starved to ask is no silence, and what our own prober could not ask is no miss.
  */
 import type { Instant, LostCause, OutsideVerdict, ProbeOrder, TrafficCount } from '../model.js';
 import { awaits, expectedMs, nextAsk, patienceMs, sendDue } from './ask.js';
@@ -24,9 +24,9 @@ import { openRecords, type Burst, type Health, type Line } from './health.js';
 import { impairment, isRecovered } from './quality.js';
 import { answeredSince, grantGrace, misses, noteLost, noteReply, silentSince, timeoutMs } from './record.js';
 import { noteSight, noteStarvation, starvedMs } from './starvation.js';
-import { doubtTraffic, hasGoneQuiet, noteTraffic, vouches } from './traffic.js';
+import { doubtTraffic, hasGoneQuiet, noteTraffic } from './traffic.js';
 import { become, explain, isLiving, restate } from './verdict.js';
-import { condemnation, isAside, isBlinded, quorumSince, steadySince } from './witness.js';
+import { condemnation, flowsStillVouch, flowsVouch, isAside, isBlinded, quorumSince, steadySince } from './witness.js';
 import { count, duration } from './words.js';
 
 /** An uplink is judged from evidence within this time of start-up or of a new line, unless its answers may take longer. */
@@ -73,8 +73,9 @@ export function takeReply(health: Health, target: string, seq: number, at: Insta
   if (record === undefined || noteReply(record, seq, at, rttMs, lateMs > LATE_MS) === undefined) return;
   record.unpinned = unpinned;
   if (wasExcused === true || health.domain === 'prober') explain(health, at);
-  if (health.isAwaited) health.changed = true;
+  if (health.awaits !== 'nothing') health.changed = true;
   weigh(health, at);
+  if (health.burst !== undefined && record.target.kind === 'hop') bePatient(health, health.burst, at);
   health.nextPassAt = nextPass(health);
 }
 
@@ -94,18 +95,20 @@ export function takeTraffic(health: Health, counted: TrafficCount, now: Instant)
   const { traffic } = health;
   noteTraffic(traffic, counted, now, !isLiving(health) || health.burst !== undefined ? 'silent' : health.vouchedSince !== undefined ? 'vouching' : 'usual');
   if (!health.policy.probe.passive || health.line.severed !== '') return;
-  if (health.state === 'suspect') {
-    if (vouches(traffic, Math.max(health.silentSince!, now - VOUCH_MS) as Instant, now)) vouch(health, now);
-    return;
-  }
+  if (health.state === 'suspect' && flowsVouch(health, Math.max(health.silentSince!, now - VOUCH_MS) as Instant, now)) return vouch(health, now);
   if (!isLiving(health)) return;
   const { burst } = health;
   if (burst !== undefined) {
-    if (!burst.byTraffic && hasGoneQuiet(traffic, expectedMs(health), now)) confirm(health, burst, now);
+    // Connections get no answers either: that is no mere delay of the targets. They get some again: it may be one after all.
+    const isConfirmed = burst.isConfirmed ? traffic.answeredAt !== now : hasGoneQuiet(traffic, expectedMs(health), now);
+    if (isConfirmed !== burst.isConfirmed) {
+      burst.isConfirmed = isConfirmed;
+      bePatient(health, burst, now);
+    }
     return;
   }
   const silence = health.vouchedSince === undefined ? hasGoneQuiet(traffic, expectedMs(health), now)
-    : now - health.vouchedSince > VOUCHED_LATELY_MS && !vouches(traffic, (now - VOUCHED_LATELY_MS) as Instant, now);
+    : now - health.vouchedSince > VOUCHED_LATELY_MS && !flowsStillVouch(health, (now - VOUCHED_LATELY_MS) as Instant, now);
   if (!silence) return;
   health.alarmed = true;
   health.nextPassAt = Math.min(health.nextPassAt, now);
@@ -166,7 +169,10 @@ function weigh(health: Health, now: Instant): void {
       break;
     case 'up':
     case 'degraded':
-      if (health.vouchedSince !== undefined && quorumSince(health, health.vouchedSince)) endVouching(health, now);
+      if (health.vouchedSince !== undefined && quorumSince(health, health.vouchedSince)) {
+        health.vouchedSince = undefined;
+        explain(health, now);
+      }
       if (health.burst !== undefined && quorumSince(health, health.burst.evidenceFrom)) endBurst(health, now);
       if (health.checkedAt !== undefined && quorumSince(health, health.checkedAt)) endCheck(health);
       break;
@@ -196,7 +202,7 @@ function lapseAt(health: Health): number {
 
 /** Nobody answered in the time that this state may last. */
 function lapse(health: Health, now: Instant): void {
-  if (health.policy.probe.passive && vouches(health.traffic, Math.max(health.silentSince ?? health.since, now - VOUCH_MS) as Instant, now)) return vouch(health, now);
+  if (flowsVouch(health, Math.max(health.silentSince ?? health.since, now - VOUCH_MS) as Instant, now)) return vouch(health, now);
   const silence = health.state === 'unknown' ? 'since it was first asked' : `for ${duration(now - (health.silentSince ?? now))}`;
   const domain = domainOf(health, health.silentSince ?? health.since);
   become(health, 'down', `no answer from ${silent(health)} ${silence}${whereInWords(health, domain)}`, domain, now);
@@ -231,16 +237,16 @@ function mayDoubt(health: Health, now: Instant): boolean {
 
 function begin(health: Health, from: Pick<Burst, 'evidenceFrom' | 'silentFrom' | 'byTraffic'>, now: Instant): boolean {
   health.changed = true;
-  health.burst = { ...from, startedAt: now, patientUntil: (now + patienceMs(health, from.byTraffic, now)) as Instant, volleys: 0, left: Math.max(from.byTraffic ? 1 : 0, health.policy.health.suspect.burst), nextAt: now, askedAt: now };
+  health.burst = { ...from, isConfirmed: from.byTraffic, startedAt: now, patientUntil: now, volleys: 0, left: Math.max(from.byTraffic ? 1 : 0, health.policy.health.suspect.burst), nextAt: now, askedAt: now };
+  bePatient(health, health.burst, now);
   if (quorumSince(health, from.evidenceFrom)) endBurst(health, now);
   else if (health.burst.left === 0) suspect(health, health.burst, now);
   return health.burst !== undefined || health.state === 'suspect';
 }
 
-/** Connections get no answers either: that is no mere delay of the targets. */
-function confirm(health: Health, burst: Burst, now: Instant): void {
-  burst.patientUntil = Math.min(burst.patientUntil, burst.startedAt + patienceMs(health, true, now)) as Instant;
-  health.nextPassAt = Math.min(health.nextPassAt, Math.max(now, burst.patientUntil));
+function bePatient(health: Health, burst: Burst, now: Instant): void {
+  burst.patientUntil = (burst.startedAt + patienceMs(health, burst.isConfirmed, burst.evidenceFrom, now)) as Instant;
+  health.nextPassAt = nextPass(health);
 }
 
 /** The uplink lives; who stayed silent is excused, so that a dead target costs one burst and no more. */
@@ -265,7 +271,7 @@ function endCheck(health: Health): void {
 
 function suspect(health: Health, burst: Burst, now: Instant): void {
   const since = burst.byTraffic ? burst.startedAt : (Math.min(burst.startedAt, burst.silentFrom + expectedMs(health)) as Instant);
-  if (health.policy.probe.passive && vouches(health.traffic, since, now)) return vouch(health, now);
+  if (flowsVouch(health, since, now)) return vouch(health, now);
   health.suspicions++;
   noteSuspicion(health, now);
   health.silentSince = burst.silentFrom;
@@ -284,13 +290,6 @@ function vouch(health: Health, now: Instant): void {
   health.changed = true;
   if (health.state === 'suspect') revive(health, 'connections get answers', now);
   else if (health.state === 'unknown') become(health, 'up', '', 'target', now);
-  explain(health, now);
-}
-
-function endVouching(health: Health, now: Instant): void {
-  health.vouchedSince = undefined;
-  // What the targets missed meanwhile is no loss of the line.
-  health.qualityFrom = now;
   explain(health, now);
 }
 

@@ -7,7 +7,7 @@
  */
 import type { FaultDomain, Instant, QualityStatus, Threshold } from '../model.js';
 import type { Health } from './health.js';
-import { answeredSince, misses, silentSince, tally, type Tally, type TargetRecord } from './record.js';
+import { answeredSince, delay, misses, overSince, silentSince, tally, type Delay, type Tally, type TargetRecord } from './record.js';
 import { isLoaded } from './traffic.js';
 import { isGateway, isSlow, witnesses } from './witness.js';
 
@@ -37,41 +37,45 @@ export interface Impairment {
 
 /** What is wrong with a line that answers; undefined = nothing, or not known yet. A degraded one is measured by the `up` levels. */
 export function impairment(health: Health, now: Instant): Impairment | undefined {
-  if (isBusy(health)) health.qualityFrom = now;
+  // What targets miss while connections alone keep the line up is no loss of the line.
+  if (isBusy(health, now) || health.vouchedSince !== undefined) health.qualityFrom = now;
   return portal(health) ?? names(health, now) ?? largePackets(health, now) ?? figures(health, now);
 }
 
-/** Nothing is wrong with it any more: for long enough to be believed? */
+/** Nothing is wrong with it any more, as far as is known: is that much, and for long enough to be believed? */
 export function isRecovered(health: Health, now: Instant): boolean {
-  return health.domain !== 'quality' || now - Math.max(health.since, health.qualityFrom) >= health.policy.health.quality.windowMs;
+  if (health.domain !== 'quality') return true;
+  return overall(health, now).lossPercent !== undefined && now - Math.max(health.since, health.qualityFrom) >= health.policy.health.quality.windowMs;
 }
 
 /** A line that loses so much works, and is no better than one that carries traffic now. */
 export function isClean(health: Health, now: Instant): boolean {
   const { lossPercent } = overall(health, now);
-  return lossPercent === undefined || lossPercent <= health.policy.health.quality.lossPercent.down / 2;
+  return lossPercent === undefined || lossPercent <= health.policy.health.quality.lossPercent.up / 2;
 }
 
 export function qualityStatus(health: Health, now: Instant): QualityStatus {
   const seen = overall(health, now);
-  return { lossPercent: seen.lossPercent, latencyMs: seen.rttMs, jitterMs: seen.jitterMs, busy: isBusy(health) };
+  return { lossPercent: seen.lossPercent, latencyMs: seen.rttMs, jitterMs: seen.jitterMs, busy: isBusy(health, now) };
 }
 
-function isBusy(health: Health): boolean {
-  return isLoaded(health.traffic) && best(health).some((record) => record.srttMs !== undefined && record.srttMs > record.bestMs + QUEUE_MS + Math.min(record.bestMs, LONG_WAY_MS));
+function isBusy(health: Health, now: Instant): boolean {
+  return isLoaded(health.traffic) && best(health, now).some((record) => record.srttMs !== undefined && record.srttMs > record.bestMs + QUEUE_MS + Math.min(record.bestMs, LONG_WAY_MS));
 }
 
 function figures(health: Health, now: Instant): Impairment | undefined {
   const { lossPercent, latencyMs, jitterMs } = health.policy.health.quality;
   const seen = overall(health, now);
-  const level = (threshold: Threshold): number => (health.state === 'degraded' && health.domain === 'quality' ? threshold.up : threshold.down);
+  const isPoor = health.state === 'degraded' && health.domain === 'quality';
+  const level = (threshold: Threshold): number => (isPoor ? threshold.up : threshold.down);
   const complain = (because: string): Impairment => ({ domain: 'quality', because });
   const isLossy = seen.lossPercent !== undefined && seen.lossPercent > level(lossPercent);
   if (isLossy && (health.state === 'degraded' || (isBeyondChance(seen, lossPercent.up) && isLosing(health, lossPercent.down, now)))) {
     const { lossPercent: percent = 0 } = seen;
     return complain(`${Math.round(percent)} % of probes are lost (more than ${level(lossPercent)} %)`);
   }
-  if (seen.rttMs !== undefined && seen.rttMs - seen.doubtMs > level(latencyMs)) return complain(`answers take ${Math.round(seen.rttMs)} ms (more than ${level(latencyMs)} ms)`);
+  // In doubt it stays what it is.
+  if (seen.rttMs !== undefined && seen.rttMs - (isPoor ? 0 : seen.doubtMs) > level(latencyMs)) return complain(`answers take ${Math.round(seen.rttMs)} ms (more than ${level(latencyMs)} ms)`);
   if (seen.jitterMs !== undefined && seen.jitterMs > level(jitterMs)) return complain(`answers come ${Math.round(seen.jitterMs)} ms apart from even (more than ${level(jitterMs)} ms)`);
   return undefined;
 }
@@ -84,7 +88,7 @@ function isBeyondChance({ over, missed, targets, leastPercent }: Overall, upPerc
 /** Still, and not a while ago: who has recovered already is not left for what was. */
 function isLosing(health: Health, downPercent: number, now: Instant): boolean {
   const since = (now - Math.max(RECENT_MS, RECENT_ROUNDS * health.policy.probe.intervalMs)) as Instant;
-  return best(health).every((record) => {
+  return best(health, now).every((record) => {
     const { over, missed } = tally(record, since, now);
     return over === 0 || (100 * missed) / over > downPercent / 2;
   });
@@ -98,7 +102,7 @@ interface Overall {
   readonly leastPercent: number;
   readonly lossPercent: number | undefined;
   readonly rttMs: number | undefined;
-  /** By so much the mean may be wrong. */
+  /** By so much it may be wrong. */
   readonly doubtMs: number;
   readonly jitterMs: number | undefined;
 }
@@ -106,8 +110,8 @@ interface Overall {
 /** Of the better half of the targets, over the window; where that holds few probes, over so many. */
 function overall(health: Health, now: Instant): Overall {
   const windowFrom = now - health.policy.health.quality.windowMs;
-  const since = ({ probes }: TargetRecord): Instant => Math.max(health.qualityFrom, Math.min(windowFrom, probes.at(-SAMPLES_AT_LEAST)?.sentAt ?? windowFrom)) as Instant;
-  const tallies = best(health).map((record) => tally(record, since(record), now)).filter(({ over }) => over > 0);
+  const since = (record: TargetRecord): Instant => Math.max(health.qualityFrom, Math.min(windowFrom, overSince(record, SAMPLES_AT_LEAST, now) ?? windowFrom)) as Instant;
+  const tallies = best(health, now).map((record) => ({ ...tally(record, since(record), now), ...delay(record, since(record)) })).filter(({ over }) => over > 0);
   const half = Math.max(Math.ceil(tallies.length / 2), Math.min(health.policy.probe.quorum, tallies.length));
   tallies.sort((a, b) => a.missed / a.over - b.missed / b.over);
   const believed = tallies.slice(0, half);
@@ -125,14 +129,14 @@ function overall(health: Health, now: Instant): Overall {
   };
 }
 
-/** Those that answer at all, the quick ones where there are any. */
-function best(health: Health): readonly TargetRecord[] {
-  const living = witnesses(health).filter((record) => record.lastReplyAt !== undefined && !record.excused);
+/** Those that answer at all, the quick ones where there are any. One answer that comes late excuses nobody from this. */
+function best(health: Health, now: Instant): readonly TargetRecord[] {
+  const living = witnesses(health).filter((record) => record.lastReplyAt !== undefined && !(record.excused && misses(record, now) >= SILENT_IN_A_ROW));
   const quick = living.filter((record) => !isSlow(record.target));
   return quick.length > 0 ? quick : living;
 }
 
-function mean(tallies: readonly Tally[], valueOf: (tally: Tally) => number | undefined): number | undefined {
+function mean(tallies: readonly (Tally & Partial<Delay>)[], valueOf: (tally: Partial<Delay>) => number | undefined): number | undefined {
   const values = tallies.map(valueOf).filter((value) => value !== undefined);
   return values.length === 0 ? undefined : values.reduce((sum, value) => sum + value, 0) / values.length;
 }

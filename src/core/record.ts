@@ -19,7 +19,7 @@ const GRANULARITY_MS = 10;
 /** By every answer the best round trip is believed a little less. */
 const BEST_DRIFT = 1.0005;
 /** What a gust of delay was like is half forgotten after this time. */
-const WORST_HALF_LIFE_MS = 1_200_000;
+const WORST_HALF_LIFE_MS = 7_200_000;
 /** A web server thinks before it answers, now shorter, now longer. */
 const HTTP_TIMEOUT_MIN_MS = 250;
 /** A program is ended at its own limit; its end is told a little later. */
@@ -70,13 +70,13 @@ export interface TargetRecord {
 }
 
 /**
- * @param nextSeq goes on where a former record of this target ended: an answer to that one's probes must not fit this one's
  * @param perWindow as many probes as are looked back at
+ * @param former numbers go on where it ended, so that answers to its probes do not fit; and what gusts of delay are like here is still known
  */
-export function openRecord(target: Target, dueAt: Instant, nextSeq: number, perWindow: number): TargetRecord {
+export function openRecord(target: Target, dueAt: Instant, perWindow: number, former?: TargetRecord): TargetRecord {
   return {
-    target, probes: [], capacity: Math.min(RING.most, Math.max(RING.least, Math.ceil(2 * perWindow))), nextSeq, gridAt: dueAt, dueAt,
-    srttMs: undefined, rttvarMs: 0, bestMs: Infinity, worstMs: 0, worstAt: dueAt, longestMs: 0, lastReplyAt: undefined, lastError: '', lastCause: undefined, causeRow: 0, sent: 0, received: 0, excused: false, unpinned: '',
+    target, probes: [], capacity: Math.min(RING.most, Math.max(RING.least, Math.ceil(2 * perWindow))), nextSeq: former?.nextSeq ?? 1, gridAt: dueAt, dueAt,
+    srttMs: undefined, rttvarMs: 0, bestMs: Infinity, worstMs: former?.worstMs ?? 0, worstAt: former?.worstAt ?? dueAt, longestMs: 0, lastReplyAt: undefined, lastError: '', lastCause: undefined, causeRow: 0, sent: 0, received: 0, excused: false, unpinned: '',
   };
 }
 
@@ -233,37 +233,48 @@ export function grantGrace(record: TargetRecord, openSince: Instant, until: Inst
 export interface Tally {
   readonly over: number;
   readonly missed: number;
-  /** Mean round trip of those that were answered, after their deadline too, and its mean deviation, ms; undefined without any. */
-  readonly rttMs: number | undefined;
-  readonly jitterMs: number | undefined;
 }
 
 export function tally(record: TargetRecord, since: Instant, now: Instant): Tally {
   let missed = 0;
   let answered = 0;
-  let measured = 0;
-  let sumMs = 0;
   for (let i = record.probes.length - 1; i >= 0; i--) {
     const probe = record.probes[i]!;
     if (probe.sentAt < since) break;
     if (probe.again) continue;
-    if (probe.repliedAt === undefined) missed += isMissed(probe, now) ? 1 : 0;
-    else {
-      answered++;
-      if (probe.late) continue;
-      measured++;
-      sumMs += probe.repliedAt - probe.sentAt;
-    }
+    if (probe.repliedAt !== undefined) answered++;
+    else if (isMissed(probe, now)) missed++;
   }
-  if (measured === 0) return { over: missed + answered, missed, rttMs: undefined, jitterMs: undefined };
-  const rttMs = sumMs / measured;
-  let deviationMs = 0;
+  return { over: missed + answered, missed };
+}
+
+/** When the oldest of that many probes was sent, the newest of those whose time is over; undefined where there are fewer. */
+export function overSince(record: TargetRecord, count: number, now: Instant): Instant | undefined {
+  let left = count;
+  for (let i = record.probes.length - 1; i >= 0; i--) {
+    const probe = record.probes[i]!;
+    if (!probe.again && (probe.repliedAt !== undefined || isMissed(probe, now)) && --left === 0) return probe.sentAt;
+  }
+  return undefined;
+}
+
+/** Median round trip of those that were answered, after their deadline too, and the mean deviation from it, ms. The mean would be that of a few gusts. */
+export interface Delay {
+  readonly rttMs: number;
+  readonly jitterMs: number;
+}
+
+export function delay(record: TargetRecord, since: Instant): Delay | undefined {
+  const rttsMs: number[] = [];
   for (let i = record.probes.length - 1; i >= 0; i--) {
     const probe = record.probes[i]!;
     if (probe.sentAt < since) break;
-    if (probe.repliedAt !== undefined && !probe.late && !probe.again) deviationMs += Math.abs(probe.repliedAt - probe.sentAt - rttMs);
+    if (probe.repliedAt !== undefined && !probe.late && !probe.again) rttsMs.push(probe.repliedAt - probe.sentAt);
   }
-  return { over: missed + answered, missed, rttMs, jitterMs: deviationMs / measured };
+  if (rttsMs.length === 0) return undefined;
+  rttsMs.sort((a, b) => a - b);
+  const rttMs = (rttsMs[(rttsMs.length - 1) >> 1]! + rttsMs[rttsMs.length >> 1]!) / 2;
+  return { rttMs, jitterMs: rttsMs.reduce((sum, each) => sum + Math.abs(each - rttMs), 0) / rttsMs.length };
 }
 
 /** Loss among the probes of the last `windowMs` whose time is over, 0..100; undefined below 3 of them. */

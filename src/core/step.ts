@@ -12,9 +12,9 @@
 import type { Effect, Event, Instant, ProbeOrder, Verdict } from '../model.js';
 import { absorbFacts, absorbLinks, refit } from './absorb.js';
 import { check } from './ask.js';
-import { correlate } from './correlate.js';
+import { correlate, reachesLess } from './correlate.js';
 import { penaltyOf } from './damping.js';
-import { decide, isAwaited, type Candidate, type Question } from './decide.js';
+import { awaited, decide, type Candidate, type Question } from './decide.js';
 import { classesOf } from './classes.js';
 import { probeLines } from './desire-host.js';
 import { forgetMoved, nextForgetAt, reviseMoved } from './forgets.js';
@@ -156,14 +156,14 @@ function askAndJudge(state: State, event: Extract<Event, { type: 'wake' }>, effe
 function choose(state: State, plane: Plane, now: Instant, effects: Effect[]): void {
   const candidates = [...plane.health.values()].map((health): Candidate => ({
     policy: health.policy, verdict: verdictFor(state, plane, health), penalty: penaltyOf(health, now), risenAt: health.risenAt, answeredAt: lastAnswerAt(health),
-    isClean: isClean(health, now),
+    lacks: !isClean(health, now) ? 'less loss' : reachesLess(health, plane, now) ? 'targets' : 'nothing',
   }));
   const question: Question = {
     now, startedAt: plane.openedAt, policy: state.policy, candidates, override: state.override, previous: plane.decision,
     generationBefore: state.generation,
   };
   const { decision, reviewAt } = decide(question);
-  for (const candidate of candidates) plane.health.get(candidate.policy.name)!.isAwaited = isAwaited(question, candidate);
+  for (const candidate of candidates) plane.health.get(candidate.policy.name)!.awaits = awaited(question, candidate);
   plane.reviewAt = reviewAt;
   if (decision === undefined || decision === plane.decision) return;
   const told = plane.decision;

@@ -31,14 +31,14 @@ const PROGRESS_SHARE = 0.4;
 const PROGRESS_AT_LEAST = 2;
 /** Whoever vouches brings this share of the answers that used to come: connections that end before the fault go on, and prove nothing about the rest. */
 const LEVEL_SHARE = 0.5;
-const VOUCHED_LEVEL_MS = 300_000;
+const VOUCHED_USUAL_MS = 300_000;
 /** After a wrong alarm patience doubles, up to this; it halves again in this time. */
 const PATIENCE_AT_MOST = 2;
 const PATIENCE_HALF_LIFE_MS = 10_000;
 /** And so long there is no other alarm. */
 const ALARMS_APART_MS = 500;
 /** An unusual load: this share of the most that was ever seen, which is so many times the average, and no trickle. */
-const LOAD_SHARE = 0.6;
+const LOAD_SHARE = 0.5;
 const LOAD_TIMES = 2;
 const TRICKLE_BYTES_PER_S = 20_000;
 /** What it was seen to carry counts half after an hour; the average is that of half an hour. */
@@ -59,6 +59,8 @@ export interface Traffic {
   readonly samples: Sample[];
   /** Decayed sums: the usual. */
   usualSent: number;
+  /** Sent, and not among the usual yet. */
+  heldSent: number;
   usualAnswered: number;
   /** Answers per second, of about that time. */
   levelPerS: number;
@@ -75,15 +77,21 @@ export interface Traffic {
   doubtedAt: Instant;
   /** Per second, over about a second. */
   rate: { sentPackets: number; answeredPackets: number; sentBytes: number; answeredBytes: number };
-  /** The most bytes per second that either direction was seen to carry for a while, decayed. */
+  /** Each direction by itself: most lines carry more to us than from us. */
+  readonly out: Load;
+  readonly back: Load;
+}
+
+/** Bytes per second: the most that was seen for a while, decayed, and the average. */
+interface Load {
   mostBytes: number;
   averageBytes: number;
 }
 
 export function openTraffic(now: Instant): Traffic {
   return {
-    last: undefined, lastAt: now, samples: [], usualSent: 0, usualAnswered: 0, levelPerS: 0, answeredAt: now, sentSince: 0, begunAt: now, sentAt: -Infinity as Instant, gapMs: 0, patience: 1, doubtedAt: -Infinity as Instant,
-    rate: { sentPackets: 0, answeredPackets: 0, sentBytes: 0, answeredBytes: 0 }, mostBytes: 0, averageBytes: 0,
+    last: undefined, lastAt: now, samples: [], usualSent: 0, heldSent: 0, usualAnswered: 0, levelPerS: 0, answeredAt: now, sentSince: 0, begunAt: now, sentAt: -Infinity as Instant, gapMs: 0, patience: 1, doubtedAt: -Infinity as Instant,
+    rate: { sentPackets: 0, answeredPackets: 0, sentBytes: 0, answeredBytes: 0 }, out: { mostBytes: 0, averageBytes: 0 }, back: { mostBytes: 0, averageBytes: 0 },
   };
 }
 
@@ -112,12 +120,19 @@ export function noteTraffic(traffic: Traffic, count: TrafficCount, now: Instant,
     traffic.answeredAt = now;
     traffic.sentSince = 0;
   } else traffic.sentSince += sent;
-  if (standing !== 'silent') traffic.levelPerS += ((1000 * answered) / elapsedMs - traffic.levelPerS) * (1 - Math.exp(-elapsedMs / (standing === 'vouching' ? VOUCHED_LEVEL_MS : USUAL_MS)));
-  // Silence does not become the usual while it is being looked at.
+  if (standing !== 'silent') traffic.levelPerS += ((1000 * answered) / elapsedMs - traffic.levelPerS) * (1 - Math.exp(-elapsedMs / (standing === 'vouching' ? VOUCHED_USUAL_MS : USUAL_MS)));
+  if (standing === 'silent') {
+    traffic.heldSent = 0;
+    return;
+  }
+  // An answer belongs to what was sent before it; silence does not become the usual while it is being looked at.
+  traffic.heldSent += sent;
   if (traffic.sentSince > 0 && now - traffic.answeredAt < USUAL_MS) return;
-  const fade = Math.exp(-elapsedMs / USUAL_MS);
-  traffic.usualSent = traffic.usualSent * fade + sent;
-  traffic.usualAnswered = traffic.usualAnswered * fade + answered;
+  const weight = standing === 'vouching' ? USUAL_MS / VOUCHED_USUAL_MS : 1;
+  const fade = Math.exp((-elapsedMs * weight) / USUAL_MS);
+  traffic.usualSent = traffic.usualSent * fade + traffic.heldSent * weight;
+  traffic.usualAnswered = traffic.usualAnswered * fade + answered * weight;
+  traffic.heldSent = 0;
 }
 
 /** @param rttMs how long an answer takes at the most, usually */
@@ -150,18 +165,27 @@ export function progressed(traffic: Traffic, since: Instant): boolean | undefine
   return answered >= PROGRESS_SHARE * usualRatio(traffic) * sent;
 }
 
-/** Answers come at the usual ratio, and about as many as used to: the line lives, whatever the targets say. */
-export function vouches(traffic: Traffic, since: Instant, now: Instant): boolean {
+/**
+ * Answers come at the usual ratio, and about as many as used to: the line lives, whatever the targets say.
+ *
+ * @param few so many need not be: somebody else vouches, too
+ */
+export function vouches(traffic: Traffic, since: Instant, now: Instant, few: boolean): boolean {
   if (progressed(traffic, since) !== true) return false;
+  if (few) return true;
   const from = Math.max(since, traffic.samples[0]?.at ?? now);
   const answered = traffic.samples.reduce((sum, sample) => sum + (sample.at > from ? sample.answered : 0), 0);
   const usual = (traffic.levelPerS * (now - from)) / 1000;
   return answered >= LEVEL_SHARE * usual - Math.sqrt(usual);
 }
 
-/** It carries unusually much. */
-export function isLoaded({ rate, mostBytes, averageBytes }: Traffic): boolean {
-  return mostBytes > TRICKLE_BYTES_PER_S && mostBytes >= LOAD_TIMES * averageBytes && Math.max(rate.sentBytes, rate.answeredBytes) >= LOAD_SHARE * mostBytes;
+/** It carries unusually much, one way or the other. */
+export function isLoaded({ rate, out, back }: Traffic): boolean {
+  return isUnusual(out, rate.sentBytes) || isUnusual(back, rate.answeredBytes);
+}
+
+function isUnusual({ mostBytes, averageBytes }: Load, bytes: number): boolean {
+  return mostBytes > TRICKLE_BYTES_PER_S && mostBytes >= LOAD_TIMES * averageBytes && bytes >= LOAD_SHARE * mostBytes;
 }
 
 export function isIdle(traffic: Traffic, now: Instant): boolean {
@@ -182,9 +206,13 @@ function noteRate(traffic: Traffic, last: TrafficCount, count: TrafficCount, ela
   rate.answeredPackets = smooth(rate.answeredPackets, count.answeredPackets - last.answeredPackets);
   rate.sentBytes = smooth(rate.sentBytes, count.sentBytes - last.sentBytes);
   rate.answeredBytes = smooth(rate.answeredBytes, count.answeredBytes - last.answeredBytes);
-  const bytes = Math.max(rate.sentBytes, rate.answeredBytes);
-  traffic.mostBytes = Math.max(traffic.mostBytes * 2 ** (-elapsedMs / MOST_HALF_LIFE_MS), bytes);
-  traffic.averageBytes += (bytes - traffic.averageBytes) * (1 - Math.exp(-elapsedMs / AVERAGE_MS));
+  noteLoad(traffic.out, rate.sentBytes, elapsedMs);
+  noteLoad(traffic.back, rate.answeredBytes, elapsedMs);
+}
+
+function noteLoad(load: Load, bytes: number, elapsedMs: number): void {
+  load.mostBytes = Math.max(load.mostBytes * 2 ** (-elapsedMs / MOST_HALF_LIFE_MS), bytes);
+  load.averageBytes += (bytes - load.averageBytes) * (1 - Math.exp(-elapsedMs / AVERAGE_MS));
 }
 
 function usualRatio(traffic: Traffic): number {

@@ -55,7 +55,8 @@ export function explain(health: Health, now: Instant): void {
   const quiet = heard.filter((record) => record.excused && now - (record.lastReplyAt ?? now) > SILENT_FOR_MS).map((record) => record.target.id);
   if (health.vouchedSince !== undefined) restate(health, `no answer from ${silent(health)}, but connections get theirs: the targets are at fault`, 'target', now);
   else if (quiet.length > 0) restate(health, `${answers(health, now)}; ${quiet.join(', ')} ${quiet.length === 1 ? 'does' : 'do'} not`, 'target', now);
-  else if (health.domain === 'target' || health.domain === 'prober') restate(health, answers(health, now), 'none', now);
+  // Until the burst ends, nobody speaks for it.
+  else if (health.burst === undefined && (health.domain === 'target' || health.domain === 'prober')) restate(health, answers(health, now), 'none', now);
 }
 
 export function restate(health: Health, because: string, domain: FaultDomain, now: Instant): void {

@@ -4,11 +4,28 @@
  */
 import type { Instant, Target } from '../model.js';
 import type { Health } from './health.js';
-import { answeredSince, answersInRow, isBlind, type TargetRecord } from './record.js';
+import { answeredSince, answersInRow, isBlind, misses, type TargetRecord } from './record.js';
+import { vouches } from './traffic.js';
 
 /** Asked seldom: they explain, and nothing hangs on them. */
 export function isAside({ target }: Pick<TargetRecord, 'target'>): boolean {
   return target.kind === 'hop' || (target.kind === 'icmp' && target.sizeBytes > 0);
+}
+
+/** The first router beyond the gateway answered since then: the line itself lives, whatever lies farther out. */
+export function isNearAlive({ records }: Pick<Health, 'records'>, since: Instant): boolean {
+  return records.some((record) => record.target.kind === 'hop' && record.unpinned === '' && answeredSince(record, since));
+}
+
+/** Connections get their answers, about as many as used to, or somebody near the line answers, too. */
+export function flowsVouch(health: Health, since: Instant, now: Instant): boolean {
+  return health.policy.probe.passive && vouches(health.traffic, since, now, isNearAlive(health, since));
+}
+
+/** They go on doing so. Whoever is near is asked seldom: his last word stands. */
+export function flowsStillVouch(health: Health, since: Instant, now: Instant): boolean {
+  const isNear = health.records.some((record) => record.target.kind === 'hop' && record.unpinned === '' && record.lastReplyAt !== undefined && misses(record, now) === 0);
+  return vouches(health.traffic, since, now, isNear);
 }
 
 /** Too dear, or too slow, for a volley of probes. */

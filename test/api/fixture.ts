@@ -23,7 +23,7 @@ const fibre4 = {
   state: 'up', since: instant(1_000), because: 'all 2 targets answer', domain: 'none', severed: false, inDoubt: false, holdUntil: undefined, gateway: '198.51.100.1', active: true, rank: 0,
   evidence: [{ witness: 'line', name: 'eth0', says: 'alive', text: 'it has a carrier' }, { witness: 'target', name: 'gateway', says: 'alive', text: 'answered 1 s ago' }],
   quality: { lossPercent: 1.25, latencyMs: 12.34567, jitterMs: 0.5, busy: false },
-  damping: { penalty: 0.25, suppressedUntil: undefined, holdMs: 30_000 },
+  damping: { penalty: 0.25, suppressedUntil: undefined, holdMs: 30_000, awaits: 'nothing' },
   traffic: { sentPackets: 120, answeredPackets: 96.5, sentBytes: 30_000, answeredBytes: 90_000, progressing: true },
 } as const satisfies Omit<FamilyStatus, 'family'>;
 const cable4 = {
@@ -33,7 +33,7 @@ const cable4 = {
     { witness: 'outside', name: 'bgp-watch', says: 'silent', text: 'the session is lost' },
   ],
   quality: { lossPercent: 100, latencyMs: undefined, jitterMs: undefined, busy: true },
-  damping: { penalty: 3.5, suppressedUntil: instant(253_000), holdMs: 120_000 },
+  damping: { penalty: 3.5, suppressedUntil: instant(253_000), holdMs: 120_000, awaits: 'less loss' },
   traffic: undefined,
 } as const satisfies Omit<FamilyStatus, 'family'>;
 

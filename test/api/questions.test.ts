@@ -205,7 +205,7 @@ test('status tells each family of an uplink by itself, and both decisions', asyn
   assert.deepEqual(fibre?.families[1], {
     family: 6, state: 'down', since: '2024-05-01T12:00:40.000Z', because: 'no answer in IPv6 for 20 s', domain: 'upstream', gateway: 'fe80::1', active: false, rank: null, severed: false, inDoubt: false, holdUntil: '2024-05-01T12:01:10.000Z',
     evidence: dual.uplinks[1]?.families[0]?.evidence, quality: { lossPercent: 100, latencyMs: null, jitterMs: null, busy: true },
-    damping: { penalty: 3.5, suppressedUntil: '2024-05-01T12:04:13.000Z', holdMs: 120_000 }, traffic: null,
+    damping: { penalty: 3.5, suppressedUntil: '2024-05-01T12:04:13.000Z', holdMs: 120_000, awaits: 'less loss' }, traffic: null,
   });
   assert.deepEqual(fibre?.quality, fibre?.families[0]?.['quality']);
   assert.notDeepEqual(fibre?.quality, fibre?.families[1]?.['quality']);

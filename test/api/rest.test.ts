@@ -31,7 +31,7 @@ test('status is one document with every uplink, target, the kernel, the host and
   const [well, ill] = [
     {
       evidence: [{ witness: 'line', name: 'eth0', says: 'alive', text: 'it has a carrier' }, { witness: 'target', name: 'gateway', says: 'alive', text: 'answered 1 s ago' }],
-      quality: { lossPercent: 1.25, latencyMs: 12.346, jitterMs: 0.5, busy: false }, damping: { penalty: 0.25, suppressedUntil: null, holdMs: 30_000 },
+      quality: { lossPercent: 1.25, latencyMs: 12.346, jitterMs: 0.5, busy: false }, damping: { penalty: 0.25, suppressedUntil: null, holdMs: 30_000, awaits: 'nothing' },
       traffic: { sentPacketsPerSecond: 120, answeredPacketsPerSecond: 96.5, sentBytesPerSecond: 30_000, answeredBytesPerSecond: 90_000, progressing: true },
     },
     {
@@ -39,7 +39,7 @@ test('status is one document with every uplink, target, the kernel, the host and
         { witness: 'target', name: 'gateway', says: 'alive', text: 'answered 1 s ago' }, { witness: 'target', name: 'icmp 1.1.1.1', says: 'silent', text: 'no answer for 58 s' },
         { witness: 'outside', name: 'bgp-watch', says: 'silent', text: 'the session is lost' },
       ],
-      quality: { lossPercent: 100, latencyMs: null, jitterMs: null, busy: true }, damping: { penalty: 3.5, suppressedUntil: '2024-05-01T12:04:13.000Z', holdMs: 120_000 }, traffic: null,
+      quality: { lossPercent: 100, latencyMs: null, jitterMs: null, busy: true }, damping: { penalty: 3.5, suppressedUntil: '2024-05-01T12:04:13.000Z', holdMs: 120_000, awaits: 'less loss' }, traffic: null,
     },
   ];
   const gateway = {

@@ -68,6 +68,7 @@ cable  eth1
   because     upstream is silent since 12:00:02
   fault       upstream: beyond the gateway
   hold        new flows stay away for another 10s, until 12:01:10
+  awaited     it has held; it takes the lead back when it loses less
   suppressed  comes last for another 3m13s, until 12:04:13
   penalty     3.5; after its next death it must hold 2m before it leads
   quality     loss 100%, latency -, jitter -; the line is full of our own traffic, so they do not count

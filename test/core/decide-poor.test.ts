@@ -84,7 +84,7 @@ test('a leader that is suppressed while it leads goes on leading: it works', () 
 function fitOf(states: readonly Verdict['state'][], leading: string): Decision['fit'] {
   const names = ['fibre', 'cable', 'lte'] as const;
   const candidates = states.map((state, i) => ({
-    policy: uplinkPolicy(names[i]!), penalty: 0, risenAt: at(-Infinity), answeredAt: at(Infinity), isClean: true,
+    policy: uplinkPolicy(names[i]!), penalty: 0, risenAt: at(-Infinity), answeredAt: at(Infinity), lacks: 'nothing' as const,
     verdict: { uplink: names[i]!, state, since: at(0), because: 'said', domain: 'none', evidence: [], severed: false, inDoubt: false, holdUntil: undefined } satisfies Verdict,
   }));
   const ranks = [{ members: [{ uplink: leading, weight: 1 }] }];

@@ -39,7 +39,7 @@ export function story(policy: Policy, text: string, previous?: Decision): void {
     }
     const candidates: readonly Candidate[] = policy.uplinks.map((one) => {
       const { verdict, risenAt, penalty } = uplinks.get(one.name)!;
-      return { policy: one, verdict, risenAt: at(risenAt), penalty, answeredAt: at(Infinity), isClean: true };
+      return { policy: one, verdict, risenAt: at(risenAt), penalty, answeredAt: at(Infinity), lacks: 'nothing' };
     });
     const answer = decide({ now: at(now), startedAt: at(0), policy, candidates, override, previous: decision });
     const same = answer.decision === decision || isDeepStrictEqual({ ...answer.decision, fit: [] }, { ...decision, fit: [] });

@@ -250,7 +250,7 @@ test('another address on the leader: it is asked anew, and keeps its place meanw
 
 test('generation and since change with the leading rank alone', () => {
   const up = (name: 'fibre' | 'cable') => ({ uplink: name, state: 'up', since: at(0), because: 'it answered', domain: 'none', evidence: [], severed: false, inDoubt: false, holdUntil: undefined } as const);
-  const candidates = TWO.uplinks.map((policy) => ({ policy, verdict: up(policy.name as 'fibre' | 'cable'), risenAt: at(0), answeredAt: at(Infinity), isClean: true, penalty: 0 }));
+  const candidates = TWO.uplinks.map((policy) => ({ policy, verdict: up(policy.name as 'fibre' | 'cable'), risenAt: at(0), answeredAt: at(Infinity), lacks: 'nothing' as const, penalty: 0 }));
   const ask = (now: number, names: readonly string[], previous: Decision | undefined): Decision =>
     decide({ now: at(now), startedAt: at(0), policy: TWO, candidates: candidates.map((c) => (names.includes(c.policy.name) ? c : { ...c, verdict: { ...c.verdict, state: 'down', severed: true } })), override: undefined, previous }).decision!;
   const first = ask(10, ['fibre'], undefined);
@@ -261,7 +261,7 @@ test('generation and since change with the leading rank alone', () => {
 
 test('a decision says when time alone may change it: holds, rests, the end of an order', () => {
   const candidates = TWO.uplinks.map((policy) => ({
-    policy, risenAt: at(40_000), answeredAt: at(Infinity), isClean: true, penalty: 1,
+    policy, risenAt: at(40_000), answeredAt: at(Infinity), lacks: 'nothing' as const, penalty: 1,
     verdict: { uplink: policy.name, state: 'up', since: at(40_000), because: 'it answered', domain: 'none', evidence: [], severed: false, inDoubt: false, holdUntil: undefined } as const,
   }));
   const order = { uplink: 'cable', until: at(65_000), confirmBy: at(61_000), reason: '', by: 'noc', since: at(0), ifDead: 'obey' } as const;

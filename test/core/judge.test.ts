@@ -78,7 +78,7 @@ test('suspect: the burst stays unanswered, within milliseconds of the missed rep
   life.answer = NOBODY;
   life.until(3500);
   const missed = life.sent.find((probe) => probe.at > 2995)!.at;
-  assert.deepEqual(life.history.slice(2), [`${Math.round(missed + 20 + 2000 / 10)} suspect: no answer from icmp 1.1.1.1, icmp 9.9.9.9 to a burst of 3; the gateway is silent too`]);
+  assert.deepEqual(life.history.slice(2), [`${Math.round(missed + 20 + 2000 / 8)} suspect: no answer from icmp 1.1.1.1, icmp 9.9.9.9 to a burst of 3; the gateway is silent too`]);
   assert.deepEqual([life.verdict().domain, life.health.suspicions, life.health.downs], ['gateway', 1, 0]);
 });
 

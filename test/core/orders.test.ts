@@ -47,7 +47,7 @@ test('status counts changes, not plans', () => {
 test('uplinks that share the load are spoken of in the plural', () => {
   const twins = policyOf([uplinkPolicy('fibre', { priority: 1 }), uplinkPolicy('cable', { priority: 1 })]);
   const candidates = twins.uplinks.map((policy) => ({
-    policy, penalty: 0, risenAt: at(10), answeredAt: at(Infinity), isClean: true,
+    policy, penalty: 0, risenAt: at(10), answeredAt: at(Infinity), lacks: 'nothing' as const,
     verdict: { uplink: policy.name, state: 'up', since: at(10), because: '', domain: 'none', evidence: [], severed: false, inDoubt: false, holdUntil: undefined } as const,
   }));
   const { decision } = decide({ now: at(20), startedAt: at(0), policy: twins, candidates, override: undefined, previous: undefined });
@@ -92,7 +92,7 @@ function begin(policy: Policy, facts: KernelFacts, refuse?: () => string): (even
 
 test('a reason does not outlive the order that it speaks of', () => {
   const dead = TWO.uplinks.map((policy) => ({
-    policy, penalty: 1, risenAt: at(0), answeredAt: at(Infinity), isClean: true,
+    policy, penalty: 1, risenAt: at(0), answeredAt: at(Infinity), lacks: 'nothing' as const,
     verdict: { uplink: policy.name, state: 'down', since: at(10), because: 'silence', domain: 'upstream', evidence: [], severed: false, inDoubt: false, holdUntil: undefined } as const,
   }));
   const previous = { ranks: [{ members: [{ uplink: 'cable', weight: 1 }] }], generation: 3, since: at(5), because: 'noc switched to cable', rule: 'override', order: 'cable', fit: [] } as const;

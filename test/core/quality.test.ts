@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { penaltyOf } from '../../src/core/damping.js';
-import { qualityStatus } from '../../src/core/quality.js';
+import { isClean, qualityStatus } from '../../src/core/quality.js';
+import { isLoaded, noteTraffic, openTraffic, type Traffic } from '../../src/core/traffic.js';
 import type { QualityPolicy, UplinkPolicy } from '../../src/model.js';
 import { openDice } from '../sim/dice.js';
 import { at, QUALITY, uplinkPolicy, type UplinkChoice } from './fixture.js';
@@ -68,6 +69,30 @@ test('one of two targets that is slow is a slow target, whichever stands first',
   }
 });
 
+test('one that limits its rate, and one that answers all but now and then after its deadline: that excuses it for a moment, and is no sick line', () => {
+  for (let seed = 1; seed <= 3; seed++) {
+    const dice = openDice(seed);
+    let excused = 0;
+    const life = openLife(uplinkPolicy('fibre'), ({ target, seq }) => {
+      if (target === 'icmp 1.1.1.1') return dice.chance(0.8) ? undefined : 8;
+      if (target === 'gateway') return 8;
+      return seq % 20 === 0 ? 1500 : 300;
+    });
+    for (let ms = 10_000; ms < HOUR_MS / 2; ms += 100) {
+      life.until(ms);
+      if (life.health.records.some((record) => record.target.id === 'icmp 9.9.9.9' && record.excused)) excused++;
+    }
+    assert.ok(excused > 20, `seed ${seed}: excused ${excused} times`);
+    assert.deepEqual([times(life, 'degraded'), life.verdict().state], [[], 'up'], `seed ${seed}: ${life.history.slice(0, 6).join('\n')}`);
+  }
+});
+
+test('where two of three targets are dead, the line is as good as the third says', () => {
+  const hosts = ['gateway', '1.1.1.1', '8.8.8.8', '9.9.9.9'];
+  const life = openLife(uplinkPolicy('fibre', { hosts }), ({ target }, now) => (now > 20_000 && (target === 'icmp 8.8.8.8' || target === 'icmp 9.9.9.9') ? undefined : 8)).until(200_000);
+  assert.deepEqual([life.verdict().state, qualityStatus(life.health, at(life.now)).lossPercent, isClean(life.health, at(life.now))], ['up', 0, true]);
+});
+
 test('a target that died is named', () => {
   const life = openLife(uplinkPolicy('fibre', { hosts: ['gateway', '1.1.1.1', '8.8.8.8', '9.9.9.9'] }), ({ target }, now) => (now > 20_000 && target === 'icmp 9.9.9.9' ? undefined : 8));
   life.until(40_000);
@@ -90,6 +115,72 @@ test('latency and jitter: measured, said with the level that was passed, and eac
 
   const uneven = openLife(withQuality({ timeoutMs: 2000 }, { jitterMs: { down: 60, up: 30 } }), ({ seq }, now) => (now > 60_000 && seq % 2 === 0 ? 220 : 20)).until(120_000);
   assert.match(uneven.verdict().because, /^answers come \d\d ms apart from even \(more than 60 ms\)$/);
+});
+
+test('gusts: one answer in ten after 3 s raises no latency, and is not degraded', () => {
+  const policy = withQuality({ intervalMs: 200 }, { latencyMs: { down: 100, up: 60 } });
+  const life = openLife(policy, ({ seq }) => (seq % 10 === 0 ? 3000 : 20));
+  for (let ms = 30_000; ms <= 300_000; ms += 1000) {
+    life.until(ms);
+    assert.ok(Math.abs(qualityStatus(life.health, at(ms)).latencyMs! - 20) < 0.01, `${qualityStatus(life.health, at(ms)).latencyMs} ms`);
+  }
+  assert.deepEqual(times(life, 'degraded'), [], life.history.join('\n'));
+});
+
+test('latency: in doubt it stays what it is, so that a mix of slow and quick answers heals nothing', () => {
+  const policy = withQuality({ intervalMs: 3000, timeoutMs: 2000 }, { latencyMs: { down: 500, up: 400 } });
+  const slow = (): Life => openLife(policy, () => 620).until(120_000);
+  const mixed = slow();
+  assert.deepEqual([mixed.verdict().state, mixed.verdict().domain], ['degraded', 'quality']);
+  mixed.answer = ({ seq }) => (seq % 5 < 3 ? 620 : 10);
+  mixed.until(600_000);
+  assert.equal(mixed.verdict().state, 'degraded', 'three in five are slow');
+  assert.equal(times(mixed, 'up').filter((ms) => ms > 120_000).length, 0, mixed.history.join('\n'));
+
+  const healed = slow();
+  healed.answer = () => 10;
+  healed.until(200_000);
+  const [back] = times(healed, 'up').slice(-1);
+  assert.ok(back! >= 134_000 && back! <= 152_000, `not before half of the window is quick: ${back}`);
+
+  const well = openLife(policy, () => 10).until(60_000);
+  well.answer = ({ seq }) => (seq % 5 < 3 ? 620 : 10);
+  well.until(600_000);
+  assert.deepEqual(times(well, 'degraded'), [], 'nor is who is well degraded by such a mix');
+});
+
+test('what the targets miss while connections alone keep the line up is no loss of the line', () => {
+  const life = openLife(uplinkPolicy('fibre'), ALL);
+  life.traffic = { sent: 500, answered: 500 };
+  life.until(60_000).answer = () => undefined;
+  life.until(120_000);
+  assert.notEqual(life.health.vouchedSince, undefined);
+  life.answer = ALL;
+  for (let ms = 120_500; ms <= 180_000; ms += 500) assert.equal(isClean(life.until(ms).health, at(ms)), true, `${ms}`);
+  assert.equal(life.health.vouchedSince, undefined);
+  assert.deepEqual([life.verdict().state, times(life, 'degraded'), life.health.suspicions], ['up', [], 0], life.history.join('\n'));
+  assert.equal(qualityStatus(life.health, at(life.now)).lossPercent, 0);
+});
+
+test('clean is who loses at most half of the upper level: 2.5 % by default', () => {
+  for (const lost of [0, 1, 2]) {
+    const from = [60_000, 62_000].slice(0, lost);
+    const life = openLife(uplinkPolicy('fibre', { hosts: ['1.1.1.1'], intervalMs: 750 }), (_order, now) => {
+      if (from.length === 0 || now < from[0]!) return 8;
+      from.shift();
+      return undefined;
+    }).until(70_000);
+    const seen = new Map<number, boolean>();
+    for (let ms = 70_000; ms < 85_000; ms += 50) {
+      life.until(ms);
+      seen.set(qualityStatus(life.health, at(ms)).lossPercent!, isClean(life.health, at(ms)));
+    }
+    for (const [percent, clean] of seen) assert.equal(clean, percent <= 2.5, `${percent} %`);
+    const [least, most] = [Math.min(...seen.keys()), Math.max(...seen.keys())];
+    if (lost === 0) assert.deepEqual([least, most], [0, 0]);
+    if (lost === 1) assert.equal(seen.get(2.5), true, `one of 40: ${[...seen.keys()].join()}`);
+    if (lost === 2) assert.ok(least > 4 && most < 6, `two of 40: ${[...seen.keys()].join()}`);
+  }
 });
 
 test('recovery needs a whole window below the lower levels', () => {
@@ -171,6 +262,46 @@ test('bufferbloat: 400 and 900 ms more under a full upload of our own move nothi
   }
 });
 
+test('bufferbloat of the lesser direction: an upload of 0.9 MB/s on a line that was seen to carry 1 MB/s from us and 10 to us', () => {
+  const life = openLife(uplinkPolicy('fibre'), () => 20);
+  life.traffic = { sent: 1000, answered: 10_000 };
+  life.until(60_000).traffic = { sent: 20, answered: 40 };
+  life.until(QUIET_MS);
+  const told = life.history.length;
+  life.answer = (_order, now) => 20 + 900 * Math.min(1, (now - QUIET_MS) / 2000);
+  life.traffic = { sent: 900, answered: 200 };
+  life.until(QUIET_MS + 40_000);
+  assert.equal(qualityStatus(life.health, at(life.now)).busy, true);
+  life.until(QUIET_MS + 300_000);
+  assert.deepEqual([life.history.slice(told).filter((line) => !line.includes(' up: ')), life.verdict().state], [[], 'up']);
+});
+
+test('a load is that of each direction by itself', () => {
+  // MB/s from us and to us; half an hour of little after a minute of the most: each is believed to carry 0.7 of that still.
+  for (const [sentMb, answeredMb, isLoad] of [[0.9, 0.05, true], [0.2, 0.05, false], [0.02, 6, true], [0.02, 1, false], [0.9, 6, true], [0.2, 1, false]] as const) {
+    const traffic = openTraffic(at(0));
+    const total = { sentBytes: 0, answeredBytes: 0 };
+    let now = 0;
+    pass(60, 1, 10);
+    pass(1800, 0.005, 0.05);
+    assert.equal(isLoaded(traffic), false, 'before');
+    pass(10, sentMb, answeredMb);
+    assert.equal(isLoaded(traffic), isLoad, `${sentMb} from us, ${answeredMb} to us: ${loads(traffic)}`);
+
+    function pass(seconds: number, sent: number, answered: number): void {
+      for (const end = now + 1000 * seconds; now < end;) {
+        now += 100;
+        total.sentBytes += 1e5 * sent;
+        total.answeredBytes += 1e5 * answered;
+        const { sentBytes, answeredBytes } = total;
+        noteTraffic(traffic, { interface: 'eth0', family: 4, sentBytes, answeredBytes, sentPackets: Math.floor(sentBytes / 1000), answeredPackets: Math.floor(answeredBytes / 1000) }, at(now));
+      }
+    }
+  }
+});
+
+const loads = ({ out, back }: Traffic): string => [out.mostBytes, out.averageBytes, back.mostBytes, back.averageBytes].map(Math.round).join(' ');
+
 test('the same delay without traffic of ours is degraded', () => {
   const life = openLife(uplinkPolicy('fibre'), () => 20);
   life.traffic = { sent: 40, answered: 40 };
@@ -184,4 +315,14 @@ test('too few samples are no statistic: an uplink that is asked once a minute is
   assert.deepEqual(times(life, 'degraded'), []);
   assert.deepEqual(qualityStatus(life.health, at(life.now)), { lossPercent: undefined, latencyMs: undefined, jitterMs: undefined, busy: false });
   assert.equal(times(life.until(15 * 60_000), 'degraded').length, 1);
+});
+
+test('a line that is asked seldom and stays slow stays degraded: too few samples are no recovery', () => {
+  for (const choice of [{ intervalMs: 60_000, hosts: ['1.1.1.1'], timeoutMs: 2000 }, { intervalMs: 3000, timeoutMs: 2000 }]) {
+    const life = openLife(uplinkPolicy('lte', choice), () => 1600).until(6 * HOUR_MS);
+    assert.equal(times(life, 'degraded').length, 1, life.history.slice(0, 6).join('\n'));
+    assert.equal(life.verdict().state, 'degraded');
+    life.answer = () => 60;
+    assert.equal(life.until(8 * HOUR_MS).verdict().state, 'up');
+  }
 });

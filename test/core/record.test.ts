@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
-  answeredSince, answersInRow, grantGrace, isWaiting, lossPercent, misses, nextDeadline, noteLost, noteReply, noteSent, openRecord, silentSince, timeoutMs,
+  answeredSince, answersInRow, delay, grantGrace, isWaiting, lossPercent, misses, nextDeadline, noteLost, noteReply, noteSent, openRecord, silentSince, timeoutMs,
   type TargetRecord,
 } from '../../src/core/record.js';
 import type { ProbePolicy } from '../../src/model.js';
@@ -12,7 +12,7 @@ const POLICY: ProbePolicy = uplinkPolicy('fibre').probe;
 
 /** Probes sent at these instants; a number after the arrow is the round trip, `-` is silence: `0>8 1000>- 2000>8`. */
 function recordOf(story: string): TargetRecord {
-  const record = openRecord(targetsOf(['1.1.1.1'])[0]!, at(0), 1, 30);
+  const record = openRecord(targetsOf(['1.1.1.1'])[0]!, at(0), 30);
   for (const word of story.split(' ').filter((part) => part !== '')) {
     const [sent, rtt] = word.split('>');
     const probe = noteSent(record, POLICY, at(Number(sent)));
@@ -128,6 +128,20 @@ test('loss is that of the window, among probes whose time is over', () => {
   const record = recordOf('0>- 1000>8 2000>- 3000>8 4000>8 5000>8 6000>-');
   assert.equal(lossPercent(record, at(6001), 4500), 25, 'sent since 1501 and over: 2000 to 5000');
   assert.equal(lossPercent(record, at(7000), 10_000), (100 * 3) / 7);
+});
+
+test('delay is the median round trip and the mean deviation from it: a gust moves neither far', () => {
+  assert.equal(delay(recordOf('0>- 1000>-'), at(0)), undefined, 'without an answer there is none');
+  assert.deepEqual(delay(recordOf('0>30 1000>10 2000>1820'), at(0)), { rttMs: 30, jitterMs: (20 + 1790) / 3 });
+  assert.deepEqual(delay(recordOf('0>40 1000>10 2000>- 3000>20 4000>1000'), at(0)), { rttMs: 30, jitterMs: (10 + 20 + 10 + 970) / 4 }, 'of an even number, between the two in the middle');
+  assert.deepEqual(delay(recordOf('0>500 1000>10 2000>20 3000>30'), at(1000)), { rttMs: 20, jitterMs: 20 / 3 }, 'what was sent before is not asked for');
+});
+
+test('delay takes no figure from what lay unread, nor from what was sent again', () => {
+  const record = recordOf('0>10 1000>20 2000>30');
+  noteReply(record, noteSent(record, POLICY, at(3000)).seq, at(3900), 900, true);
+  noteReply(record, noteSent(record, POLICY, at(4000), true).seq, at(4700), 700);
+  assert.deepEqual(delay(record, at(0)), { rttMs: 20, jitterMs: 20 / 3 });
 });
 
 test('the ring is bounded: older facts are forgotten, their late answers are too', () => {

@@ -11,10 +11,12 @@ interface Counted {
   /** When its silence was first alarming, since the last `pass`; undefined = never. */
   readonly alarmAt: number | undefined;
   /** So much per second for so long, counted every 20 ms; packets of 1000 bytes. Fractions are carried on. */
-  pass(ms: number, sentPerS: number, answeredPerS: number): Counted;
+  pass(ms: number, sentPerS: number, answeredPerS: number, standing?: Parameters<typeof noteTraffic>[3]): Counted;
   /** The counters as they are told. */
   count: TrafficCount;
 }
+
+const usualRatio = ({ traffic }: Counted): number => traffic.usualAnswered / traffic.usualSent;
 
 function openCounted(rttMs = 20): Counted {
   const traffic = openTraffic(at(0));
@@ -25,7 +27,7 @@ function openCounted(rttMs = 20): Counted {
     traffic, count: { interface: 'eth0', family: 4, sentPackets: 0, sentBytes: 0, answeredPackets: 0, answeredBytes: 0 },
     get now() { return now; },
     get alarmAt() { return alarmAt; },
-    pass(ms, sentPerS, answeredPerS) {
+    pass(ms, sentPerS, answeredPerS, standing) {
       alarmAt = undefined;
       for (const end = now + ms; now < end;) {
         now += 20;
@@ -36,7 +38,7 @@ function openCounted(rttMs = 20): Counted {
         counted.count = {
           ...counted.count, sentPackets: sentPackets + sent, sentBytes: sentBytes + 1000 * sent, answeredPackets: answeredPackets + answered, answeredBytes: answeredBytes + 1000 * answered,
         };
-        noteTraffic(traffic, counted.count, at(now));
+        noteTraffic(traffic, counted.count, at(now), standing);
         if (hasGoneQuiet(traffic, rttMs, at(now))) alarmAt ??= now;
       }
       return counted;
@@ -144,6 +146,42 @@ test('the usual is not learnt from the silence: a dead line stays alarming', () 
   const counted = openCounted().pass(10_000, 500, 500).pass(5000, 500, 0);
   assert.equal(hasGoneQuiet(counted.traffic, 20, at(counted.now)), true);
   assert.ok(counted.traffic.usualAnswered / counted.traffic.usualSent > 0.9);
+});
+
+test('sparse traffic, sent in one count and answered in the next, has a usual ratio of one, and progresses', () => {
+  for (const [name, again] of [['a packet now and then', 0], ['two packets, and one on top of their answers', 50]] as const) {
+    const counted = openCounted();
+    for (let i = 0; i < 500; i++) counted.pass(20, 50 + again, 0).pass(20, again, 50 + 2 * again).pass(20, 0, 0);
+    assert.ok(Math.abs(usualRatio(counted) - 1) < 0.02, `${name}: ${usualRatio(counted)}`);
+    assert.equal(progressed(counted.traffic, at(counted.now - 600)), true, name);
+  }
+});
+
+test('sparse traffic has not gone quiet before four answers are owed', () => {
+  const counted = openCounted();
+  for (let i = 0; i < 500; i++) {
+    counted.pass(20, 100, 0);
+    assert.equal(counted.alarmAt, undefined);
+    counted.pass(20, 50, 150).pass(20, 0, 0);
+  }
+  assert.equal(counted.pass(20, 100, 0).pass(20, 50, 0).alarmAt, undefined, 'three are owed');
+  assert.notEqual(counted.pass(20, 100, 0).alarmAt, undefined, 'five are');
+});
+
+test('while connections alone vouch the usual ratio follows what they get in minutes, and not in seconds', () => {
+  const ratioAfter = (ms: number, standing: 'usual' | 'vouching'): number => usualRatio(openCounted().pass(60_000, 500, 500).pass(ms, 500, 100, standing));
+  assert.ok(ratioAfter(10_000, 'usual') < 0.55, `${ratioAfter(10_000, 'usual')}`);
+  assert.ok(ratioAfter(10_000, 'vouching') > 0.95, `${ratioAfter(10_000, 'vouching')}`);
+  const minutes = ratioAfter(300_000, 'vouching');
+  assert.ok(minutes > 0.44 && minutes < 0.55, `${minutes}`);
+});
+
+test('what comes through a silent line changes the usual ratio not at all, nor does what was sent into it', () => {
+  const counted = openCounted().pass(60_000, 500, 500);
+  const before = usualRatio(counted);
+  assert.equal(usualRatio(counted.pass(300_000, 500, 100, 'silent')), before);
+  counted.pass(1000, 500, 0).pass(5000, 500, 0, 'silent').pass(1000, 500, 500);
+  assert.ok(usualRatio(counted) > 0.98, `${usualRatio(counted)}`);
 });
 
 test('progress: answers at something like the usual ratio; hardly any is none; next to nothing sent says nothing', () => {

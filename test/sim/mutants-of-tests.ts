@@ -13,7 +13,7 @@ export interface TestMutant extends Slip {
 export const TEST_MUTANTS: readonly TestMutant[] = [
   {
     test: 'quality', only: 'bufferbloat', slip: 'a full queue is a sickness', file: 'quality.js',
-    search: 'if (isBusy(health))', replacement: 'if (false)',
+    search: 'isBusy(health, now) ||', replacement: '',
   },
   {
     test: 'quality', only: 'same delay', slip: 'any traffic excuses any delay', file: 'traffic.js',
@@ -80,8 +80,8 @@ export const TEST_MUTANTS: readonly TestMutant[] = [
     search: 'left: Math.max(from.byTraffic ? 1 : 0,', replacement: 'left: Math.max(0,',
   },
   {
-    test: 'passive', only: 'falls silent while', slip: 'what the targets missed is loss of the line', file: 'judge.js',
-    search: 'health.qualityFrom = now;', replacement: '',
+    test: 'passive', only: 'falls silent while', slip: 'what the targets missed is loss of the line', file: 'quality.js',
+    search: '|| health.vouchedSince !== undefined', replacement: '',
   },
   {
     test: 'passive', only: 'vouched for', slip: 'once vouched for is for ever', file: 'judge.js',

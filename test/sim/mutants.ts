@@ -233,7 +233,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     law: 'progress-vetoes', slip: 'connections that get answers are not looked at', file: 'judge.js', weather: 'mute resolvers',
-    search: 'vouches(health.traffic, since, now)', replacement: 'false',
+    search: 'if (flowsVouch(health, since, now))', replacement: 'if (false)',
   },
   {
     law: 'outside-obeyed', slip: 'a verdict from outside is only told', file: 'witness.js', weather: 'outsiders',
