@@ -193,7 +193,8 @@ test('recovery needs a whole window below the lower levels', () => {
   life.until(431_500);
   const [back] = times(life, 'up').slice(-1);
   assert.ok(life.verdict().state === 'up' && back! > 415_000, `${back}`);
-  const soon = openLife(uplinkPolicy('fibre'), lossy(60, 7, 60_000)).until(80_000);
+  const soon = openLife(uplinkPolicy('fibre'), lossy(60, 7, 60_000)).until(60_000);
+  while (soon.verdict().state !== 'degraded' && soon.now < 90_000) soon.until(soon.now + 100);
   const since = times(soon, 'degraded').at(-1)!;
   soon.answer = ALL;
   soon.until(since + 29_000);
