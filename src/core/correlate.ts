@@ -4,7 +4,7 @@
  */
 import type { Instant } from '../model.js';
 import type { Health } from './health.js';
-import { misses } from './record.js';
+import { isSilent, misses } from './record.js';
 import type { Plane } from './state.js';
 import { restate } from './verdict.js';
 import { quorumSince, witnesses } from './witness.js';
@@ -12,8 +12,6 @@ import { duration } from './words.js';
 
 /** Faults of different origin do not fall together so closely. */
 const AT_ONCE_MS = 3000;
-/** So many unanswered in a row are silence. */
-const SILENT_IN_A_ROW = 3;
 /** After so long without an answer a target counts as one that is not to be had by this uplink at all. */
 const REMEMBERED_MS = 900_000;
 
@@ -33,7 +31,7 @@ export function correlate(plane: Plane, now: Instant): void {
 
 /** A target that used to answer by this uplink is silent, and answers by one that leads. */
 export function reachesLess(health: Health, plane: Plane, now: Instant): boolean {
-  const lost = witnesses(health).filter((record) => record.lastReplyAt !== undefined && now - record.lastReplyAt < REMEMBERED_MS && misses(record, now) >= SILENT_IN_A_ROW);
+  const lost = witnesses(health).filter((record) => record.lastReplyAt !== undefined && now - record.lastReplyAt < REMEMBERED_MS && isSilent(record, now));
   if (lost.length === 0) return false;
   const led = [...plane.health.values()].filter((other) => other.leads).flatMap(witnesses);
   return lost.some(({ target }) => led.some((record) => record.target.id === target.id && record.lastReplyAt !== undefined && misses(record, now) === 0));

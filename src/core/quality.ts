@@ -7,7 +7,7 @@
  */
 import type { FaultDomain, Instant, QualityStatus, Threshold } from '../model.js';
 import type { Health } from './health.js';
-import { answeredSince, delay, misses, overSince, silentSince, tally, type Delay, type Tally, type TargetRecord } from './record.js';
+import { answeredSince, delay, isSilent, overSince, silentSince, tally, type Delay, type Tally, type TargetRecord } from './record.js';
 import { isLoaded } from './traffic.js';
 import { isGateway, isSlow, witnesses } from './witness.js';
 
@@ -24,7 +24,6 @@ const RECENT_MS = 3000;
 const RECENT_ROUNDS = 3;
 /** A page or a name that fails so often in a row fails. */
 const WRONG_IN_A_ROW = 2;
-const SILENT_IN_A_ROW = 3;
 /** Delay beyond this is not that of an empty queue. */
 const QUEUE_MS = 30;
 /** And as much again as it takes without, up to this. */
@@ -131,7 +130,7 @@ function overall(health: Health, now: Instant): Overall {
 
 /** Those that answer at all, the quick ones where there are any. One answer that comes late excuses nobody from this. */
 function best(health: Health, now: Instant): readonly TargetRecord[] {
-  const living = witnesses(health).filter((record) => record.lastReplyAt !== undefined && !(record.excused && misses(record, now) >= SILENT_IN_A_ROW));
+  const living = witnesses(health).filter((record) => record.lastReplyAt !== undefined && !(record.excused && isSilent(record, now)));
   const quick = living.filter((record) => !isSlow(record.target));
   return quick.length > 0 ? quick : living;
 }
@@ -152,7 +151,7 @@ function portal({ records }: Health): Impairment | undefined {
 /** Two who should know names, and none of them does. One alone may be at fault himself. */
 function names({ records }: Health, now: Instant): Impairment | undefined {
   const asked = records.filter((record) => record.target.kind === 'dns');
-  const failing = asked.filter((record) => misses(record, now) >= SILENT_IN_A_ROW);
+  const failing = asked.filter((record) => isSilent(record, now));
   const others = records.filter((record) => record.target.kind === 'http' && record.lastCause === 'dns' && record.causeRow >= WRONG_IN_A_ROW);
   if (failing.length < asked.length || failing.length + others.length < 2) return undefined;
   return { domain: 'dns', because: `names cannot be looked up: ${[...failing, ...others].map(({ target }) => target.id).join(', ')} fail` };
@@ -162,7 +161,7 @@ function names({ records }: Health, now: Instant): Impairment | undefined {
 function largePackets({ records }: Health, now: Instant): Impairment | undefined {
   for (const record of records) {
     const { target } = record;
-    if (target.kind !== 'icmp' || target.sizeBytes === 0 || record.lastReplyAt === undefined || misses(record, now) < SILENT_IN_A_ROW) continue;
+    if (target.kind !== 'icmp' || target.sizeBytes === 0 || record.lastReplyAt === undefined || !isSilent(record, now)) continue;
     const since = silentSince(record, now)!;
     const small = records.find((other) => other.target.kind === 'icmp' && other.target.host === target.host && other.target.sizeBytes === 0);
     if (small === undefined || !answeredSince(small, since)) continue;

@@ -20,6 +20,8 @@ const GRANULARITY_MS = 10;
 const BEST_DRIFT = 1.0005;
 /** What a gust of delay was like is half forgotten after this time. */
 const WORST_HALF_LIFE_MS = 7_200_000;
+/** So many unanswered in a row are silence. */
+const SILENT_IN_A_ROW = 3;
 /** A web server thinks before it answers, now shorter, now longer. */
 const HTTP_TIMEOUT_MIN_MS = 250;
 /** A program is ended at its own limit; its end is told a little later. */
@@ -157,6 +159,11 @@ export function misses(record: TargetRecord, now: Instant): number {
     if (isMissed(probe, now)) count++;
   }
   return count;
+}
+
+/** It misses more in a row than chance would have it. */
+export function isSilent(record: TargetRecord, now: Instant): boolean {
+  return misses(record, now) >= SILENT_IN_A_ROW;
 }
 
 /** Answers in a row to probes sent at or after `since`, the newest first; open and void probes do not break the row. */

@@ -41,7 +41,7 @@ export const TEST_MUTANTS: readonly TestMutant[] = [
   },
   {
     test: 'impairment', only: 'large packets that', slip: 'a host that never took large packets proves a narrow path', file: 'quality.js',
-    search: 'record.lastReplyAt === undefined || misses(record, now) < SILENT_IN_A_ROW)', replacement: 'misses(record, now) < SILENT_IN_A_ROW)',
+    search: 'record.lastReplyAt === undefined || !isSilent(record, now))', replacement: '!isSilent(record, now))',
   },
   {
     test: 'impairment', only: 'alone never', slip: 'those aside raise suspicion', file: 'judge.js',
