@@ -120,16 +120,16 @@ export function noteTraffic(traffic: Traffic, count: TrafficCount, now: Instant,
     traffic.answeredAt = now;
     traffic.sentSince = 0;
   } else traffic.sentSince += sent;
-  if (standing !== 'silent') traffic.levelPerS += ((1000 * answered) / elapsedMs - traffic.levelPerS) * (1 - Math.exp(-elapsedMs / (standing === 'vouching' ? VOUCHED_USUAL_MS : USUAL_MS)));
   if (standing === 'silent') {
     traffic.heldSent = 0;
     return;
   }
+  const weight = standing === 'vouching' ? USUAL_MS / VOUCHED_USUAL_MS : 1;
+  const fade = Math.exp((-elapsedMs * weight) / USUAL_MS);
+  traffic.levelPerS += ((1000 * answered) / elapsedMs - traffic.levelPerS) * (1 - fade);
   // An answer belongs to what was sent before it; silence does not become the usual while it is being looked at.
   traffic.heldSent += sent;
   if (traffic.sentSince > 0 && now - traffic.answeredAt < USUAL_MS) return;
-  const weight = standing === 'vouching' ? USUAL_MS / VOUCHED_USUAL_MS : 1;
-  const fade = Math.exp((-elapsedMs * weight) / USUAL_MS);
   traffic.usualSent = traffic.usualSent * fade + traffic.heldSent * weight;
   traffic.usualAnswered = traffic.usualAnswered * fade + answered * weight;
   traffic.heldSent = 0;
