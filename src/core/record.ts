@@ -58,6 +58,8 @@ export interface TargetRecord {
   worstAt: Instant;
   /** No deadline was ever further from its probe: what is older waits for nothing. */
   longestMs: number;
+  /** When the first answer came. */
+  heardAt: Instant | undefined;
   lastReplyAt: Instant | undefined;
   lastError: string;
   lastCause: LostCause | undefined;
@@ -78,7 +80,7 @@ export interface TargetRecord {
 export function openRecord(target: Target, dueAt: Instant, perWindow: number, former?: TargetRecord): TargetRecord {
   return {
     target, probes: [], capacity: Math.min(RING.most, Math.max(RING.least, Math.ceil(2 * perWindow))), nextSeq: former?.nextSeq ?? 1, gridAt: dueAt, dueAt,
-    srttMs: undefined, rttvarMs: 0, bestMs: Infinity, worstMs: former?.worstMs ?? 0, worstAt: former?.worstAt ?? dueAt, longestMs: 0, lastReplyAt: undefined, lastError: '', lastCause: undefined, causeRow: 0, sent: 0, received: 0, excused: false, unpinned: '',
+    srttMs: undefined, rttvarMs: 0, bestMs: Infinity, worstMs: former?.worstMs ?? 0, worstAt: former?.worstAt ?? dueAt, longestMs: 0, heardAt: undefined, lastReplyAt: undefined, lastError: '', lastCause: undefined, causeRow: 0, sent: 0, received: 0, excused: false, unpinned: '',
   };
 }
 
@@ -119,7 +121,9 @@ export function noteReply(record: TargetRecord, seq: number, at: Instant, rttMs:
   record.causeRow = 0;
   record.excused = false;
   record.bestMs = Math.min(rttMs, record.bestMs * BEST_DRIFT);
-  if (!probe.late) {
+  // What was asked before the first answer may have waited for the line to begin (an address that is checked, a neighbour that is looked for): no gust.
+  record.heardAt ??= at;
+  if (!probe.late && probe.sentAt >= record.heardAt) {
     record.worstMs = Math.max(rttMs, worstMs(record, at));
     record.worstAt = at;
   }

@@ -184,3 +184,9 @@ test('few connections and a hop that is asked seldom vouch for a line without an
   assert.deepEqual(life.history.slice(told), []);
   assert.ok(life.sent.length - sent < 60 * 4, `${life.sent.length - sent} probes in a minute`);
 });
+
+test('what waited for the line to begin is no gust: probes that were asked before the first answer', () => {
+  const life = openLife(uplinkPolicy('fibre'), (_order, now) => Math.max(8, 1200 - now)).until(20_000);
+  assert.equal(life.verdict().state, 'up');
+  for (const record of life.health.records) assert.ok(worstMs(record, at(life.now)) < 9, `${record.target.id}: ${record.worstMs}`);
+});
