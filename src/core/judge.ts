@@ -104,6 +104,7 @@ export function takeTraffic(health: Health, counted: TrafficCount, now: Instant)
     if (isConfirmed !== burst.isConfirmed) {
       burst.isConfirmed = isConfirmed;
       bePatient(health, burst, now);
+      health.nextPassAt = nextPass(health);
     }
     return;
   }
@@ -246,7 +247,6 @@ function begin(health: Health, from: Pick<Burst, 'evidenceFrom' | 'silentFrom' |
 
 function bePatient(health: Health, burst: Burst, now: Instant): void {
   burst.patientUntil = (burst.startedAt + patienceMs(health, burst.isConfirmed, burst.evidenceFrom, now)) as Instant;
-  health.nextPassAt = nextPass(health);
 }
 
 /** The uplink lives; who stayed silent is excused, so that a dead target costs one burst and no more. */

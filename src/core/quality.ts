@@ -7,7 +7,7 @@
  */
 import type { FaultDomain, Instant, QualityStatus, Threshold } from '../model.js';
 import type { Health } from './health.js';
-import { answeredSince, delay, isSilent, overSince, silentSince, tally, type Delay, type Tally, type TargetRecord } from './record.js';
+import { answeredSince, delay, isSilent, overSince, silentSince, tally, type TargetRecord } from './record.js';
 import { isLoaded } from './traffic.js';
 import { isGateway, isSlow, witnesses } from './witness.js';
 
@@ -44,12 +44,12 @@ export function impairment(health: Health, now: Instant): Impairment | undefined
 /** Nothing is wrong with it any more, as far as is known: is that much, and for long enough to be believed? */
 export function isRecovered(health: Health, now: Instant): boolean {
   if (health.domain !== 'quality') return true;
-  return overall(health, now).lossPercent !== undefined && now - Math.max(health.since, health.qualityFrom) >= health.policy.health.quality.windowMs;
+  return lossOf(health, now).lossPercent !== undefined && now - Math.max(health.since, health.qualityFrom) >= health.policy.health.quality.windowMs;
 }
 
 /** A line that loses so much works, and is no better than one that carries traffic now. */
 export function isClean(health: Health, now: Instant): boolean {
-  const { lossPercent } = overall(health, now);
+  const { lossPercent } = lossOf(health, now);
   return lossPercent === undefined || lossPercent <= health.policy.health.quality.lossPercent.up / 2;
 }
 
@@ -79,7 +79,7 @@ function figures(health: Health, now: Instant): Impairment | undefined {
   return undefined;
 }
 
-function isBeyondChance({ over, missed, targets, leastPercent }: Overall, upPercent: number): boolean {
+function isBeyondChance({ over, missed, targets, leastPercent }: Loss, upPercent: number): boolean {
   const usual = (over * Math.min(upPercent, LOSS_BY_CHANCE_PERCENT)) / 100;
   return missed >= usual + DEVIATIONS * Math.sqrt(usual) + (targets > 1 && leastPercent > upPercent ? LOST_BY_ALL : LOST_BY_CHANCE);
 }
@@ -93,39 +93,56 @@ function isLosing(health: Health, downPercent: number, now: Instant): boolean {
   });
 }
 
-interface Overall {
+interface Loss {
   readonly over: number;
   readonly missed: number;
-  /** How many were weighed, and how the best of them fares. */
+  /** How many were weighed, how many of them are believed, and how the best of them fares. */
   readonly targets: number;
+  readonly half: number;
   readonly leastPercent: number;
+  /** undefined = too few probes to say. */
   readonly lossPercent: number | undefined;
+}
+
+interface Overall extends Loss {
   readonly rttMs: number | undefined;
   /** By so much it may be wrong. */
   readonly doubtMs: number;
   readonly jitterMs: number | undefined;
 }
 
-/** Of the better half of the targets, over the window; where that holds few probes, over so many. */
+/** Of the better half of the targets. */
 function overall(health: Health, now: Instant): Overall {
-  const windowFrom = now - health.policy.health.quality.windowMs;
-  const since = (record: TargetRecord): Instant => Math.max(health.qualityFrom, Math.min(windowFrom, overSince(record, SAMPLES_AT_LEAST, now) ?? windowFrom)) as Instant;
-  const tallies = best(health, now).map((record) => ({ ...tally(record, since(record), now), ...delay(record, since(record)) })).filter(({ over }) => over > 0);
+  const loss = lossOf(health, now);
+  const delays = best(health, now).map((record) => delay(record, judgedFrom(health, record, now))).filter((each) => each !== undefined);
+  // How far away a target stands is no fault of the line.
+  const near = delays.toSorted((a, b) => a.rttMs - b.rttMs).slice(0, loss.half);
+  const enough = loss.lossPercent !== undefined;
+  const spreadMs = mean(near.map((each) => each.jitterMs)) ?? 0;
+  return {
+    ...loss, rttMs: enough ? mean(near.map((each) => each.rttMs)) : undefined, doubtMs: (DEVIATIONS * spreadMs) / Math.sqrt(Math.max(1, loss.over)),
+    jitterMs: enough ? spreadMs : undefined,
+  };
+}
+
+/** The part of it that every decision asks for. */
+function lossOf(health: Health, now: Instant): Loss {
+  const tallies = best(health, now).map((record) => tally(record, judgedFrom(health, record, now), now)).filter(({ over }) => over > 0);
   const half = Math.max(Math.ceil(tallies.length / 2), Math.min(health.policy.probe.quorum, tallies.length));
   tallies.sort((a, b) => a.missed / a.over - b.missed / b.over);
   const believed = tallies.slice(0, half);
-  // How far away a target stands is no fault of the line.
-  const near = tallies.toSorted((a, b) => (a.rttMs ?? Infinity) - (b.rttMs ?? Infinity)).slice(0, half);
   const over = believed.reduce((sum, each) => sum + each.over, 0);
   const missed = believed.reduce((sum, each) => sum + each.missed, 0);
-  const enough = over >= SAMPLES_AT_LEAST;
-  const spreadMs = mean(near, (each) => each.jitterMs) ?? 0;
   return {
-    over, missed, targets: tallies.length, leastPercent: tallies.length === 0 ? 0 : (100 * tallies[0]!.missed) / tallies[0]!.over,
-    lossPercent: enough ? (100 * missed) / over : undefined,
-    rttMs: enough ? mean(near, (each) => each.rttMs) : undefined, doubtMs: (DEVIATIONS * spreadMs) / Math.sqrt(Math.max(1, over)),
-    jitterMs: enough ? spreadMs : undefined,
+    over, missed, targets: tallies.length, half, leastPercent: tallies.length === 0 ? 0 : (100 * tallies[0]!.missed) / tallies[0]!.over,
+    lossPercent: over >= SAMPLES_AT_LEAST ? (100 * missed) / over : undefined,
   };
+}
+
+/** The window; where that holds few probes, as far back as there are enough. */
+function judgedFrom({ qualityFrom, policy }: Health, record: TargetRecord, now: Instant): Instant {
+  const windowFrom = now - policy.health.quality.windowMs;
+  return Math.max(qualityFrom, Math.min(windowFrom, overSince(record, SAMPLES_AT_LEAST, now) ?? windowFrom)) as Instant;
 }
 
 /** Those that answer at all, the quick ones where there are any. One answer that comes late excuses nobody from this. */
@@ -135,8 +152,7 @@ function best(health: Health, now: Instant): readonly TargetRecord[] {
   return quick.length > 0 ? quick : living;
 }
 
-function mean(tallies: readonly (Tally & Partial<Delay>)[], valueOf: (tally: Partial<Delay>) => number | undefined): number | undefined {
-  const values = tallies.map(valueOf).filter((value) => value !== undefined);
+function mean(values: readonly number[]): number | undefined {
   return values.length === 0 ? undefined : values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 

@@ -241,7 +241,7 @@ export function grantGrace(record: TargetRecord, openSince: Instant, until: Inst
 }
 
 /** What happened to probes sent at or after `since` whose time is over; those that were sent again count once. */
-export interface Tally {
+interface Tally {
   readonly over: number;
   readonly missed: number;
 }
@@ -270,7 +270,7 @@ export function overSince(record: TargetRecord, count: number, now: Instant): In
 }
 
 /** Median round trip of those that were answered, after their deadline too, and the mean deviation from it, ms. The mean would be that of a few gusts. */
-export interface Delay {
+interface Delay {
   readonly rttMs: number;
   readonly jitterMs: number;
 }
