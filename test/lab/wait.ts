@@ -4,11 +4,20 @@
  * `now` is CLOCK_MONOTONIC in milliseconds, which all namespaces share, so an instant taken here can be compared with the
  * instants that a traffic process inside the lab wrote down. `waitFor` looks again and again, quickly, and when time is up it
  * shows what it saw last: a failed wait should explain itself without a second run.
+ *
+ * A deadline only ends a test that can no longer pass. It is never the assertion: it grows with the slowness that the runner measured
+ * before the first test, so that a slow or busy machine fails nothing.
  */
 import { inspect } from 'node:util';
 
+/** Where the runner writes how many times slower than a quiet machine this one is. */
+export const SLOWNESS = 'UPLINKD_TEST_SLOWNESS';
+
+/** The shortest deadline, on a quiet machine: a machine that was quiet at the start can be busy later. */
+const DEADLINE_MS = 60_000;
+
 export interface WaitOptions {
-  /** Give up after so many ms. Default 5000. */
+  /** Give up after so many ms of a quiet machine, but never before a minute. */
   readonly timeoutMs?: number;
   /** Look again after so many ms. Default 5. */
   readonly everyMs?: number;
@@ -19,6 +28,11 @@ export interface WaitOptions {
 /** Milliseconds of CLOCK_MONOTONIC, with fractions. */
 export function now(): number {
   return Number(process.hrtime.bigint()) / 1e6;
+}
+
+/** A deadline for what takes so many ms at most on a quiet machine: at least a minute, and more on a slow one. */
+export function deadline(quietMs = 0): number {
+  return Math.max(quietMs, DEADLINE_MS) * Math.max(1, Number(process.env[SLOWNESS] ?? 1));
 }
 
 /** Resolves at that instant (`now()` scale), at once if it has passed; late by 1 ms at most on an idle machine. */
@@ -35,7 +49,7 @@ export async function until(instantMs: number): Promise<void> {
  * @throws Error with the last state seen
  */
 export async function waitFor<T>(what: string, look: () => T | Promise<T>, wished: (seen: T) => boolean, options: WaitOptions = {}): Promise<T> {
-  const timeoutMs = options.timeoutMs ?? 5000;
+  const timeoutMs = deadline(options.timeoutMs);
   const beganAt = now();
   let last = 'nothing was seen';
   for (;;) {
