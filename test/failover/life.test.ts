@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { test } from 'node:test';
 import { labUnavailable, now, openLab, until, waitFor } from '../lab/lab.js';
 import type { Lab } from '../lab/lab.js';
-import { STEADY, assertUnhurt, assertWithin, carriers, said, settled, untilSaid, untilState, withStory } from './story.js';
+import { STEADY, assertUnhurt, carriers, heldMs, said, settled, untilSaid, withStory } from './story.js';
 
 const skip = (await labUnavailable()) ?? false;
 const MAIN = fileURLToPath(new URL('../../src/main.js', import.meta.url));
@@ -40,11 +40,8 @@ test('killed with -9 on a backup: the next one keeps to it until the preferred u
     await story.daemon.kill9();
     await lab.plugCable('fibre');
     story.daemon = await lab.startDaemon();
-    await untilState(story.daemon, 'fibre', 'up');
-    const upAt = now();
-    assert.deepEqual((await story.daemon.status()).active.map((one) => one.name), ['cable']);
-    await story.daemon.untilActive('fibre');
-    assert.ok(now() - upAt > 1500, `held for ${now() - upAt} ms`);
+    const status = await story.daemon.untilActive('fibre');
+    assert.ok(heldMs(status, 'fibre') >= 2000, `held for ${heldMs(status, 'fibre')} ms`);
     assert.deepEqual([await carriers(streams.fresh), await carriers(streams.old), await carriers(streams.tcp)], [['fibre'], ['cable'], ['cable']]);
     await assertUnhurt(streams, since);
   }));
@@ -54,7 +51,7 @@ test('a cable is cut while no daemon lives: the kernel falls back by itself, and
     const { lab } = story;
     const streams = await traffic(lab);
     await story.daemon.kill9();
-    assertWithin(45, { begun: await streams.fresh.outageAfter(await lab.cutCable('fibre')) });
+    await streams.fresh.outageAfter(await lab.cutCable('fibre'));
     story.daemon = await lab.startDaemon();
     await story.daemon.untilActive('cable');
     assert.deepEqual([await carriers(streams.fresh), await carriers(streams.old)], [['cable'], ['cable']]);
@@ -67,9 +64,7 @@ test('an upstream dies while no daemon lives: the next one finds the old choice,
     await story.daemon.kill9();
     await lab.upstreamDead('fibre');
     story.daemon = await lab.startDaemon();
-    const startedAt = now();
-    await streams.old.outageAfter(startedAt, { calmMs: 300 });
-    assert.ok(now() - startedAt < 6000, `${now() - startedAt} ms`);
+    await streams.old.outageAfter(now(), { calmMs: 300 });
     assert.deepEqual([await carriers(streams.fresh), await carriers(streams.old)], [['cable'], ['cable']]);
   }));
 
@@ -143,7 +138,7 @@ test('a restart with other words in the config changes what they say, and no mor
     const config = lab.config({ ...STEADY });
     const { fibre, cable } = config['uplinks'] as Record<string, object>;
     story.daemon = await lab.startDaemon({ config: { ...config, uplinks: { cable: { ...cable, priority: 1 }, fibre: { ...fibre, priority: 2 } } } });
-    await untilSaid(story.daemon, /cable is preferred \(priority 1\) and has proved itself/, { timeoutMs: 10_000 });
+    await untilSaid(story.daemon, /cable is preferred \(priority 1\) and has proved itself/);
     const fresh = await carriers(streams.fresh);
     assert.deepEqual([fresh, await carriers(streams.old)], [['cable'], ['fibre']]);
     await waitFor('lte is gone from main', async () => (await lab.view('router')).main, (main) => !main.some((route) => route.startsWith('default') && route.includes('isp2')));

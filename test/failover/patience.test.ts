@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { labUnavailable, now, until } from '../lab/lab.js';
-import { FAST, STEADY, arrivals, assertUnhurt, carriers, measured, said, settled, stateOf, uplinkIn, untilState, withStory } from './story.js';
+import { FAST, STEADY, arrivals, assertUnhurt, carriers, said, settled, stateOf, uplinkIn, untilState, withStory } from './story.js';
 
 const skip = (await labUnavailable()) ?? false;
 const METERED = { metered: true, priority: 3 } as const;
@@ -32,7 +32,7 @@ test('a line that died twice within a while comes last although it answers, stat
     assert.deepEqual(await carriers(fresh), ['cable']);
 
     const since = now();
-    await daemon.untilActive('fibre', { timeoutMs: 20_000 });
+    await daemon.untilActive('fibre');
     assert.ok(Date.now() >= Date.parse(suppressedUntil) - 50, `before ${suppressedUntil}`);
     await settled(daemon);
     assert.deepEqual(await carriers(fresh), ['fibre']);
@@ -64,7 +64,7 @@ test('a metered line on standby is asked at least five times less often than the
 test('a daemon that was stopped for five seconds blames no line for it', { skip }, () =>
   withStory({ config: FAST }, async ({ lab, daemon }) => {
     const fresh = await lab.stream({ kind: 'new-udp', rateHz: 100 });
-    const before = await measured(daemon);
+    const before = await daemon.status();
     const since = now();
     process.kill(daemon.pid, 'SIGSTOP');
     try {

@@ -45,8 +45,8 @@ for (const [backend, without] of [['nftables', skip], ['iptables', noIptables]] 
       const lte = uplinkIn(await daemon.status(), 'lte');
       await reload({ uplinks: two });
       await daemon.untilActive('fibre');
-      await waitFor('whoever was on the line that is gone is told', async () => (await client.one(stays)).error, (error) => error === 'ECONNRESET', { timeoutMs: 3000 });
-      await waitFor('nothing of lte is left', async () => leftOf(lab, lte), (left) => left.length === 0, { timeoutMs: 3000 });
+      await waitFor('whoever was on the line that is gone is told', async () => (await client.one(stays)).error, (error) => error === 'ECONNRESET');
+      await waitFor('nothing of lte is left', async () => leftOf(lab, lte), (left) => left.length === 0);
       assert.deepEqual((await daemon.status()).uplinks.map((one) => one.name), ['fibre', 'cable']);
       await assertUnhurt({ udp, tcp }, since);
       assert.deepEqual([await carriers(udp), await carriers(tcp)], [['fibre'], ['fibre']]);
@@ -93,7 +93,7 @@ for (const [backend, without] of [['nftables', skip], ['iptables', noIptables]] 
       const config = lab.config({ ...STEADY, nat: { backend }, policies: [{ name: 'telephony', protocol: 'udp', ports: 5060, use: 'cable' }] });
       const dry = await lab.startDaemon({ config, args: ['--dry-run'] });
       const wanted = [/ip rule add pref 9600 lookup 9400/, /ip route add default via 198\.51\.100\.1 dev isp0 table 9400/, backend === 'nftables' ? /nft add rule ip uplinkd/ : /iptables -t nat -A UPLINKD_NAT/];
-      await waitFor('it has said all of its plan', () => dry.output(), (text) => wanted.every((part) => part.test(text)), { timeoutMs: 5000 });
+      await waitFor('it has said all of its plan', () => dry.output(), (text) => wanted.every((part) => part.test(text)));
       await until(now() + 200);
       assert.deepEqual(await kernelOf(lab), before);
       assert.deepEqual(await sysctlsOf(lab), sysctls);

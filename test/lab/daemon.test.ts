@@ -25,7 +25,7 @@ test('the daemon runs in the router, is asked from outside, and ends in every wa
     await second.ready();
     assert.notEqual(second.pid, first.pid);
     assert.deepEqual(second.paths, first.paths);
-    await assert.rejects(second.until('pigs fly', () => false, { timeoutMs: 20 }), /until pigs fly\nlast seen: [\s\S]*the end of the daemon's log/);
+    await assert.rejects(second.until('pigs fly', () => false, { inVainMs: 20 }), /until pigs fly\nlast seen: [\s\S]*the end of the daemon's log/);
     assert.equal(await second.stop(), 0);
   }));
 

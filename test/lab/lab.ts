@@ -63,7 +63,7 @@ import type { KernelView } from './view.js';
 
 export { labUnavailable } from './anchor.js';
 export { TWIN_CGNAT } from './topology.js';
-export { now, until, waitFor } from './wait.js';
+export { deadline, now, until, waitFor } from './wait.js';
 
 export interface Lab extends Faults, Omit<Troubles, 'endAll'>, ForeignHands, Streams, Services, Dhcp, Advertisers {
   readonly topology: Topology;

@@ -40,7 +40,7 @@ test('a window that begins within an outage counts from its first question', () 
 test('a wait in vain says what it waited for and what it saw last', async () => {
   let looks = 0;
   await assert.rejects(
-    waitFor('the cow is home', () => ({ cow: ++looks }), () => false, { timeoutMs: 30, explain: () => 'ask the farmer' }),
+    waitFor('the cow is home', () => ({ cow: ++looks }), () => false, { inVainMs: 30, explain: () => 'ask the farmer' }),
     /30 ms until the cow is home\nlast seen: \{ cow: \d+ \}\nask the farmer/,
   );
 });

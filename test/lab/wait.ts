@@ -15,11 +15,15 @@ export const SLOWNESS = 'UPLINKD_TEST_SLOWNESS';
 
 /** The shortest deadline, on a quiet machine: a machine that was quiet at the start can be busy later. */
 const DEADLINE_MS = 60_000;
+/** Looking costs the daemon as much as the test. */
+const SELDOM_MS = 50;
 
 export interface WaitOptions {
   /** Give up after so many ms of a quiet machine, but never before a minute. */
   readonly timeoutMs?: number;
-  /** Look again after so many ms. Default 5. */
+  /** Give up after exactly so many ms: for a wait that is to be in vain. */
+  readonly inVainMs?: number;
+  /** Look again after so many ms. Default 5, and by and by less often. */
   readonly everyMs?: number;
   /** Further facts for the failure text, asked for only then. */
   readonly explain?: () => string | Promise<string>;
@@ -49,10 +53,10 @@ export async function until(instantMs: number): Promise<void> {
  * @throws Error with the last state seen
  */
 export async function waitFor<T>(what: string, look: () => T | Promise<T>, wished: (seen: T) => boolean, options: WaitOptions = {}): Promise<T> {
-  const timeoutMs = deadline(options.timeoutMs);
+  const timeoutMs = options.inVainMs ?? deadline(options.timeoutMs);
   const beganAt = now();
   let last = 'nothing was seen';
-  for (;;) {
+  for (let restMs = options.everyMs ?? 5; ; restMs = options.everyMs ?? Math.min(SELDOM_MS, restMs * 1.2)) {
     try {
       const seen = await look();
       if (wished(seen)) return seen;
@@ -61,7 +65,7 @@ export async function waitFor<T>(what: string, look: () => T | Promise<T>, wishe
       last = `the look itself failed: ${error instanceof Error ? error.message : String(error)}`;
     }
     if (now() - beganAt > timeoutMs) break;
-    await new Promise((resolve) => setTimeout(resolve, options.everyMs ?? 5));
+    await new Promise((resolve) => setTimeout(resolve, restMs));
   }
   const more = options.explain === undefined ? '' : `\n${await options.explain()}`;
   throw new Error(`waited in vain for ${timeoutMs} ms until ${what}\nlast seen: ${last}${more}`);

@@ -1,15 +1,21 @@
 /**
- * Proves that each law of the simulation can fall: the compiled core is copied, broken in one place (mutants.ts), and played by a child
- * process until the law in question is broken. A law that survives its mutant watches nothing. The same for tests of the core
+ * Proves that each law of the simulation can fall: the compiled core is copied, broken in one place (mutants.ts), and played by a worker
+ * until the law in question is broken. A law that survives its mutant watches nothing. The same for tests of the core
  * (mutants-of-tests.ts): the test in question must fail.
+ *
+ * A mutant names the seed that felled its law when it was written: it is played first, and mostly alone. Where the core has changed so much that
+ * this seed no longer does, all seeds are played, and the run says which one does now.
  */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import { deadline } from '../lab/wait.js';
 import { MUTANTS, type Mutant, type Slip } from './mutants.js';
 import { TEST_MUTANTS } from './mutants-of-tests.js';
 import { DETERMINISTIC, LAWS } from './play.js';
@@ -18,8 +24,11 @@ const dist = fileURLToPath(new URL('../..', import.meta.url));
 /** What the simulation is made of. */
 const PARTS = ['src', join('test', 'core'), join('test', 'sim')];
 const SEEDS = 24;
+/** Other test files run beside this one: one core is theirs. */
+const AT_ONCE = Math.max(1, availableParallelism() - 1);
+const LONGEST_MS = 120_000;
 
-describe('each law falls when the core is broken', { concurrency: 3 }, () => {
+describe('each law falls when the core is broken', { concurrency: AT_ONCE }, () => {
   let room = '';
   before(() => {
     room = mkdtempSync(join(tmpdir(), 'uplinkd-mutants-'));
@@ -27,15 +36,18 @@ describe('each law falls when the core is broken', { concurrency: 3 }, () => {
   after(() => rmSync(room, { recursive: true, force: true }));
 
   MUTANTS.forEach((mutant, index) => {
-    test(`${mutant.law}: ${mutant.slip}`, async () => {
+    test(`${mutant.law}: ${mutant.slip}`, async (t) => {
       const broken = breakIn(join(room, String(index)), mutant);
-      const told = await played(broken, mutant);
-      assert.match(told, new RegExp(`^seed \\d+ .* ${mutant.law}: `, 'm'), `${mutant.seeds ?? SEEDS} seeds, and ${mutant.law} still stands\n${told}`);
+      const falls = new RegExp(`^seed (\\d+) .* ${mutant.law}: `, 'm');
+      if (falls.test(await played(broken, mutant, mutant.seed, mutant.seed))) return;
+      const told = await played(broken, mutant, 1, mutant.seeds ?? SEEDS);
+      assert.match(told, falls, `${mutant.seeds ?? SEEDS} seeds, and ${mutant.law} still stands\n${told}`);
+      t.diagnostic(`seed ${String(falls.exec(told)?.[1])} fells it now, not ${mutant.seed}`);
     });
   });
 });
 
-describe('each test of asking and judging fails when its rule is broken', { concurrency: 3 }, () => {
+describe('each test of asking and judging fails when its rule is broken', { concurrency: AT_ONCE }, () => {
   let room = '';
   before(() => {
     room = mkdtempSync(join(tmpdir(), 'uplinkd-mutants-'));
@@ -74,13 +86,22 @@ function ran(file: string, only: string): Promise<string> {
   // Else it takes itself for a part of this test.
   const env = { ...process.env, NODE_TEST_CONTEXT: undefined };
   return new Promise((resolve) => {
-    execFile(process.execPath, ['--test', '--test-reporter', 'tap', '--test-name-pattern', only, file], { timeout: 60_000, env }, (_error, stdout, stderr) => resolve(stdout + stderr));
+    execFile(process.execPath, ['--test', '--test-reporter', 'tap', '--test-name-pattern', only, file], { timeout: deadline(LONGEST_MS), env }, (_error, stdout, stderr) => resolve(stdout + stderr));
   });
 }
 
-function played(room: string, { law, weather, seeds }: Mutant): Promise<string> {
-  const args = [join(room, 'test', 'sim', 'main.js'), '1', String(seeds ?? SEEDS), '--law', law, '--weather', weather];
+/** What the broken copy says of these seeds. */
+async function played(room: string, { law, weather }: Mutant, from: number, to: number): Promise<string> {
+  const argv = [String(from), String(to), '--law', law, '--weather', weather];
+  const worker = new Worker(join(room, 'test', 'sim', 'main.js'), { argv, stdout: true, stderr: true });
+  const tooLong = setTimeout(() => void worker.terminate(), deadline(LONGEST_MS));
+  let told = '';
+  for (const stream of [worker.stdout, worker.stderr]) stream.on('data', (chunk: Buffer) => (told += chunk.toString()));
   return new Promise((resolve) => {
-    execFile(process.execPath, args, { timeout: 60_000 }, (_error, stdout, stderr) => resolve(stdout + stderr));
+    worker.once('error', (error) => (told += String(error)));
+    worker.once('exit', () => {
+      clearTimeout(tooLong);
+      resolve(told);
+    });
   });
 }

@@ -1,8 +1,9 @@
 /**
  * The seeded simulation: the whole core against a world that lies, breaks and interferes, with named laws that must hold throughout.
  *
- * UPLINKD_SIM_SEED=4711 plays that one seed; UPLINKD_SIM_SEEDS=100 so many per weather (default 7). A failure names its seed first;
- * `node dist/test/sim/main.js SEED` tells its story.
+ * One run plays one part of the seeds, by the hour, so that a day of runs plays them all; `npm run sim` plays all parts at once, and
+ * UPLINKD_SIM_PART=2 that one. UPLINKD_SIM_SEED=4711 plays that one seed. A failure names its seed first; `node dist/test/sim/main.js SEED` tells
+ * its story.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -10,12 +11,17 @@ import { LAWS, play, playTwice } from './play.js';
 import { WEATHERS } from './weather.js';
 
 const one = process.env['UPLINKD_SIM_SEED'];
-const perWeather = Number(process.env['UPLINKD_SIM_SEEDS'] ?? 7);
+/** Of each weather, in each part. */
+const SEEDS = 2;
+const PARTS = 4;
+const wanted = process.env['UPLINKD_SIM_PART'] ?? Math.floor(Date.now() / 3_600_000) % PARTS;
+const parts = wanted === 'whole' ? [...Array(PARTS).keys()] : [Number(wanted)];
+assert.ok(parts.every((part) => part >= 0 && part < PARTS), `UPLINKD_SIM_PART is whole or 0 to ${PARTS - 1}`);
 
 WEATHERS.forEach((weather, index) => {
-  const seeds = one !== undefined ? [Number(one)] : Array.from({ length: perWeather }, (_, i) => i * WEATHERS.length + index);
+  const seeds = one !== undefined ? [Number(one)] : parts.flatMap((part) => Array.from({ length: SEEDS }, (_, i) => (part * SEEDS + i) * WEATHERS.length + index));
   if (one !== undefined && seeds[0]! % WEATHERS.length !== index) return;
-  test(`${weather.name}: ${LAWS.length} laws hold, ${seeds.length} seeds`, () => {
+  test(`${weather.name}: ${LAWS.length} laws hold, seeds ${seeds.join(', ')}`, () => {
     for (const seed of seeds) {
       const { breaches } = play(seed);
       const told = breaches.map(({ law, atMs, what }) => `${law} at ${atMs} ms: ${what}`);
@@ -25,9 +31,11 @@ WEATHERS.forEach((weather, index) => {
 });
 
 test('deterministic: the same seed gives the same transcript, whatever the clocks of the machine do', () => {
-  for (let seed = 1; seed <= WEATHERS.length; seed += 2) {
-    const { breaches } = playTwice(seed);
-    assert.deepEqual(breaches, [], `seed ${seed}`);
+  for (const part of parts) {
+    for (let seed = 1 + part; seed <= WEATHERS.length; seed += 2 * PARTS) {
+      const { breaches } = playTwice(seed);
+      assert.deepEqual(breaches, [], `seed ${seed}`);
+    }
   }
 });
 
