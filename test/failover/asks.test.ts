@@ -48,7 +48,7 @@ const ASKS: readonly (readonly [number: number, outage: string, file: string, te
   [33, 'a line without a gateway gets no default', 'lines', 'a point-to-point line without a gateway'],
   [34, 'modems swap their names', 'lines', 'two modems that swap their names'],
   [35, 'a third uplink breaks the weights', 'flows', 'three uplinks of equal priority share 3:1:1'],
-  [35, 'rules pile up at each restart', 'hands', 'ten restarts'],
+  [35, 'rules pile up at each restart', 'hands', 'restarts, by kill and by stop'],
   [36, 'replies on the standby are dropped by a strict rp_filter', 'asks', 'a strict rp_filter'],
   [37, 'IP works and names fail, because the forwarder keeps the dead line', 'flows', 'named flows go home'],
   [37, 'the same, asked by name', 'asks', 'a forwarder on the router'],

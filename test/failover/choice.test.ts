@@ -116,19 +116,6 @@ test('two uplinks whose gateways have the same address are kept apart', { skip }
     ]);
   }));
 
-test('two uplinks that have the same address, too, are kept apart, and no rule takes that address for one of them', { skip }, () =>
-  withStory({ topology: { isps: TWIN_CGNAT.map((isp) => ({ ...isp, router: '100.64.0.11' })) } }, async ({ lab, daemon }) => {
-    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
-    assert.deepEqual(await carriers(fresh), ['star1']);
-    assert.deepEqual((await lab.view('router')).rules.filter((rule) => rule.startsWith('9550')), []);
-    const since = now();
-    assert.equal((await daemon.ctl('switch-uplink', 'star2')).code, 0);
-    assert.deepEqual([await carriers(fresh), await carriers(old)], [['star2'], ['star1']]);
-    await assertUnhurt({ old, fresh }, since);
-    await old.outageAfter(await lab.cutCable('star1'));
-    assert.deepEqual([await carriers(fresh), await carriers(old)], [['star2'], ['star2']]);
-  }));
-
 test('who comes in by a line is answered by that line, whichever is active: by the router, and by a host of the LAN behind DNAT', { skip }, () =>
   withStory({}, async ({ lab, daemon }) => {
     const published = 'table ip published { chain pre { type nat hook prerouting priority dstnat; iifname "isp1" tcp dport 7007 dnat to 192.168.1.10; }\n}\n';

@@ -6,7 +6,6 @@ import type { Lab } from '../lab/lab.js';
 import { assertUnhurt, carriers, defaultsOf, isInSync, routeGet, said, untilSaid, withStory } from './story.js';
 
 const skip = (await labUnavailable()) ?? false;
-/** Rules that somebody flushed are back long before the periodic look, which is every 5 s. */
 const FROM_LAN = ['from', '192.168.1.10', 'iif', 'lan0'];
 
 for (const when of ['before the daemon starts', 'while it runs'] as const) {
@@ -84,16 +83,6 @@ test('a table main that a foreign hand emptied stops nothing that does not need 
     const fresh = await lab.stream({ kind: 'new-udp', rateHz: 200 });
     assert.deepEqual(await carriers(fresh), ['fibre']);
     await daemon.until('the kernel is as wished', isInSync);
-  }));
-
-test('rules of ours that a foreign hand deleted are put back', { skip }, () =>
-  withStory({}, async ({ lab, daemon }) => {
-    const before = (await lab.view('router')).rules;
-    const ours = before.filter((rule) => rule.includes('proto 147'));
-    assert.equal(ours.length, 11, 'three devices, main, three marks, three addresses, ACTIVE');
-    await lab.ip('router', ...ours.map((rule) => `rule del pref ${rule.split(':')[0]}`));
-    await waitFor('all rules are back', async () => (await lab.view('router')).rules, (rules) => JSON.stringify([...rules].sort()) === JSON.stringify([...before].sort()));
-    await untilSaid(daemon, /putting back what somebody else changed/);
   }));
 
 for (const [backend, hand] of [['iptables', 'iptablesNatFlush'], ['iptables', 'nftFlush'], ['nftables', 'iptablesNatFlush'], ['nftables', 'nftFlush']] as const) {

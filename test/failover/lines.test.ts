@@ -55,6 +55,8 @@ test('an interface that comes after the daemon is taken up, and again when it we
       await fresh.outageAfter(gone);
     }
     assert.notEqual(indexes[0], indexes[1]);
+    const sysctls = ['rp_filter', 'ignore_routes_with_linkdown'].map((name) => `/proc/sys/net/ipv4/conf/isp0/${name}`);
+    assert.equal((await lab.text('router', ['cat', ...sysctls])).replaceAll('\n', ' '), '2 1 ', 'a device made anew has the sysctls of the old one');
     await assertUnhurt({ old }, since);
     await lab.cutCable('cable');
     await old.outageAfter(now());
