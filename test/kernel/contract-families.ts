@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { MAIN_TABLE, OUR_PROTOCOL } from '../../src/core/layout.js';
 import type { Address, Route } from '../../src/model.js';
+import { waitFor } from '../lab/wait.js';
 import { codes, defaultThrough, shared, sorted, type Story } from './contract.js';
 
 export function contractOfFamilies(story: Story): void {
@@ -112,7 +113,7 @@ function deprecation(story: Story): void {
     assert.deepEqual(find(), { ...before, deprecated: true, protocol: OUR_PROTOCOL });
     assert.deepEqual(ground.kernel.apply({ changes: [{ op: 'prefer', address: before }] }), []);
     assert.deepEqual(find(), before);
-    await ground.settle();
+    await waitFor('it is told', () => told, (seen) => seen.length > 0);
     assert.deepEqual([...new Set(told)], ['all']);
     assert.deepEqual(codes(ground.kernel.apply({ changes: [{ op: 'deprecate', address: { ...before, address: 'fd00:1::77' } }] })), ['0 ENOENT']);
   });

@@ -23,7 +23,7 @@ inNamespaces(import.meta.url, 'strict reverse path filters and running connectio
     assert.deepEqual((await examine(question())).filter((finding) => finding.subject === 'rp_filter'), []);
 
     out('sysctl', '-qw', 'net.ipv4.conf.wan1.rp_filter=1');
-    assert.equal(await ground.client.ask('a', SERVER), '');
+    assert.equal(await ground.unanswered(ground.client, 'a', SERVER), '');
     const [command = ''] = only((await examine(question())).filter((finding) => finding.subject === 'rp_filter'), 'rp_filter').remedy.split('\n');
     const [program = '', ...args] = command.split(' ');
     out(program, ...args);
@@ -31,7 +31,7 @@ inNamespaces(import.meta.url, 'strict reverse path filters and running connectio
 
     const early = (rule: string): void => nft(`table inet own { chain early { type filter hook prerouting priority filter + 10; }; }\nflush table inet own\nadd rule inet own early ${rule}`);
     early('meta nfproto ipv4 fib saddr . mark . iif oif missing drop');
-    assert.equal(await ground.client.ask('a', SERVER), '');
+    assert.equal(await ground.unanswered(ground.client, 'a', SERVER), '');
     const { remedy } = only((await examine(question())).filter((finding) => finding.subject === 'rp_filter'), 'rp_filter');
     const [rule = ''] = /fib .*/.exec(remedy) ?? [];
     early(rule);

