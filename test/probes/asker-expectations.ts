@@ -1,6 +1,7 @@
 /** What the stories of asker-stories.ts must tell, whatever the method; and whether they can be played here. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { inFreshSpaces } from '../lab/mortal.js';
 
 /** By family. */
 export type Told = Readonly<Record<string, readonly string[]>>;
@@ -26,7 +27,8 @@ export function assertShared(stories: Told, silence = 'silence'): void {
 /** For `skip`: false where there are user and network namespaces. */
 export function reasonToSkip(): string | false {
   try {
-    execFileSync('unshare', ['--user', '--map-root-user', '--net', '--mount', '--pid', '--fork', 'true'], { stdio: 'ignore' });
+    const [program, args] = inFreshSpaces(['--user', '--map-root-user', '--net', '--mount'], ['true']);
+    execFileSync(program, args, { stdio: 'ignore' });
     return false;
   } catch (cause) {
     return `no namespaces of our own here (${cause instanceof Error ? cause.message : String(cause)})`;

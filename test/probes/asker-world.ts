@@ -15,6 +15,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Family, Instant, Method, ProbeLine, Target } from '../../src/model.js';
 import type { Asker } from '../../src/probes/method.js';
+import { deadline } from '../lab/wait.js';
 
 export type Side = 'a' | 'b';
 export const SERVER = { 4: '203.0.113.9', 6: '2001:db8:ff::9' } as const;
@@ -24,6 +25,8 @@ export const FAMILIES: readonly Family[] = [4, 6];
 const SIDES: readonly Side[] = ['a', 'b'];
 const SOURCE = { a: { 4: '192.0.2.2', 6: '2001:db8:a::2' }, b: { 4: '192.0.2.3', 6: '2001:db8:b::2' } } as const;
 const TABLE = { a: 101, b: 102 } as const;
+/** How long to wait where nothing is to come. What is to come is waited for until the deadline. */
+export const SILENCE_MS = 250;
 
 /** A story that needs a certificate has put it into a /run of its own before. @returns what ends the servers */
 export async function buildWorld(): Promise<() => void> {
@@ -41,7 +44,7 @@ export async function buildWorld(): Promise<() => void> {
   const counters = SIDES.flatMap((side) => FAMILIES.map((family) => ({ name: `${side}${family}`, match: `oifname "wan-${side}" ${family === 4 ? 'ip daddr 203.0.113.0/24' : 'ip6 daddr 2001:db8:ff::/48'}` })));
   nft(`table inet count { ${counters.map(({ name }) => `counter ${name} { };`).join(' ')} chain out { type filter hook postrouting priority 0; ${counters.map(({ name, match }) => `${match} counter name ${name};`).join(' ')} }; }`);
   const servers = await Promise.all(SIDES.map(serve));
-  await until(() => FAMILIES.every((family) => SIDES.every((side) => pings(side, family))), 3000);
+  await until(() => FAMILIES.every((family) => SIDES.every((side) => pings(side, family))));
   return () => servers.forEach((server) => server.kill('SIGKILL'));
 }
 
@@ -78,12 +81,12 @@ export interface Outcome {
   readonly rttMs: number;
 }
 
-/** Asks and waits for what becomes of it. Throws when more than one thing does. */
-export async function ask(asker: Asker, method: Method, address: string, withinMs = 400): Promise<string> {
+/** Asks and waits for what becomes of it. Throws when more than one thing does. Where silence is expected, say SILENCE_MS. */
+export async function ask(asker: Asker, method: Method, address: string, withinMs = deadline()): Promise<string> {
   return (await askTimed(asker, method, address, withinMs)).said;
 }
 
-export async function askTimed(asker: Asker, method: Method, address: string, withinMs = 400): Promise<Outcome> {
+export async function askTimed(asker: Asker, method: Method, address: string, withinMs = deadline()): Promise<Outcome> {
   const outcomes = put(asker, method, address);
   await until(() => outcomes.length > 0, withinMs);
   if (outcomes.length > 1) throw new Error(`told more than once: ${JSON.stringify(outcomes)}`);
@@ -141,7 +144,7 @@ export function descriptors(): number {
 }
 
 /** @returns whether it came true in time */
-export async function until(holds: () => boolean, withinMs: number): Promise<boolean> {
+export async function until(holds: () => boolean, withinMs = deadline()): Promise<boolean> {
   const giveUpAt = now() + withinMs;
   while (!holds()) {
     if (now() > giveUpAt) return false;

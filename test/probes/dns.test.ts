@@ -42,9 +42,9 @@ describe('a DNS probe', { concurrency: 2, skip: reasonToSkip() }, () => {
   });
 
   test('is answered late, and by its own answer', async () => {
-    const { first, tookMs, second, quick } = await play<{ first: readonly string[]; tookMs: number; second: string; quick: boolean }>('late');
-    assert.deepEqual({ first, second, quick }, { first: ['answered'], second: 'answered', quick: true });
-    assert.ok(tookMs >= 295 && tookMs < 600, `${tookMs} ms`);
+    const { first, firstMs, second } = await play<{ first: readonly string[]; firstMs: number; second: string }>('late');
+    assert.deepEqual({ first, second }, { first: ['answered'], second: 'answered' });
+    assert.ok(firstMs >= 50, `${firstMs} ms: it was answered after the other one, which was asked 50 ms later`);
   });
 
   test('leaks no descriptor: answered, refused, unsent, silent, or closed in flight; 128 are in flight at most', async () => {

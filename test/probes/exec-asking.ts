@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Instant, ProbeLine } from '../../src/model.js';
 import { ownGroup } from '../../src/probes/exec-cgroup.js';
 import { openExec, type ExecAsker } from '../../src/probes/exec.js';
+import { deadline } from '../lab/wait.js';
 
 export interface Answer {
   /** `answered`, or the cause of a lost probe. */
@@ -21,10 +22,13 @@ export function openAsker(line: ProbeLine = LOOPBACK): ExecAsker {
   return openExec(line, now);
 }
 
+/** A limit at which a program is killed, and before which a slow machine has started it. */
+export const LIMIT_MS = deadline() / 20;
+
 let seq = 0;
 
 /** Never resolves when nothing is reported. */
-export function ask(asker: ExecAsker, program: string, args: readonly string[] = [], limitMs = 5000): Promise<Answer> {
+export function ask(asker: ExecAsker, program: string, args: readonly string[] = [], limitMs = deadline()): Promise<Answer> {
   return new Promise((resolve) => {
     const target = { kind: 'exec', id: `exec ${program} ${args.join(' ')}`, host: '', program, args, limitMs, families: [4], intervalMs: undefined } as const;
     asker.ask({
@@ -72,7 +76,7 @@ export function groupsOf(pid = process.pid): readonly string[] {
   return own === undefined ? [] : readdirSync(own).filter((name) => new RegExp(`^uplinkd-exec-\\d+-${pid}-`).test(name));
 }
 
-export async function until(holds: () => boolean, withinMs = 3000): Promise<boolean> {
+export async function until(holds: () => boolean, withinMs = deadline()): Promise<boolean> {
   const giveUpAt = performance.now() + withinMs;
   while (!holds()) {
     if (performance.now() > giveUpAt) return false;

@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { confine, type Confinement, type Standing } from '../../src/probes/exec-confine.js';
+import { deadline } from '../lab/wait.js';
 
 const SCRIPT = fileURLToPath(new URL('./inside-exec.js', import.meta.url));
 const FIELDS = 'Uid|Groups|CapInh|CapPrm|CapEff|CapAmb|NoNewPrivs';
@@ -56,7 +57,7 @@ test('what is done where something is missing, and what is refused', () => {
 /** The fields of the program's /proc/self/status, started by a process that is itself started so. */
 function look(as: readonly string[]): Readonly<Record<string, string>> {
   const [command = '', ...args] = [...as, process.execPath, SCRIPT, 'look', FIELDS];
-  const { stdout, stderr, status } = spawnSync(command, args, { encoding: 'utf8', timeout: 20_000, cwd: '/' });
+  const { stdout, stderr, status } = spawnSync(command, args, { encoding: 'utf8', timeout: deadline(), cwd: '/' });
   assert.equal(status, 0, stderr);
   const { what, error } = JSON.parse(stdout) as { what: string; error: string };
   assert.equal(what, 'failed', error);

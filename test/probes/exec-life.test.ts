@@ -15,7 +15,7 @@ asker.close();
 after(() => dir.close());
 const program = dir.script('lasting', `#!/bin/sh
 echo $$ >${dir.path}/program.pid
-sleep 60 & echo $! >${dir.path}/child.pid
+sleep 600 & echo $! >${dir.path}/child.pid
 wait
 `);
 
@@ -23,6 +23,7 @@ for (const [how, code] of [['exit', 0], ['throw', 1]] as const) {
   test(`process.${how === 'exit' ? 'exit' : 'on uncaught exception'}: program and child are killed, control groups removed`, async () => {
     const child = daemon(how);
     await started();
+    child.stdin!.end();
     assert.deepEqual(await once(child, 'exit'), [code, null]);
     assert.ok(await until(() => !isAlive(pidIn('program.pid')) && !isAlive(pidIn('child.pid'))));
     assert.ok(await until(() => groupsOf(child.pid).length === 0), groupsOf(child.pid).join(' '));
@@ -47,20 +48,19 @@ test('kill -9: the program dies with it; what is left of its children and contro
   assert.ok(await until(() => groupsOf(child.pid).length === 0), groupsOf(child.pid).join(' '));
   next.kill('SIGKILL');
   await once(next, 'exit');
-  await once(daemon('exit', '/bin/true'), 'exit');
+  await ended(daemon('exit', '/bin/true'));
   assert.deepEqual(groupsOf(next.pid), []);
 });
 
 test('a daemon that lives is left alone by another one in the same place', { skip: unpinned }, async () => {
   const first = daemon('wait');
   await started();
-  const second = daemon('exit', '/bin/true');
-  await once(second, 'exit');
+  await ended(daemon('exit', '/bin/true'));
   assert.ok(isAlive(pidIn('program.pid')) && isAlive(pidIn('child.pid')));
   assert.equal(groupsOf(first.pid).length, 1);
   first.kill('SIGKILL');
   await once(first, 'exit');
-  await once(daemon('exit', '/bin/true'), 'exit');
+  await ended(daemon('exit', '/bin/true'));
   assert.ok(await until(() => !isAlive(pidIn('child.pid'))));
   assert.deepEqual(groupsOf(first.pid), []);
 });
@@ -81,11 +81,17 @@ test('the own control group is found in every layout of mounts, or is said not t
 
 function daemon(story: string, argument = program): ChildProcess {
   for (const name of ['program.pid', 'child.pid']) if (argument === program) dir.script(name, '', 0o666);
-  return spawn(process.execPath, [fileURLToPath(new URL('./inside-exec.js', import.meta.url)), story, argument], { stdio: ['ignore', 'pipe', 'ignore'] });
+  return spawn(process.execPath, [fileURLToPath(new URL('./inside-exec.js', import.meta.url)), story, argument], { stdio: ['pipe', 'pipe', 'ignore'] });
+}
+
+/** It lives as long as its input is open. */
+async function ended(child: ChildProcess): Promise<void> {
+  child.stdin!.end();
+  await once(child, 'exit');
 }
 
 async function started(): Promise<void> {
-  assert.ok(await until(() => dir.read('child.pid') !== '', 5000), 'the program has not started');
+  assert.ok(await until(() => dir.read('child.pid') !== ''), 'the program has not started');
 }
 
 function pidIn(name: string): number {

@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { inFreshSpaces } from '../lab/mortal.js';
+import { deadline } from '../lab/wait.js';
 import { ask, LOOPBACK, openAsker } from './exec-asking.js';
 
 const here = openAsker({ ...LOOPBACK, uplink: 'here' });
@@ -35,7 +37,8 @@ test('where the kernel cannot, it runs unpinned, is told so, and so are we', asy
 
 function inside(flags: readonly string[], script: string, ...args: readonly string[]): Readonly<Record<string, unknown>> {
   const path = fileURLToPath(new URL(`./${script}.js`, import.meta.url));
-  const { stdout, stderr, status } = spawnSync('unshare', [...flags, '--net', '--mount', '--pid', '--fork', '--kill-child', process.execPath, path, ...args], { encoding: 'utf8', timeout: 30_000 });
+  const [program, argv] = inFreshSpaces([...flags, '--net', '--mount'], [process.execPath, path, ...args]);
+  const { stdout, stderr, status } = spawnSync(program, argv, { encoding: 'utf8', timeout: deadline(120_000), killSignal: 'SIGKILL' });
   assert.equal(status, 0, stderr);
   return JSON.parse(stdout) as Readonly<Record<string, unknown>>;
 }

@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PROGRAM_PATH } from '../../src/probes/exec-confine.js';
-import { ask, groupsOf, isAlive, LOOPBACK, openAsker, openDirectory, said, until } from './exec-asking.js';
+import { ask, groupsOf, isAlive, LIMIT_MS, LOOPBACK, openAsker, openDirectory, said, until, type Answer } from './exec-asking.js';
 
 const dir = openDirectory();
 const asker = openAsker();
@@ -41,7 +41,7 @@ test('it gets its arguments as they are, the environment of the contract, no inp
 test('exit code 0 is an answer after its running time; another code or a signal is a no, with the first lines of what it printed', async () => {
   const { what, rttMs } = await ask(asker, '/bin/sleep', ['0.2']);
   assert.equal(what, 'answered');
-  assert.ok(rttMs >= 200 && rttMs < 2000, `${rttMs} ms`);
+  assert.ok(rttMs >= 200, `${rttMs} ms`);
   const script = dir.script('my-check', '#!/bin/sh\ncase $1 in\nwords) echo no route >&2; exit 2;;\nfour) printf "\\033[31mone\\r\\n\\n two  2\\nthree\\nfour\\n" >/dev/stderr; exit 1;;\n'
     + 'killed) echo going; kill -SEGV $$;;\n*) exit $1;;\nesac\n');
   assert.equal(said(await ask(asker, script, ['words'])), 'failed my-check: exit 2: no route');
@@ -53,9 +53,7 @@ test('exit code 0 is an answer after its running time; another code or a signal 
 test('of its output 4 KiB are kept and 300 characters shown; a flood is ended', async () => {
   const { error } = await ask(asker, '/bin/sh', ['-c', 'head -c 60000 /dev/zero | tr "\\0" x; exit 1']);
   assert.match(error, /^sh: exit 1: x{300}( \(it ran|$)/);
-  const startedAt = performance.now();
   assert.equal(said(await ask(asker, '/bin/sh', ['-c', 'yes'])), 'failed sh: printed more than 1 MiB and was killed: y / y / y');
-  assert.ok(performance.now() - startedAt < 3000);
 });
 
 test('one that cannot be started says nothing about the line, and what to do', async () => {
@@ -67,16 +65,14 @@ test('one that cannot be started says nothing about the line, and what to do', a
 });
 
 test('at its limit it is killed with its children', async () => {
-  const parent = dir.script('parent', '#!/bin/sh\necho $$ >$1/parent.pid\nsleep 60 & echo $! >$1/child.pid\necho waiting for godot\nwait\n');
-  const startedAt = performance.now();
-  assert.equal(said(await ask(asker, parent, [dir.path], 300)), 'failed parent: killed after 0.3 s: waiting for godot');
-  assert.ok(performance.now() - startedAt < 2000);
+  const parent = dir.script('parent', '#!/bin/sh\necho $$ >$1/parent.pid\nsleep 600 & echo $! >$1/child.pid\necho waiting for godot\nwait\n');
+  assert.equal(said(await ask(asker, parent, [dir.path], LIMIT_MS)), `failed parent: killed after ${LIMIT_MS / 1000} s: waiting for godot`);
   for (const name of ['parent.pid', 'child.pid']) assert.ok(await until(() => !isAlive(pidIn(name))), name);
 });
 
 test('children that made a session of their own are killed, too', { skip: unpinned }, async () => {
-  const parent = dir.script('escaper', '#!/bin/sh\nsetsid sh -c "echo \\$\\$ >$1/escaped.pid; sleep 60" >/dev/null 2>&1 &\nwhile [ ! -s $1/escaped.pid ]; do sleep 0.01; done\n[ $2 = stay ] && sleep 60\nexit 0\n');
-  assert.equal((await ask(asker, parent, [dir.path, 'stay'], 300)).what, 'failed');
+  const parent = dir.script('escaper', '#!/bin/sh\nsetsid sh -c "echo \\$\\$ >$1/escaped.pid; sleep 600" >/dev/null 2>&1 &\nwhile [ ! -s $1/escaped.pid ]; do sleep 0.01; done\n[ $2 = stay ] && sleep 600\nexit 0\n');
+  assert.equal((await ask(asker, parent, [dir.path, 'stay'], LIMIT_MS)).what, 'failed');
   assert.ok(await until(() => !isAlive(pidIn('escaped.pid'))), 'at the limit');
   dir.script('escaped.pid', '', 0o666);
   assert.equal((await ask(asker, parent, [dir.path, 'leave'])).what, 'answered');
@@ -84,10 +80,12 @@ test('children that made a session of their own are killed, too', { skip: unpinn
 });
 
 test('slower than its interval it is not started twice: who asks meanwhile gets the same result, a no at its limit and not before', async () => {
-  const slow = dir.script('slow', '#!/bin/sh\necho run >>$1/runs\nsleep 0.3\nexit $2\n');
+  const slow = dir.script('slow', '#!/bin/sh\necho run >>$1/runs\nwhile [ ! -e $1/go ]; do sleep 0.02; done\nexit $2\n');
   const first = ask(asker, slow, [dir.path, '0']);
-  await sleep(100);
-  const [a, b, c] = await Promise.all([first, ask(asker, slow, [dir.path, '0']), ask(asker, slow, [dir.path, '0'])]);
+  await until(() => dir.read('runs') !== '');
+  const others = [ask(asker, slow, [dir.path, '0']), ask(asker, slow, [dir.path, '0'])];
+  dir.script('go', '');
+  const [a, b, c] = await Promise.all([first, ...others]) as [Answer, Answer, Answer];
   assert.deepEqual([a.what, b.what, c.what], ['answered', 'answered', 'answered']);
   assert.equal(b.rttMs, a.rttMs);
   assert.equal(dir.read('runs'), 'run\n');
@@ -112,7 +110,7 @@ test('closed, it kills what runs, reports nothing more and leaves no control gro
   const other = openAsker();
   const before = groupsOf().length;
   const reported: unknown[] = [];
-  const script = dir.script('closed', '#!/bin/sh\necho $$ >$1/closed.pid\nsleep 60\n');
+  const script = dir.script('closed', '#!/bin/sh\necho $$ >$1/closed.pid\nsleep 600\n');
   void ask(other, script, [dir.path]).then((answer) => reported.push(answer));
   await until(() => dir.read('closed.pid') !== '');
   other.close();
@@ -124,11 +122,11 @@ test('closed, it kills what runs, reports nothing more and leaves no control gro
   if (unpinned === false) assert.ok(await until(() => groupsOf().length === before - 1), groupsOf().join(' '));
 });
 
-test('100 runs, half of them killed or failing, leave no descriptor, no zombie and no process', async () => {
+test('40 runs, half of them killed or failing, leave no descriptor, no zombie and no process', async () => {
   await ask(asker, '/bin/true');
   const before = readdirSync('/proc/self/fd').length;
-  for (let round = 0; round < 25; round++) {
-    const answers = await Promise.all([ask(asker, '/bin/true'), ask(asker, '/bin/false'), ask(asker, '/bin/sleep', ['61'], 100), ask(asker, '/bin/sh', ['-c', 'echo x; sleep 0.01'])]);
+  for (let round = 0; round < 10; round++) {
+    const answers = await Promise.all([ask(asker, '/bin/true'), ask(asker, '/bin/false'), ask(asker, '/bin/sleep', ['600'], 100), ask(asker, '/bin/sh', ['-c', 'echo x; sleep 0.01'])]);
     assert.deepEqual(answers.map(({ what }) => what), ['answered', 'failed', 'failed', 'answered']);
   }
   assert.ok(await until(() => readdirSync('/proc/self/fd').length <= before), `${before} → ${readdirSync('/proc/self/fd').length}`);

@@ -16,6 +16,8 @@ import { createServer as createTcpServer } from 'node:net';
 import { OTHER, SERVER } from './asker-world.js';
 
 const side = process.argv[2] ?? '';
+/** Answers that are held back. */
+const overtaken: (() => void)[] = [];
 
 const talker = createTcpServer((socket) => socket.on('error', () => undefined).end('220 mail.example ESMTP, and not at all HTTP\r\n'));
 const web = createServer(serveHttp);
@@ -61,6 +63,11 @@ async function answer(own: Socket, other: Socket, query: Buffer, asker: RemoteIn
     case 'late':
       await new Promise((resolve) => setTimeout(resolve, 300));
       return say(reply(query, { addresses: ['198.51.100.7'] }));
+    case 'lateweb':
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      return say(reply(query, { addresses: [SERVER[4], SERVER[6]] }));
+    case 'overtaken': // answered once the next query has been
+      return void overtaken.push(() => say(reply(query, { addresses: ['198.51.100.7'] })));
     case 'silent':
       return;
     case 'forged': // by another id, of another name, from another address, and garbage; and then the truth
@@ -78,7 +85,8 @@ async function answer(own: Socket, other: Socket, query: Buffer, asker: RemoteIn
     case 'twofold': // a dead address, and this very server
       return say(reply(query, { addresses: ['203.0.113.99', SERVER[4], '2001:db8:ff::99', SERVER[6]] }));
     default:
-      return say(reply(query, { addresses: ['198.51.100.7', '2001:db8:7::7'] }));
+      say(reply(query, { addresses: ['198.51.100.7', '2001:db8:7::7'] }));
+      return overtaken.splice(0).forEach((answerNow) => answerNow());
   }
 }
 

@@ -89,7 +89,7 @@ describe('an HTTP probe', { concurrency: 2, skip: reasonToSkip() }, () => {
       assert.equal(told[`no resolver ${family}`], `dns: web3.example could not be looked up: none of its resolvers has an IPv${family} address`);
       assert.equal(told[`no address ${family}`], `dns: empty.example could not be looked up: ${server} knows no address of empty.example`);
       assert.equal(told[`silent ${family}`], `dns: silent.example could not be looked up: ${server} did not answer`);
-      assert.equal(told[`silent for ${family}`], 3, 'seconds');
+      assert.ok(Number(told[`silent for ${family}`]) >= 2990, `silent for ${String(told[`silent for ${family}`])} ms`);
     }
   });
 
@@ -97,11 +97,11 @@ describe('an HTTP probe', { concurrency: 2, skip: reasonToSkip() }, () => {
     assert.deepEqual(await play('addresses'), ['silence', 'answered', 'answered']);
   });
 
-  test('takes as long as the connection takes, up to the end of what was expected', async () => {
-    const { slow, slowMs, quick, quickMs } = await play<{ slow: string; slowMs: number; quick: string; quickMs: number }>('times');
-    assert.deepEqual([slow, quick], ['answered', 'answered']);
-    assert.ok(slowMs >= 115 && slowMs < 400, `${slowMs} ms`);
-    assert.ok(quickMs < 60, `${quickMs} ms`);
+  test('takes as long as the connection takes, up to the end of what was expected; the look-up is not in it', async () => {
+    const { slow, slowMs, late, besideMs } = await play<{ slow: string; slowMs: number; late: string; besideMs: number }>('times');
+    assert.deepEqual([slow, late], ['answered', 'answered']);
+    assert.ok(slowMs >= 115, `${slowMs} ms`);
+    assert.ok(besideMs >= 295, `the look-up took 300 ms; ${besideMs} ms of all were not counted`);
   });
 
   test('does not wait for ever for a query that was lost', async () => {

@@ -2,26 +2,27 @@
 import koffi from 'koffi';
 import { readdirSync, readlinkSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { answerBy, buildWorld, echoesAt, FAR, GATEWAY, line, listen, rawSockets, until, type Listener } from './world.js';
+import { answerBy, buildWorld, echoesAt, FAR, GATEWAY, line, listen, rawSockets, SILENCE_MS, until, type Listener } from './world.js';
 
 const stories: Readonly<Record<string, () => Promise<unknown>>> = {
-  redirect: () => played(['redirect', 'wait:20', 'reply']),
-  unreachable: () => played(['unreachable']),
-  errorElsewhere: () => played(['elsewhere']),
+  redirect: () => played(['redirect', 'wait:20', 'reply'], 1),
+  unreachable: () => played(['unreachable'], 1),
+  errorElsewhere: () => played(['elsewhere'], 0),
   /** An error first and the answer after all: both are facts. */
-  unreachableThenReply: () => played(['unreachable', 'unreachable', 'wait:20', 'reply']),
-  duplicates: () => played(['reply', 'reply', 'wait:20', 'reply']),
-  late: () => played(['wait:2500', 'reply'], GATEWAY, 3000),
-  foreignIdentifier: () => played(['foreign']),
-  otherSequence: () => played(['next']),
+  unreachableThenReply: () => played(['unreachable', 'unreachable', 'wait:20', 'reply'], 2),
+  duplicates: () => played(['reply', 'reply', 'wait:20', 'reply'], 1),
+  late: () => played(['wait:2500', 'reply'], 1),
+  foreignIdentifier: () => played(['foreign'], 0),
+  otherSequence: () => played(['next'], 0),
   /** answerer.ts answers from eth0's address; the far address was asked. */
-  wrongAddress: () => played(['reply'], FAR),
+  wrongAddress: () => played(['reply'], 0, FAR),
   /** An error about a probe to the gateway ends only that one. */
   async errorAndOthers() {
     const { prober, send, factOf } = await listenTo('unreachable');
     const toGateway = send('a', GATEWAY);
     const toB = send('b', GATEWAY);
-    await sleep(150);
+    await until(() => factOf(toGateway) !== undefined && factOf(toB) !== undefined);
+    await sleep(SILENCE_MS);
     prober.close();
     return [factOf(toGateway)?.type ?? 'silence', factOf(toB)?.type ?? 'silence'];
   },
@@ -32,7 +33,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     const first = send('a', GATEWAY);
     await sleep(100);
     const second = send('a', GATEWAY);
-    await sleep(400);
+    await until(() => factOf(first) !== undefined && factOf(second) !== undefined);
     prober.close();
     return [first, second].map((order) => {
       const fact = factOf(order);
@@ -47,7 +48,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     const first = send('a', GATEWAY);
     await sleep(100);
     const second = send('twin', GATEWAY);
-    await sleep(400);
+    await until(() => factOf(first) !== undefined && factOf(second) !== undefined);
     prober.close();
     return [first, second].map((order) => {
       const fact = factOf(order);
@@ -62,7 +63,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     let answered = 0;
     for (let round = 0; round < 340; round++) {
       const orders = Array.from({ length: 200 }, () => send('b', GATEWAY)); // a receive queue holds about 250
-      await until(() => facts.length >= orders.length, 1000);
+      await until(() => facts.length >= orders.length);
       const answers = new Set(facts.splice(0).map((fact) => (fact.type === 'reply' ? fact.seq : -1)));
       answered += orders.filter((order) => answers.has(order.seq)).length;
     }
@@ -74,7 +75,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
   async bounded() {
     const { prober, send, facts } = await listenTo('wait:15000');
     const orders = Array.from({ length: 1010 }, () => send('a', GATEWAY));
-    await until(() => facts.length >= 10, 200);
+    await until(() => facts.length >= 10);
     const refused = facts.length;
     const error = facts[0]?.type === 'lost' ? facts[0].error : '';
     await sleep(10_300);
@@ -102,7 +103,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     letIcmpErrorsBreakSockets();
     const stranded = send('a', '203.0.113.200');
     const breaking = await ask('a', GATEWAY);
-    await until(() => factOf(stranded) !== undefined, 200);
+    await until(() => factOf(stranded) !== undefined);
     const fact = factOf(stranded);
     const meanwhile = await ask('a', GATEWAY);
     const during = rawSockets().length;
@@ -122,11 +123,12 @@ async function listenTo(...answers: readonly string[]): Promise<Listener> {
   return listener;
 }
 
-/** One probe of a, these answers, and every fact that came of it. */
-async function played(answers: readonly string[], address = GATEWAY, waitMs = 300): Promise<unknown> {
+/** One probe of a, these answers, and every fact that came of it: so many are waited for, and some time for one more. */
+async function played(answers: readonly string[], expected: number, address = GATEWAY): Promise<unknown> {
   const { prober, send, facts } = await listenTo(...answers);
   send('a', address);
-  await sleep(waitMs);
+  await until(() => facts.length >= expected);
+  await sleep(SILENCE_MS);
   prober.close();
   return facts.map((fact) => (fact.type === 'reply' ? { type: 'reply', rttMs: fact.rttMs } : { type: 'lost', error: fact.error }));
 }

@@ -48,7 +48,7 @@ seen['groups left'] = groupsOf();
 console.log(JSON.stringify(seen));
 
 /** Datagrams that reached each ISP meanwhile. The first one waits for neighbour discovery on links that have just come up. */
-async function sends(family: Family, act: () => Promise<unknown>, withinMs = 4000): Promise<{ readonly a: number; readonly b: number }> {
+async function sends(family: Family, act: () => Promise<unknown>, withinMs?: number): Promise<{ readonly a: number; readonly b: number }> {
   const before = { a: datagramsAt('a', family), b: datagramsAt('b', family) };
   await act();
   await until(() => datagramsAt('a', family) + datagramsAt('b', family) > before.a + before.b, withinMs);

@@ -1,7 +1,9 @@
 /** A process that runs programs as uplinkd does, and has an end of its own: see exec-life.test.ts and exec-confine.test.ts. Arguments: the story, what it needs. */
-import { setTimeout as sleep } from 'node:timers/promises';
+import { once } from 'node:events';
 import { ask, groupsOf, openAsker } from './exec-asking.js';
 
+/** Until whoever started this closes its input, or is gone. */
+const told = (): Promise<unknown> => once(process.stdin.resume(), 'end');
 const [story = '', argument = ''] = process.argv.slice(2);
 const asker = openAsker();
 
@@ -14,18 +16,18 @@ switch (story) {
   }
   /** The program `argument` runs; then comes whatever the test does. */
   case 'wait':
-    void ask(asker, argument, [], 60_000);
+    void ask(asker, argument);
     console.log(JSON.stringify({ groups: groupsOf(), unpinned: asker.unpinned }));
-    await sleep(20_000);
+    await told();
     break;
   case 'exit':
-    void ask(asker, argument, [], 60_000);
-    await sleep(300);
+    void ask(asker, argument);
+    await told();
     process.exit(0);
     break;
   case 'throw':
-    void ask(asker, argument, [], 60_000);
-    await sleep(300);
+    void ask(asker, argument);
+    await told();
     throw new Error('a bug in the daemon');
   default:
     throw new Error(`no story ${story}`);

@@ -1,43 +1,61 @@
-/** Other people's ICMP on the same device while we probe. Prints what it did to our RTT; see flood.test.ts. */
+/** Other people's ICMP on the same device while we probe. Prints what became of our probes, and what lay in our sockets; see flood.test.ts. */
 import { spawn } from 'node:child_process';
-import { text as textOf } from 'node:stream/consumers';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { buildWorld, FAR, GATEWAY, ip, line, listen } from './world.js';
+import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
+import { deadline } from '../lab/wait.js';
+import { buildWorld, FAR, GATEWAY, ip, line, listen, now, rawSockets, until } from './world.js';
 
-const FLOOD_SECONDS = 2;
+/** So many packets of the flood pass while nobody reads our sockets: more than one of them would hold. */
+const UNREAD = 1000;
+const PROBES = 40;
 
 /** What floods: `ours` pings from this very machine (its answers come to every raw socket), `theirs` are echo requests to us. */
-const floods: Readonly<Record<string, readonly (readonly string[])[]>> = {
-  none: [],
-  ours: [['ping', '-I', 'wan-a', '-q', '-f', '-w', String(FLOOD_SECONDS), GATEWAY], ['ping', '-I', 'wan-a', '-q', '-f', '-w', String(FLOOD_SECONDS), GATEWAY]],
-  theirs: [['ip', 'netns', 'exec', 'isp-a', 'ping', '-q', '-f', '-w', String(FLOOD_SECONDS), '192.0.2.2']],
+const floods: Readonly<Record<string, { readonly command: readonly string[]; readonly counted: string }>> = {
+  ours: { command: ['ping', '-I', 'wan-a', '-q', '-f', GATEWAY], counted: 'InEchoReps' },
+  theirs: { command: ['ip', 'netns', 'exec', 'isp-a', 'ping', '-q', '-f', '192.0.2.2'], counted: 'InEchos' },
 };
 
 buildWorld();
 ip('link set lo up');
-const flood = process.argv[2] ?? '';
-const { prober, send, factOf } = listen();
+const flood = floods[process.argv[2] ?? ''];
+if (flood === undefined) throw new Error('no such flood');
+const { prober, ask, send, factOf } = listen();
 prober.bind([line('a')]);
-const flooders = (floods[flood] ?? []).map(([command = '', ...args]) => spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] }));
-const printed = Promise.all(flooders.map(async (flooder) => await textOf(flooder.stdout)));
-await sleep(200);
-// What came between the opening of the socket and its filter is read off first: it may fill the buffer, and cost the first answer.
-send('a', GATEWAY);
-await sleep(100);
-const cpuBefore = process.cpuUsage();
-const orders = [];
-for (let i = 0; i < 80; i++) {
-  orders.push(send('a', i % 2 === 0 ? GATEWAY : FAR));
-  await sleep(20);
-}
-await sleep(100);
-const cpu = process.cpuUsage(cpuBefore);
-const rtts = orders.flatMap((order) => {
-  const fact = factOf(order);
-  return fact?.type === 'reply' ? [fact.rttMs] : [];
-}).sort((a, b) => a - b);
+// What came between the opening of the socket and its filter is read off first.
+await ask('a', GATEWAY);
+const [command = '', ...args] = flood.command;
+const flooder = spawn(command, args, { stdio: 'ignore' });
+const floodedAt = (from: number, packets: number): boolean => flooded(flood.counted) >= from + packets;
+const start = flooded(flood.counted);
+await until(() => floodedAt(start, UNREAD));
+
+// The loop does not turn meanwhile.
+const before = flooded(flood.counted);
+for (const endAt = now() + deadline(); !floodedAt(before, UNREAD) && now() < endAt; );
+const passed = flooded(flood.counted) - before;
+const own = new Set(readdirSync('/proc/self/fd').map(inodeOf));
+const lying = rawSockets().map((row) => row.trim().split(/\s+/)).filter(({ 4: queues, 9: inode }) => own.has(inode) && queues !== '00000000:00000000').length;
+
+const orders = Array.from({ length: PROBES }, (_, i) => send('a', i % 2 === 0 ? GATEWAY : FAR));
+await until(() => orders.every((order) => factOf(order) !== undefined));
+const during = flooded(flood.counted);
+await until(() => floodedAt(during, 1));
+flooder.kill('SIGKILL');
 prober.close();
-const flooded = (await printed).reduce((sum, text) => sum + Number(/(\d+) packets transmitted/.exec(text)?.[1] ?? 0), 0);
-const p = (share: number): number => rtts[Math.floor(rtts.length * share)] ?? -1;
-process.stdout.write(JSON.stringify({ sent: orders.length, answered: rtts.length, p50: p(0.5), p95: p(0.95), worst: rtts.at(-1), cpuMs: (cpu.user + cpu.system) / 1000, flooded }));
+process.stdout.write(JSON.stringify({ passed: passed >= UNREAD, lying, answered: orders.filter((order) => factOf(order)?.type === 'reply').length }));
 process.exit(0);
+
+/** Of a socket, as the kernel lists it; undefined of anything else, and of the descriptor that listed the folder. */
+function inodeOf(fd: string): string | undefined {
+  try {
+    return /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/self/fd/${fd}`))?.[1];
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** Echo requests or replies that came in here. */
+function flooded(name: string): number {
+  const [names, values] = readFileSync('/proc/self/net/snmp', 'utf8').split('\n').filter((row) => row.startsWith('Icmp:'));
+  return Number(values?.split(' ')[names?.split(' ').indexOf(name) ?? -1]);
+}

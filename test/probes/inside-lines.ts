@@ -1,7 +1,8 @@
 /** Which line a probe takes, and what a line's life does to it. Prints the facts as JSON; see lines.test.ts for what they must be. */
 import { execFileSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { addLine, addRoutes, answerBy, buildWorld, echoesAt, FAR, GATEWAY, icmp, ip, ispIp, ispRun, line, line6, listen, targetOf } from './world.js';
+import { deadline } from '../lab/wait.js';
+import { addLine, addRoutes, answerBy, buildWorld, echoesAt, FAR, GATEWAY, icmp, ip, ispIp, ispRun, line, line6, listen, now, SILENCE_MS, targetOf, until, type Listener } from './world.js';
 
 const stories: Readonly<Record<string, () => Promise<unknown>>> = {
   /** Both lines up, then a's ISP silent, then a's device down: b's ISP must never see a probe of a. */
@@ -11,9 +12,9 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     const both = [await ask('a', GATEWAY), await ask('b', GATEWAY), await ask('a', FAR), await ask('b', FAR)];
     const counted = { a: echoesAt('a'), b: echoesAt('b') };
     ispRun('a', 'sysctl', '-qw', 'net.ipv4.icmp_echo_ignore_all=1');
-    const silentIsp = [await ask('a', GATEWAY), await ask('a', FAR)];
+    const silentIsp = [await ask('a', GATEWAY, SILENCE_MS), await ask('a', FAR, SILENCE_MS)];
     ispIp('a', 'link set eth0 down');
-    const noCarrier = [await ask('a', GATEWAY), await ask('a', FAR)].filter((answer) => answer === 'reply').length;
+    const noCarrier = [await ask('a', GATEWAY, SILENCE_MS), await ask('a', FAR, SILENCE_MS)].filter((answer) => answer === 'reply').length;
     ip('link set wan-a down');
     const deviceDown = [await ask('a', GATEWAY), await ask('a', FAR)];
     const leaked = echoesAt('b') - counted.b;
@@ -22,7 +23,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     ip('link set wan-a up');
     addRoutes('a');
     ispRun('a', 'sysctl', '-qw', 'net.ipv4.icmp_echo_ignore_all=0');
-    const backUp = await ask('a', FAR, 1000);
+    const backUp = await askAgain(ask, 'a', FAR);
     prober.close();
     return { both, counted, silentIsp, noCarrier, deviceDown, leaked, other, backUp };
   },
@@ -45,12 +46,14 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     prober.bind([line('a'), line('b')]);
     ispRun('a', 'sysctl', '-qw', 'net.ipv4.icmp_echo_ignore_all=1');
     for (let i = 0; i < 50; i++) for (const side of ['a', 'b'] as const) for (const to of [GATEWAY, FAR]) send(side, to);
-    await sleep(200);
+    await until(() => facts.length >= 100);
+    await sleep(SILENCE_MS);
     const count = (uplink: string, target: string): number => facts.filter((fact) => fact.type === 'reply' && fact.uplink === uplink && fact.target === target).length;
     const sameAddress = { a: count('a', `icmp ${GATEWAY}`) + count('a', `icmp ${FAR}`), b: [count('b', `icmp ${GATEWAY}`), count('b', `icmp ${FAR}`)] };
     ispRun('b', 'ip', 'addr', 'del', `${FAR}/32`, 'dev', 'lo');
     for (let i = 0; i < 50; i++) for (const to of [GATEWAY, FAR]) send('b', to);
-    await sleep(200);
+    await until(() => facts.length >= 150);
+    await sleep(SILENCE_MS);
     const oneDead = [count('b', `icmp ${GATEWAY}`), count('b', `icmp ${FAR}`)];
     const twice = facts.length - new Set(facts.map((fact) => `${fact.uplink} ${fact.target} ${fact.seq}`)).size;
     prober.close();
@@ -70,7 +73,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     const unbound = await ask('a', FAR);
     const fresh = line('a');
     prober.bind([fresh, line('b')]);
-    const rebound = await ask('a', FAR, 1000);
+    const rebound = await ask('a', FAR);
     prober.close();
     return { before, deleted, unbound, rebound, indexChanged: first.ifindex !== fresh.ifindex };
   },
@@ -81,7 +84,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     const answers = { unknownUplink: await ask('c', FAR), noDevice: await ask('b', FAR), family: '', notAddress: await ask('a', 'example.com') };
     prober.bind([line('a'), line6('a')]);
     prober.send({ uplink: 'a', family: 6, target: targetOf(icmp(GATEWAY)), address: GATEWAY, seq: 99 });
-    await sleep(20);
+    await until(() => facts.some((fact) => fact.seq === 99));
     const wrong = facts.find((fact) => fact.seq === 99);
     answers.family = wrong?.type === 'lost' ? wrong.error : '';
     prober.bind([line('a'), line('b')]);
@@ -112,7 +115,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     ispRun('a', 'sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1');
     const { prober, ask } = listen();
     prober.bind([line('a', { source: '' }), line6('a')]);
-    const answers = { unreachable: await ask('a', '198.51.100.1'), prohibited: await ask('a', '198.51.101.1'), noRoute: await ask('a', '2001:db8:1::1', 500), alive: await ask('a', FAR) };
+    const answers = { unreachable: await ask('a', '198.51.100.1'), prohibited: await ask('a', '198.51.101.1'), noRoute: await ask('a', '2001:db8:1::1'), alive: await ask('a', FAR) };
     prober.close();
     return answers;
   },
@@ -125,10 +128,11 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     const inFlightB = send('b', GATEWAY);
     const inFlightA = send('a', GATEWAY);
     prober.bind([line('b'), line('a', { source: '' })]);
-    await sleep(400);
+    await until(() => factOf(inFlightB) !== undefined);
+    await sleep(SILENCE_MS);
     const kept = factOf(inFlightB)?.type ?? 'silence';
     const forgotten = factOf(inFlightA)?.type ?? 'silence';
-    const changed = await ask('a', GATEWAY, 400);
+    const changed = await ask('a', GATEWAY);
     prober.bind([line('a', { source: '' })]);
     const gone = await ask('b', GATEWAY);
     prober.close();
@@ -143,7 +147,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     const both = [await ask('a', 'fe80::1'), await ask('b', 'fe80::1')];
     const counted = { a: echoesAt('a', 6), b: echoesAt('b', 6) };
     ispRun('a', 'sysctl', '-qw', 'net.ipv6.icmp.echo_ignore_all=1');
-    const silent = await ask('a', 'fe80::1');
+    const silent = await ask('a', 'fe80::1', SILENCE_MS);
     const leaked = echoesAt('b', 6) - counted.b;
     const other = await ask('b', 'fe80::1');
     prober.close();
@@ -158,7 +162,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     prober.bind([line('a'), line6('a')]);
     const inFlight = send('a', GATEWAY);
     prober.bind([line('a'), line6('a', { source: 'fe80::2' })]);
-    await sleep(300);
+    await until(() => factOf(inFlight) !== undefined);
     const kept = factOf(inFlight)?.type ?? 'silence';
     const told = factOf(inFlight)?.family ?? 0;
     const dropped = send('a', GATEWAY);
@@ -181,17 +185,24 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     const shown = JSON.parse(ispRun('a', 'ip', '-j', '-6', 'addr', 'show', 'dev', 'eth0', 'scope', 'link')) as readonly { readonly addr_info?: readonly { readonly local?: string }[] }[];
     const gateway = shown.flatMap((device) => device.addr_info ?? []).find((address) => address.local !== undefined)?.local ?? '';
     const answers = {
-      global: await ask('a', '2001:db8::1', 500),
-      anotherNotation: await ask('a', '2001:DB8:0:0::1', 500),
-      linkLocal: await ask('a', gateway, 500),
-      zoned: await ask('a', `${gateway}%wan-a`, 500),
-      dead: await ask('a', '2001:db8::dead'),
-      ipv4Beside: await ask('a', FAR, 500),
+      global: await ask('a', '2001:db8::1'),
+      anotherNotation: await ask('a', '2001:DB8:0:0::1'),
+      linkLocal: await ask('a', gateway),
+      zoned: await ask('a', `${gateway}%wan-a`),
+      dead: await ask('a', '2001:db8::dead', SILENCE_MS),
+      ipv4Beside: await ask('a', FAR),
     };
     prober.close();
     return answers;
   },
 };
+
+/** Until it is answered: what leaves while a device comes up may be lost. */
+async function askAgain(ask: Listener['ask'], side: string, address: string): Promise<string> {
+  let said = '';
+  for (const endAt = now() + deadline(); said !== 'reply' && now() < endAt; ) said = await ask(side, address, SILENCE_MS);
+  return said;
+}
 
 buildWorld();
 process.stdout.write(JSON.stringify(await stories[process.argv[2] ?? '']?.()));

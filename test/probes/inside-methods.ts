@@ -9,7 +9,8 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Family, Method, ProbeLine } from '../../src/model.js';
-import { answerBy, buildWorld, FAR, GATEWAY, icmp, indexOf, ip, ispIp, ispRun, line, line6, listen, targetOf, until, type Listener, type Side } from './world.js';
+import { answerBy, buildWorld, FAR, GATEWAY, icmp, indexOf, ip, ispIp, ispRun, line, line6, listen, now, SILENCE_MS, targetOf, until, type Listener, type Side } from './world.js';
+import { deadline } from '../lab/wait.js';
 
 const GATEWAY6 = 'fe80::1';
 const FAR6 = '2001:db8:f::9';
@@ -81,7 +82,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     const here = [await heard(listener, FAR, icmp(FAR, 1501)), await heard(listener, FAR6, icmp(FAR6, 1501))];
     const there: unknown[] = [];
     for (let i = 0; i < 2; i++) there.push(await heard(listener, BEYOND, icmp(BEYOND, 1401)), await heard(listener, BEYOND6, icmp(BEYOND6, 1401)));
-    const fits = [await heard(listener, BEYOND, sizes[1] ?? icmp(BEYOND)), await heard(listener, BEYOND6, icmp(BEYOND6, 1400))];
+    const fits = [await heard(listener, BEYOND, sizes[1] ?? icmp(BEYOND), SILENCE_MS), await heard(listener, BEYOND6, icmp(BEYOND6, 1400), SILENCE_MS)];
     listener.prober.close();
     return { whole, bytes, here, there, fits };
   },
@@ -110,7 +111,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     const seen: Record<string, string> = {};
     for (const [address, method] of asked) {
       const order = listener.send('a', address, method);
-      await until(() => listener.factOf(order) !== undefined, 2000);
+      await until(() => listener.factOf(order) !== undefined);
       const fact = listener.factOf(order);
       seen[method.kind === 'exec' ? method.program : method.kind] = fact?.type === 'lost' ? fact.cause : (fact?.type ?? 'silence');
     }
@@ -133,7 +134,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     const answers = {
       router: [await heard(listener, BEYOND, hop(BEYOND, 1)), await heard(listener, BEYOND6, hop(BEYOND6, 1))],
       nearer: [await heard(listener, GATEWAY, hop(GATEWAY, 1)), await heard(listener, FAR6, hop(FAR6, 3))],
-      nobody: [await heard(listener, BEYOND, hop(BEYOND, 2)), await heard(listener, BEYOND6, hop(BEYOND6, 2))],
+      nobody: [await heard(listener, BEYOND, hop(BEYOND, 2), SILENCE_MS), await heard(listener, BEYOND6, hop(BEYOND6, 2), SILENCE_MS)],
     };
     ispIp('a', 'route add unreachable 198.51.101.0/24');
     const unreachable = await heard(listener, '198.51.101.1', hop('198.51.101.1', 2));
@@ -158,7 +159,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     ip('link set wan-a down');
     const down = [await heard(listener, GATEWAY, arp), await heard(listener, GATEWAY6, arp)];
     ip('link set wan-a up');
-    for (const giveUpAt = Date.now() + 3000; Date.now() < giveUpAt && (await heard(listener, GATEWAY6, arp))[0] !== 'reply';) await sleep(50);
+    for (const giveUpAt = now() + deadline(); now() < giveUpAt && (await heard(listener, GATEWAY6, arp, SILENCE_MS))[0] !== 'reply';) await sleep(50);
     const again = [await heard(listener, GATEWAY, arp), await heard(listener, GATEWAY6, arp)];
     // Somebody else's answers come to all who listen there.
     const other = asking(sides('a'));
@@ -182,7 +183,8 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     const listener = asking(sides('a'));
     const arp: Method = { kind: 'arp', host: 'gateway' };
     const orders = [listener.send('a', GATEWAY, arp), listener.send('a', GATEWAY, arp)];
-    await sleep(200);
+    await until(() => orders.some((order) => listener.factOf(order) !== undefined));
+    await sleep(SILENCE_MS);
     listener.prober.close();
     return orders.map((order) => listener.factOf(order)?.type ?? 'silence');
   },
@@ -195,7 +197,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     for (const kind of ['routed', 'unasked', 'right']) {
       const advertiser = spawn('ip', ['netns', 'exec', 'isp-a', process.execPath, fileURLToPath(new URL('./advertiser.js', import.meta.url)), kind, 'fe80::77', '2001:db8::2'], { stdio: ['ignore', 'pipe', 'inherit'] });
       await once(advertiser.stdout, 'data');
-      seen[kind] = (await heard(listener, 'fe80::77', arp))[0];
+      seen[kind] = (await heard(listener, 'fe80::77', arp, kind === 'right' ? undefined : SILENCE_MS))[0];
       advertiser.kill();
     }
     listener.prober.close();
@@ -210,13 +212,13 @@ async function egress(a: readonly ProbeLine[], b: readonly ProbeLine[]): Promise
   const seen: Record<string, unknown> = {};
   for (const { name, family, method, address, counter } of ways) {
     const before = { a: counted('a', counter), b: counted('b', counter) };
-    const both = [await ask('a', address, 500, method), await ask('b', address, 500, method)];
+    const both = [await ask('a', address, undefined, method), await ask('b', address, undefined, method)];
     const between = { a: counted('a', counter), b: counted('b', counter) };
     ispNft('a', DEAD);
     // Both at once: an answer that came in by b is none for a.
     const unanswered = send('a', address, method);
-    const other = await ask('b', address, 500, method);
-    await until(() => factOf(unanswered) !== undefined, 100);
+    const other = await ask('b', address, undefined, method);
+    await until(() => factOf(unanswered) !== undefined, SILENCE_MS / 2);
     const dead = factOf(unanswered)?.type ?? 'silence';
     const leaked = counted('b', counter) - between.b - 1;
     ispNft('a', 'delete table inet dead; delete table arp dead;');
@@ -237,9 +239,9 @@ function asking(lines: readonly ProbeLine[]): Listener {
 }
 
 /** Through a: what was said, and for what cause. */
-async function heard(listener: Listener, address: string, method: Method): Promise<readonly string[]> {
+async function heard(listener: Listener, address: string, method: Method, withinMs?: number): Promise<readonly string[]> {
   const order = listener.send('a', address, method);
-  await until(() => listener.factOf(order) !== undefined, 200);
+  await until(() => listener.factOf(order) !== undefined, withinMs);
   const fact = listener.factOf(order);
   if (fact !== undefined && fact.target !== targetOf(method).id) throw new Error(`told of ${fact.target}`);
   return fact === undefined ? ['silence'] : fact.type === 'reply' ? ['reply'] : [fact.cause, fact.error];

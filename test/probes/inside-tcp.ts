@@ -4,7 +4,7 @@ import { closeSync, openSync } from 'node:fs';
 import type { Method } from '../../src/model.js';
 import { openTcp } from '../../src/probes/tcp.js';
 import { atServer, descriptorsLeft, pinned, play, sharedAddress } from './asker-stories.js';
-import { ask, askTimed, departures, descriptors, FAMILIES, ispFilter, ispUnfilter, line, nft, now, put, SERVER, until } from './asker-world.js';
+import { ask, askTimed, departures, descriptors, FAMILIES, ispFilter, ispUnfilter, line, nft, now, put, SERVER, SILENCE_MS, until } from './asker-world.js';
 
 const to = (port: number): Method => ({ kind: 'tcp', host: '', port });
 const way = { open: openTcp, method: to(7001), address: atServer };
@@ -23,7 +23,7 @@ await play({
       ispFilter('a', `tcp dport 7003 reject with icmp${family === 4 ? '' : 'v6'} ${unreachable}; tcp dport 7004 reject with icmp${family === 4 ? '' : 'v6'} admin-prohibited; tcp dport 7005 drop`);
       told[`unreachable${family}`] = await ask(asker, to(7003), SERVER[family]);
       told[`prohibited${family}`] = await ask(asker, to(7004), SERVER[family]);
-      told[`silent${family}`] = await ask(asker, to(7005), SERVER[family]);
+      told[`silent${family}`] = await ask(asker, to(7005), SERVER[family], SILENCE_MS);
       ispUnfilter('a');
       nft('table inet mine { chain c { type filter hook output priority 0; tcp dport 7006 drop; }; }');
       told[`firewall${family}`] = await ask(asker, to(7006), SERVER[family]);
@@ -45,7 +45,7 @@ await play({
       const asker = openTcp(line(side, 6, { source: '' }), now);
       told.push(await ask(asker, to(7001), 'fe80::1'), await ask(asker, to(7001), `fe80::1%wan-${side}`));
       ispFilter(side, 'tcp dport 7001 drop');
-      told.push(await ask(asker, to(7001), 'fe80::1'));
+      told.push(await ask(asker, to(7001), 'fe80::1', SILENCE_MS));
       ispUnfilter(side);
       asker.close();
     }
@@ -60,7 +60,7 @@ await play({
     const packets = departures();
     asker.close();
     const left = execFileSync('ss', ['-Htan'], { encoding: 'utf8' }).trim();
-    return { said, quick: rttMs > 0 && rttMs < 50, packets, left };
+    return { said, timed: rttMs > 0, packets, left };
   },
 
   /** The first SYN is swallowed, and the second answered a second later. */
@@ -71,7 +71,7 @@ await play({
     const first = put(asker, to(7001), SERVER[4]);
     const second = await ask(asker, to(7001), SERVER[4]);
     const waiting = descriptors() - before;
-    const landed = await until(() => descriptors() <= before, 2500);
+    const landed = await until(() => descriptors() <= before);
     asker.close();
     return { first: first.map(({ said }) => said), second, waiting, landed };
   },
@@ -83,7 +83,7 @@ await play({
     const before = descriptors();
     const waiting = Array.from({ length: 300 }, () => put(asker, to(7001), SERVER[4]));
     const held = descriptors() - before;
-    await until(() => descriptors() <= before, 14_000);
+    await until(() => descriptors() <= before);
     return { held, left: descriptors() - before, told: waiting.flat().length };
   },
 
@@ -92,7 +92,7 @@ await play({
       { ...way, times: 200 },
       { ...way, method: to(7002), times: 200 },
       { ...way, open: (own, clock) => openTcp({ ...own, source: '198.51.100.99' }, clock), times: 100 },
-      { ...way, address: () => '203.0.113.77', times: 300 },
+      { ...way, address: () => '203.0.113.77', times: 300, silent: true },
     ]);
   },
 
@@ -105,7 +105,7 @@ await play({
       throw new Error('on purpose');
     };
     asker.ask({ order: { uplink: 'a', family: 4, target: { id: 't', families: [4], intervalMs: undefined, ...way.method }, address: SERVER[4], seq: 1 }, answered: fail, lost: fail });
-    await until(() => heard.length > 0, 500);
+    await until(() => heard.length > 0);
     const after = await ask(asker, way.method, SERVER[4]);
     asker.close();
     return { heard, after };

@@ -1,12 +1,15 @@
 /**
  * Runs one of the inside-*.ts scripts as root of fresh user, network, mount and pid namespaces and gives back the JSON it printed.
- * When the script ends, however it ends, the kernel takes everything in there away.
+ * When the script ends, or the test process, however it ends, the kernel takes everything in there away.
  */
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { inFreshSpaces } from '../lab/mortal.js';
+import { deadline } from '../lab/wait.js';
 
-const UNSHARE = ['--user', '--map-root-user', '--net', '--mount', '--pid', '--fork', '--kill-child'];
-const GIVE_UP_MS = 30_000;
+const SPACES = ['--user', '--map-root-user', '--net', '--mount'];
+/** For a story on a quiet machine, many times over. */
+const GIVE_UP_MS = 120_000;
 
 export interface Ended {
   readonly stdout: string;
@@ -24,7 +27,8 @@ export async function inside<T>(script: string, scenario: string, nodeArguments:
 
 export function runInside(script: string, scenario: string, nodeArguments: readonly string[] = []): Promise<Ended> {
   const path = fileURLToPath(new URL(`./${script}.js`, import.meta.url));
-  const child = spawn('unshare', [...UNSHARE, process.execPath, ...nodeArguments, path, scenario], { stdio: ['ignore', 'pipe', 'pipe'], timeout: GIVE_UP_MS, killSignal: 'SIGKILL' });
+  const [program, args] = inFreshSpaces(SPACES, [process.execPath, ...nodeArguments, path, scenario]);
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], timeout: deadline(GIVE_UP_MS), killSignal: 'SIGKILL' });
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));

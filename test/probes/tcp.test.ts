@@ -38,7 +38,7 @@ describe('a TCP probe', { concurrency: 2, skip: reasonToSkip() }, () => {
   });
 
   test('is three packets from here, and leaves no connection behind', async () => {
-    assert.deepEqual(await play('gone'), { said: 'answered', quick: true, packets: { a4: 3 }, left: '' });
+    assert.deepEqual(await play('gone'), { said: 'answered', timed: true, packets: { a4: 3 }, left: '' });
   });
 
   test('is not answered by the answer to a repeated SYN', async () => {

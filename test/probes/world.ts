@@ -14,10 +14,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Family, Instant, Method, ProbeLine, ProbeOrder, Target } from '../../src/model.js';
 import { openProber, type ProbeFact, type Prober } from '../../src/probes/prober.js';
+import { deadline } from '../lab/wait.js';
 
 export const GATEWAY = '192.0.2.1';
 export const FAR = '203.0.113.9';
 export type Side = 'a' | 'b';
+/** How long to wait where nothing is to come. What is to come is waited for until the deadline. */
+export const SILENCE_MS = 250;
 /** IPv6 addresses are usable at once, without two seconds of duplicate address detection. */
 const NO_DAD = 'net.ipv6.conf.default.accept_dad=0';
 
@@ -44,6 +47,12 @@ export function addLine(side: Side): void {
   );
   ispIp(side, 'link set lo up', `addr replace ${FAR}/32 dev lo`, `addr add ${GATEWAY}/24 dev eth0`, 'link set eth0 up');
   addRoutes(side);
+  // The kernel may take its time until the cable is plugged in for both of its ends; what is sent before is lost.
+  for (const endAt = now() + deadline(); now() < endAt && !(isUp('', dev) && isUp(`isp-${side}`, 'eth0')); );
+}
+
+function isUp(where: string, device: string): boolean {
+  return execFileSync('ip', [...(where === '' ? [] : ['-n', where]), '-o', 'link', 'show', 'dev', device], { encoding: 'utf8' }).includes(' state UP ');
 }
 
 export function addRoutes(side: Side): void {
@@ -108,7 +117,7 @@ export function now(): Instant {
 export interface Listener {
   readonly prober: Prober;
   readonly facts: ProbeFact[];
-  /** Sends and waits for its fact: `reply`, the error of `lost`, or `silence`. */
+  /** Sends and waits for its fact: `reply`, the error of `lost`, or `silence`. Where silence is expected, say SILENCE_MS. */
   ask(side: string, address: string, withinMs?: number, method?: Method): Promise<string>;
   /** In the family of the address (IPv4 for what is none); by ICMP echo if nothing else is said. */
   send(side: string, address: string, method?: Method): ProbeOrder;
@@ -128,7 +137,7 @@ export function listen(): Listener {
       return order;
     },
     factOf: (order) => facts.find((fact) => fact.uplink === order.uplink && fact.seq === order.seq),
-    async ask(side, address, withinMs = 500, method) {
+    async ask(side, address, withinMs = deadline(), method) {
       const order = listener.send(side, address, method);
       await until(() => listener.factOf(order) !== undefined, withinMs);
       const fact = listener.factOf(order);
@@ -139,7 +148,7 @@ export function listen(): Listener {
 }
 
 /** @returns whether it came true in time */
-export async function until(holds: () => boolean, withinMs: number): Promise<boolean> {
+export async function until(holds: () => boolean, withinMs = deadline()): Promise<boolean> {
   const giveUpAt = now() + withinMs;
   while (!holds()) {
     if (now() > giveUpAt) return false;
