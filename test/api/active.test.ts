@@ -1,8 +1,8 @@
 /** Conditional requests and long polls of /v1/active. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Override } from '../../src/model.js';
+import { settled } from './asking.js';
 import { healthy, instant, openWorld, serve, type World } from './fixture.js';
 
 const someOverride: Override = { uplink: 'fibre', until: undefined, confirmBy: undefined, reason: '', by: 'test', since: instant(60_000), ifDead: 'obey' };
@@ -51,7 +51,7 @@ test('time that passes changes no ETag; a generation, a reason, an override and 
 test('a long poll answers at once to who knows another generation, a former or a later one', async () => {
   const { app } = serve(openWorld());
   for (const generation of [6, 8, 0]) {
-    const answer = await app.inject(`/v1/active?wait=5s&generation=${generation}`);
+    const answer = await app.inject(`/v1/active?wait=60s&generation=${generation}`);
     assert.equal(answer.json<{ generation: number }>().generation, 7);
   }
 });
@@ -60,10 +60,10 @@ test('a long poll is answered when the generation changes, and not by other news
   const world = openWorld();
   const { app } = serve(world);
   let done = false;
-  const poll = app.inject('/v1/active?wait=5s&generation=7').then((answer) => ((done = true), answer));
-  await sleep(20);
+  const poll = app.inject('/v1/active?wait=60s&generation=7').then((answer) => ((done = true), answer));
+  await settled();
   change(world, { because: 'only another reason' });
-  await sleep(20);
+  await settled();
   assert.equal(done, false);
   change(world, { generation: 8 });
   assert.equal((await poll).json<{ generation: number }>().generation, 8);
@@ -73,19 +73,19 @@ test('a long poll by ETag is answered by any change of the document, and at once
   const world = openWorld();
   const { app } = serve(world);
   const etag = String((await app.inject('/v1/active')).headers['etag']);
-  const poll = app.inject({ url: '/v1/active?wait=5s', headers: { 'if-none-match': etag } });
-  await sleep(20);
+  const poll = app.inject({ url: '/v1/active?wait=60s', headers: { 'if-none-match': etag } });
+  await settled();
   change(world, { override: someOverride });
   assert.equal((await poll).statusCode, 200);
-  const afterRestart = await app.inject({ url: '/v1/active?wait=5s&generation=7', headers: { 'if-none-match': etag.replace('b1', 'b0') } });
+  const afterRestart = await app.inject({ url: '/v1/active?wait=60s&generation=7', headers: { 'if-none-match': etag.replace('b1', 'b0') } });
   assert.equal(afterRestart.statusCode, 200, 'the same generation, of a former boot');
 });
 
 test('a long poll that knows nothing waits for the next change', async () => {
   const world = openWorld();
   const { app } = serve(world);
-  const poll = app.inject('/v1/active?wait=5s');
-  await sleep(20);
+  const poll = app.inject('/v1/active?wait=60s');
+  await settled();
   change(world, { because: 'another reason' });
   assert.equal((await poll).json<{ because: string }>().because, 'another reason');
 });
@@ -104,9 +104,9 @@ test('a long poll ends with the time it gave: 200 with the same, or 304 to an ET
 test('so many may wait and no more; who is refused is told when to come again; the room is given back', async () => {
   const world = openWorld();
   const { app } = serve(world, { limits: { waiters: 2 } });
-  const polls = [1, 2].map(() => app.inject('/v1/active?wait=5s&generation=7'));
-  await sleep(20);
-  const third = await app.inject('/v1/active?wait=5s&generation=7');
+  const polls = [1, 2].map(() => app.inject('/v1/active?wait=60s&generation=7'));
+  await settled();
+  const third = await app.inject('/v1/active?wait=60s&generation=7');
   assert.equal(third.statusCode, 503);
   assert.equal(third.headers['retry-after'], '5');
   assert.equal(third.headers['content-type'], 'application/problem+json');
@@ -129,8 +129,8 @@ test('all long polls together are one listener of the board, and none when nobod
       },
     },
   });
-  const polls = [1, 2, 3].map(() => app.inject('/v1/active?wait=5s&generation=7'));
-  await sleep(20);
+  const polls = [1, 2, 3].map(() => app.inject('/v1/active?wait=60s&generation=7'));
+  await settled();
   assert.equal(listeners, 1);
   change(world, { generation: 8 });
   await Promise.all(polls);
@@ -141,8 +141,8 @@ test('closing the server answers who waits', async () => {
   const world = openWorld();
   world.status = healthy;
   const server = serve(world);
-  const poll = server.app.inject('/v1/active?wait=5s&generation=7');
-  await sleep(20);
+  const poll = server.app.inject('/v1/active?wait=60s&generation=7');
+  await settled();
   await server.close();
   assert.equal((await poll).statusCode, 200);
 });

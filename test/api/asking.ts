@@ -24,3 +24,8 @@ export async function refused(world: World, status: number, ...question: [Method
   assert.ok(detail.length > 20 && detail.endsWith('.'), `a detail says what and what to do: ${detail}`);
   return detail;
 }
+
+/** Until whatever is to happen in this process has happened, its own sockets included: each turn of the event loop reads and answers all that lies there. */
+export async function settled(): Promise<void> {
+  for (let turn = 0; turn < 60; turn++) await new Promise((resolve) => setTimeout(resolve, 0));
+}

@@ -8,10 +8,10 @@ import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { groupId, userName } from '../../src/api/accounts.js';
 import { isLoopback } from '../../src/api/doors.js';
 import type { Server, ServerOptions } from '../../src/api/server.js';
+import { settled } from './asking.js';
 import { openWorld, serve } from './fixture.js';
 
 function runDir(t: TestContext): string {
@@ -139,11 +139,9 @@ test('closing removes the socket file, ends idle connections and answers who wai
   const { server, socketPath } = await open(t);
   const idle = connect({ path: socketPath });
   await once(idle, 'connect');
-  const poll = ask({ socketPath }, 'GET', '/v1/active?wait=5s&generation=7');
-  await sleep(50);
-  const begun = Date.now();
+  const poll = ask({ socketPath }, 'GET', '/v1/active?wait=300s&generation=7');
+  await settled();
   await server.close();
-  assert.ok(Date.now() - begun < 1500);
   assert.equal((await poll).status, 200);
   assert.equal(existsSync(socketPath), false);
   idle.destroy();
@@ -152,11 +150,11 @@ test('closing removes the socket file, ends idle connections and answers who wai
 test('a client that hangs up gives its room among the waiters back', async (t) => {
   const { socketPath } = await open(t, { limits: { waiters: 1 } });
   const first = connect({ path: socketPath });
-  first.write('GET /v1/active?wait=5s&generation=7 HTTP/1.1\r\nHost: x\r\n\r\n');
-  await sleep(50);
+  first.write('GET /v1/active?wait=300s&generation=7 HTTP/1.1\r\nHost: x\r\n\r\n');
+  await settled();
   assert.equal((await ask({ socketPath }, 'GET', '/v1/active?wait=10ms&generation=7')).status, 503);
   first.destroy();
-  await sleep(50);
+  await settled();
   assert.equal((await ask({ socketPath }, 'GET', '/v1/active?wait=10ms&generation=7')).status, 200);
 });
 
@@ -188,19 +186,18 @@ test('a request that does not come is not waited for', async (t) => {
   const patient = await open(t, { limits: { headersTimeoutMs: 150, requestTimeoutMs: 60_000, timeoutCheckMs: 50 } });
   assert.match(await talk(connect({ path: patient.socketPath }), 'GET /healthz HTTP/1.1\r\nHost:'), /^HTTP\/1\.1 408 .*too-slow/s);
   assert.match(await talk(connect({ path: socketPath }), 'PUT /v1/override HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n{'), /^HTTP\/1\.1 408 /);
-  const begun = Date.now();
+  // A connection that says nothing is closed.
   await talk(connect({ path: socketPath }), '');
-  assert.ok(Date.now() - begun < 1000, 'a connection that says nothing is closed');
 });
 
 test('more connections than the limit are not let in, and the room is given back', async (t) => {
   const { socketPath } = await open(t, { limits: { connectionsPerListener: 2 } });
   const held = [connect({ path: socketPath }), connect({ path: socketPath })];
   await Promise.all(held.map((socket) => once(socket, 'connect')));
-  await sleep(20);
+  await settled();
   await assert.rejects(ask({ socketPath }, 'GET', '/healthz'));
   held[0]?.destroy();
-  await sleep(20);
+  await settled();
   assert.equal((await ask({ socketPath }, 'GET', '/healthz')).status, 200);
   held[1]?.destroy();
 });

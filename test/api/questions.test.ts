@@ -1,7 +1,7 @@
 /** What-if, plan, reload, policies, doctor, and both families in status and metrics: by inject. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { settled } from './asking.js';
 import { dual, findings, knowing, openWorld, preview, serve, type World } from './fixture.js';
 
 const BEFORE = [{ family: 4, order: [['fibre']], rule: 'automatic', because: 'fibre has the best priority', since: '2024-05-01T12:00:01.000Z', generation: 7 }];
@@ -133,7 +133,7 @@ test('however many ask the doctor or for policies at once, one look is under way
   };
   const { app } = serve(world, { questions: { ...knowing(world), policies: () => look(world.policies), doctor: () => look(findings) } });
   const all = [...Array(20).keys()].flatMap(() => [app.inject('/v1/doctor'), app.inject('/v1/policies')]);
-  await sleep(20);
+  await settled();
   assert.equal(looks, 2);
   release();
   for (const answer of await Promise.all(all)) assert.equal(answer.statusCode, 200);

@@ -13,6 +13,7 @@ import { showFindings, showPolicies, showPreview } from '../../src/cli/show-ques
 import { showActive, showStatus } from '../../src/cli/show.js';
 import { paintFor } from '../../src/cli/table.js';
 import { dual, healthy, openWorld, preview, serve, type World } from '../api/fixture.js';
+import { deadline } from '../lab/wait.js';
 
 const PROGRAM = fileURLToPath(new URL('../../src/cli/uplinkctl.js', import.meta.url));
 const paint = paintFor(false);
@@ -26,7 +27,7 @@ async function daemon(t: TestContext): Promise<{ world: World; socket: string; u
   const port = await server.listen();
   t.after(() => server.close());
   const run = (args: readonly string[], stdin = ''): Promise<{ code: number | null; out: string; err: string }> => new Promise((resolve) => {
-    const child = spawn(process.execPath, [PROGRAM, ...args, ...(args.includes('--url') ? [] : ['--socket', socket])], { timeout: 20_000 });
+    const child = spawn(process.execPath, [PROGRAM, ...args, ...(args.includes('--url') ? [] : ['--socket', socket])], { timeout: deadline() });
     let [out, err] = ['', ''];
     child.stdout.on('data', (part: Buffer) => (out += part.toString()));
     child.stderr.on('data', (part: Buffer) => (err += part.toString()));

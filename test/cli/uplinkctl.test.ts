@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { healthy, openWorld, serve, type World } from '../api/fixture.js';
+import { deadline } from '../lab/wait.js';
 
 const PROGRAM = fileURLToPath(new URL('../../src/cli/uplinkctl.js', import.meta.url));
 
@@ -21,7 +22,7 @@ interface Run {
 
 function run(...args: string[]): Promise<Run> {
   return new Promise((resolve) => {
-    execFile(process.execPath, [PROGRAM, ...args], { timeout: 20_000 }, (error, out, err) => resolve({ code: error === null ? 0 : Number(error.code), out, err }));
+    execFile(process.execPath, [PROGRAM, ...args], { timeout: deadline() }, (error, out, err) => resolve({ code: error === null ? 0 : Number(error.code), out, err }));
   });
 }
 

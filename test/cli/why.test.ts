@@ -13,6 +13,7 @@ import { clockText, percentText, showSaid, showStatus, wrapped } from '../../src
 import { paintFor } from '../../src/cli/table.js';
 import type { Status } from '../../src/model.js';
 import { cable, dual, fibre, healthy, openWorld, serve, type World } from '../api/fixture.js';
+import { deadline } from '../lab/wait.js';
 
 process.env['TZ'] = 'UTC';
 
@@ -30,7 +31,7 @@ async function daemon(t: TestContext): Promise<{ world: World; run: (...args: st
   return {
     world,
     run: (...args) => new Promise((resolve) => {
-      execFile(process.execPath, [PROGRAM, ...args, '--socket', socket], { timeout: 20_000 }, (error, out, err) => resolve({ code: error === null ? 0 : Number(error.code), out, err }));
+      execFile(process.execPath, [PROGRAM, ...args, '--socket', socket], { timeout: deadline() }, (error, out, err) => resolve({ code: error === null ? 0 : Number(error.code), out, err }));
     }),
     get: async (path) => (await server.app.inject(path)).body,
   };

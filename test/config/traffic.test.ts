@@ -167,12 +167,10 @@ test('orders of uplinks beyond the room for marks are told, and a wider mask mak
     const loaded = loadText(text, { file: 'request', profilesDir: '/nowhere', slots: new Map() });
     return 'config' in loaded ? 'none' : loaded.problems.map(showProblem).join('\n');
   };
-  const startedAt = performance.now();
   assert.equal(answer(uplinks + policies(256, () => `[${names.join(', ')}]`)), 'none', 'one order for all is one class');
   assert.match(answer(uplinks + policies(256, (i) => `[u${i % 64}, u${(i + 1 + (i >> 6)) % 64}]`)),
     /^request:66: policies: there are too many different orders of uplinks: .*; write a wider `kernel\.markMask`, such as `0x3ff0`, /);
   assert.equal(answer(`${uplinks}kernel: { markMask: 0x3ff0 }\n${policies(256, (i) => `[u${i % 64}, u${(i + 1 + (i >> 6)) % 64}]`)}`), 'none');
-  assert.ok(performance.now() - startedAt < 4000, `${Math.round(performance.now() - startedAt)} ms`);
   assert.equal(answer(`${UPLINKS}${policies(257, () => 'fibre').replace(/10\.0\.256/, '10.1.0')}`), 'request:3: policies: these are 257 items, and 256 at most are possible');
 });
 

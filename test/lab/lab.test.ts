@@ -8,6 +8,8 @@ import { readFileSync, readdirSync, readlinkSync, statSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { TWIN_CGNAT, labUnavailable, now, openLab, until, waitFor, withLab } from './lab.js';
 import type { Lab } from './lab.js';
+import { receivedOf } from './received.js';
+import { deadline } from './wait.js';
 
 const skip = (await labUnavailable()) ?? false;
 const LAB = new URL('./lab.js', import.meta.url).href;
@@ -25,18 +27,19 @@ describe('each fault does what it says', { skip }, () => {
   });
   after(async () => lab.close());
 
+  /** For what is not to be answered: it is waited for a moment only. */
   const answers = async (host: string, address: string, source?: string): Promise<boolean> => (await ping(lab, host, address, source)).answered;
+  const reaches = async (host: string, address: string): Promise<unknown> => waitFor(`${host} reaches ${address}`, () => answers(host, address), (answered) => answered);
   const echoesHeard = async (): Promise<string | undefined> => /^IcmpMsg: ([\d ]+)$/m.exec(await lab.text('router', ['cat', '/proc/net/snmp']))?.[1];
   const carrier = async (device: string): Promise<string> => (await lab.text('router', ['cat', `/sys/class/net/${device}/carrier`])).trim();
 
   test('the client reaches the internet and the VPN, and every ISP reaches the router', async () => {
-    for (const address of [...lab.topology.internet, '10.8.0.2']) assert.ok(await answers('client', address), address);
-    for (const isp of lab.isps()) assert.ok(await answers('internet', isp.router), isp.name);
+    for (const address of [...lab.topology.internet, '10.8.0.2']) await reaches('client', address);
+    for (const isp of lab.isps()) await reaches('internet', isp.router);
   });
 
   test('a cut cable takes the carrier of that line alone, and a plugged one gives it back', async () => {
-    const { beganAt, doneAt } = await lab.cutCable('fibre');
-    assert.ok(doneAt - beganAt < 50, `took ${doneAt - beganAt} ms`);
+    await lab.cutCable('fibre');
     assert.deepEqual([await carrier('isp0'), await carrier('isp1')], ['0', '1']);
     await lab.plugCable('fibre');
     assert.equal(await carrier('isp0'), '1');
@@ -49,34 +52,32 @@ describe('each fault does what it says', { skip }, () => {
     await lab.ip('router', 'neigh flush dev isp0');
     await ping(lab, 'router', '198.51.100.1');
     assert.match(await lab.text('router', ['ip', 'neigh', 'show', 'dev', 'isp0']), /^198\.51\.100\.1 +(FAILED|INCOMPLETE)/m);
-    assert.ok(await answers('router', '203.0.113.1'), 'the other ISP is not concerned');
+    await reaches('router', '203.0.113.1'); // the other ISP is not concerned
     await lab.heal('fibre');
     // The kernel repeats its ARP question once a second.
-    await waitFor('the gateway is found again', async () => answers('client', '1.1.1.1'), (answered) => answered);
+    await reaches('client', '1.1.1.1');
   });
 
   test('a dead upstream is silent in both directions while the gateway answers', async () => {
     await lab.upstreamDead('fibre');
     const beyond = await ping(lab, 'client', '1.1.1.1');
     assert.deepEqual([beyond.answered, /From/.test(beyond.said)], [false, false], beyond.said);
-    assert.ok(await answers('router', '198.51.100.1'));
+    await reaches('router', '198.51.100.1');
     const heard = await echoesHeard();
     const back = await ping(lab, 'internet', '198.51.100.2');
     assert.deepEqual([back.answered, /From/.test(back.said), await echoesHeard()], [false, false, heard], back.said);
     await lab.gatewayDead('fibre');
     assert.equal(await answers('router', '198.51.100.1'), false, 'another dead-verb replaces the first');
     await lab.heal('fibre');
-    assert.ok(await answers('internet', '198.51.100.2'));
+    await reaches('internet', '198.51.100.2');
   });
 
   test('a lossy line loses the share it was told to', async () => {
-    const flow = await lab.stream({ kind: 'udp' });
-    const { doneAt } = await lab.loss('fibre', 30);
-    const { lost, sent } = await flow.outage({ since: doneAt, until: doneAt + 1500 });
-    assert.ok(lost / sent > 0.24 && lost / sent < 0.36, `${lost} of ${sent}`);
-    const healed = await lab.heal('fibre');
-    assert.equal((await flow.outage({ since: healed.doneAt, until: healed.doneAt + 300 })).lost, 0);
-    await flow.stop();
+    await lab.loss('fibre', 30);
+    const received = await receivedOf(lab, 'client', 500, '1.1.1.1');
+    assert.ok(received > 300 && received < 400, `${received} of 500`);
+    await lab.heal('fibre');
+    assert.equal(await receivedOf(lab, 'client', 100, '1.1.1.1'), 100);
   });
 
   test('an interface comes back under another index with its MAC and address', async () => {
@@ -91,29 +92,28 @@ describe('each fault does what it says', { skip }, () => {
     const [newIndex, ...newRest] = await look();
     assert.notEqual(newIndex, index);
     assert.deepEqual(newRest, rest);
-    assert.ok(await answers('router', '203.0.113.1'));
+    await reaches('router', '203.0.113.1');
   });
 
   test('a line gets another address, and another network', async () => {
     await lab.changeAddress('lte', { router: '100.64.0.77' });
     assert.equal(await lab.text('router', ['ip', 'route', 'show', 'table', '502']), '', 'with the last address the kernel drops every route of the device');
     await lab.ip('router', 'route add default via 100.64.0.1 dev isp2 table 502');
-    assert.ok(await answers('internet', '100.64.0.77'));
+    await reaches('internet', '100.64.0.77');
     assert.equal(await answers('internet', '100.64.0.2'), false);
     await lab.changeAddress('lte', { router: '100.65.0.9', prefix: '100.65.0.0/24', gateway: '100.65.0.254' });
     await lab.ip('router', 'rule add from 100.65.0.0/24 lookup 510', 'route add default via 100.65.0.254 dev isp2 table 510');
-    assert.ok(await answers('router', '100.65.0.254'));
-    assert.ok(await answers('internet', '100.65.0.9'));
+    await reaches('router', '100.65.0.254');
+    await reaches('internet', '100.65.0.9');
     assert.equal(lab.isp('lte').gateway, '100.65.0.254');
     assert.equal(await lab.spoofed('lte'), 0);
   });
 
   test('all ISPs die and come back together', async () => {
-    const { beganAt, doneAt } = await lab.allDead();
-    assert.ok(doneAt - beganAt < 50, `took ${doneAt - beganAt} ms`);
+    await lab.allDead();
     assert.equal(await answers('client', '1.1.1.1'), false);
     await lab.allBack();
-    assert.ok(await answers('client', '1.1.1.1'));
+    await reaches('client', '1.1.1.1');
   });
 
   test('a foreign default of metric 0 wins, and foreign hands empty routes and packet filters', async () => {
@@ -124,7 +124,7 @@ describe('each fault does what it says', { skip }, () => {
     await lab.flushRoutes('main');
     assert.deepEqual((await lab.view('router')).main, []);
     await lab.restoreConnected();
-    assert.ok(await answers('client', '192.168.1.1'));
+    await reaches('client', '192.168.1.1');
     await lab.nftFlush();
     assert.deepEqual((await lab.view('router')).nft, []);
   });
@@ -150,62 +150,44 @@ describe('each fault does what it says', { skip }, () => {
 test('an ISP drops a source that is not its own', { skip }, () =>
   withLab({ isps: 2 }, async (lab) => {
     await lab.ip('router', 'route add default via 198.51.100.1');
-    assert.ok((await ping(lab, 'router', '1.1.1.1', '198.51.100.2')).answered);
+    await waitFor('the router is answered', () => ping(lab, 'router', '1.1.1.1', '198.51.100.2'), ({ answered }) => answered);
     assert.equal(await lab.spoofed('fibre'), 0);
     assert.equal((await ping(lab, 'router', '1.1.1.1', '203.0.113.2')).answered, false);
     assert.deepEqual([await lab.spoofed('fibre'), await lab.spoofed('cable')], [1, 0]);
   }));
 
-test('the measuring is right: the kernel alone needs one or two milliseconds for a cut cable', { skip }, () =>
+test('the measuring is right: the kernel alone moves flows when a cable is cut, and who carried them is told (how soon: bench/outages.ts)', { skip }, () =>
   withLab({ isps: 2 }, async (lab) => {
     await lab.kernelAlone();
     const [old, fresh, connects, tcp] = await Promise.all((['udp', 'new-udp', 'connect', 'tcp'] as const).map(async (kind) => lab.stream({ kind })));
     assert.ok(old !== undefined && fresh !== undefined && connects !== undefined && tcp !== undefined);
-    const quiet = await old.outage({ since: now(), until: now() + 500 });
+    const quiet = await old.outage({ since: now(), until: now() + 500, graceMs: deadline() });
     assert.deepEqual([quiet.lost, quiet.via], [0, { fibre: quiet.sent }]);
-    assert.ok(quiet.sent > 480 - quiet.stalledMs && quiet.sent < 510, `${quiet.sent} questions in 500 ms at 1 kHz, stalled for ${quiet.stalledMs} ms`);
 
     const fault = await lab.cutCable('fibre');
     const running = await old.outageAfter(fault);
-    assert.ok(running.lost >= 1 && running.outageMs > 0 && running.outageMs < 15, JSON.stringify(running));
-    assert.ok((running.via['fibre'] ?? 0) > 30 && (running.via['cable'] ?? 0) > 100, JSON.stringify(running));
-    const begun = await fresh.outageAfter(fault);
-    assert.ok(begun.outageMs < 15, JSON.stringify(begun));
-    const later = await fresh.outage({ since: now(), until: now() + 600 });
+    assert.ok((running.via['fibre'] ?? 0) > 0 && (running.via['cable'] ?? 0) > 0, JSON.stringify(running));
+    await fresh.outageAfter(fault);
+    const later = await fresh.outage({ since: now(), until: now() + 600, graceMs: deadline() });
     assert.deepEqual([later.lost, Object.keys(later.via)], [0, ['cable']], 'a fresh flow met the connection entry of an earlier one');
-    assert.equal((await connects.nearest(fault.doneAt + 100)).via, 'cable');
+    const since = now();
+    await waitFor('a connect goes by cable', () => connects.samples({ since, graceMs: 0 }), (seen) => seen.some(({ via }) => via === 'cable'));
     await waitFor('every old TCP connection broke', () => tcp.broken(), (broken) => new Set(broken.map((one) => one.connection)).size === 10);
   }));
 
-test('an outage of known length is measured as that long', { skip }, () =>
+test('an outage of known length is measured as no shorter, and a connect that was begun in it stands after a repeated SYN', { skip }, () =>
   withLab({ isps: 1 }, async (lab) => {
     await lab.kernelAlone();
     const [flow, connects] = await Promise.all([lab.stream({ kind: 'udp' }), lab.stream({ kind: 'connect' })]);
     const fault = await lab.upstreamDead('fibre');
+    const begun = await waitFor('connects are begun', () => connects.samples({ since: fault.doneAt, graceMs: 0 }), (seen) => seen.length > 3);
     await until(fault.doneAt + 300);
     const healed = await lab.heal('fibre');
     const { outageMs, stalledMs } = await flow.outageAfter(fault);
-    const between = [healed.beganAt - fault.doneAt, healed.doneAt - fault.beganAt] as const;
-    const measured = `${outageMs} ms measured, ${between.join(' to ')} ms made, the sender stalled for ${stalledMs} ms`;
-    assert.ok(outageMs > between[0] - 8 - stalledMs && outageMs < between[1] + 8, measured);
-    const retried = await connects.nearest(fault.doneAt + 150);
-    assert.ok((retried.rttMs ?? 0) > 900 && (retried.rttMs ?? 0) < 1500, `its SYN was sent again after 1 s: ${JSON.stringify(retried)}`);
-  }));
-
-test('with real indexes the kernel alone is late when another port changed just before', { skip }, () =>
-  withLab({ isps: 2, indexEqual: true }, async (lab) => {
-    await lab.kernelAlone();
-    const flow = await lab.stream({ kind: 'udp' });
-    const outages: number[] = [];
-    // About 950 ms on a quiet machine. The rate limit is one for all, so another lab may shift its phase: one of three must show it clearly.
-    for (let attempt = 0; attempt < 3 && !outages.some((ms) => ms > 150); attempt++) {
-      await until(now() + 1100);
-      const flip = await lab.flipPort();
-      await until(flip.doneAt + 50);
-      outages.push((await flow.outageAfter(await lab.cutCable('fibre'))).outageMs);
-      await flow.outageAfter(await lab.plugCable('fibre'), { calmMs: 1300 });
-    }
-    assert.ok(outages.some((ms) => ms > 150 && ms < 1100), `outages of ${outages.join(', ')} ms`);
+    const madeMs = healed.beganAt - fault.doneAt;
+    assert.ok(outageMs > madeMs - 8 - stalledMs, `${outageMs} ms measured, ${madeMs} ms made, the sender stalled for ${stalledMs} ms`);
+    const retried = await connects.nearest(begun[1]?.at ?? 0, deadline());
+    assert.ok((retried.rttMs ?? 0) > 900, `its SYN was sent again after 1 s: ${JSON.stringify(retried)}`);
   }));
 
 test('two lines with the same gateway and network are told apart by the far end', { skip }, () =>
@@ -216,7 +198,7 @@ test('two lines with the same gateway and network are told apart by the far end'
     assert.deepEqual(Object.keys(before.via), ['star1']);
     const fault = await lab.cutCable('star1');
     await fresh.outageAfter(fault);
-    assert.deepEqual(Object.keys((await fresh.outage({ since: fault.doneAt + 150 })).via), ['star2']);
+    await waitFor('only star2 carries', () => fresh.outage({ since: now() - 100 }), ({ via }) => Object.keys(via).join() === 'star2');
   }));
 
 test('a stream may begin in the router and end in the VPN', { skip }, () =>
@@ -257,12 +239,12 @@ test('an unprivileged user has the same lab', { skip: skip || unprivilegedUnavai
     console.log((await labUnavailable()) ?? await withLab({}, async (lab) => {
       await lab.kernelAlone();
       const flow = await lab.stream({ kind: 'udp' });
-      const { lost, via } = await flow.outageAfter(await lab.cutCable('fibre'));
-      return 'uid ' + process.getuid() + ' lost ' + (lost > 0) + ' then ' + Object.keys(via).sort();
+      const { via } = await flow.outageAfter(await lab.cutCable('fibre'));
+      return 'uid ' + process.getuid() + ': ' + Object.keys(via).sort();
     }));`;
   const argv = ['--reuid=65534', '--regid=65534', '--clear-groups', process.execPath, '--input-type=module', '--eval', story];
   const { line } = await told('setpriv', argv, { PATH: '/usr/bin:/bin' });
-  assert.equal(line, 'uid 65534 lost true then cable,fibre');
+  assert.equal(line, 'uid 65534: cable,fibre');
 });
 
 async function ping(lab: Lab, host: string, address: string, source?: string): Promise<{ answered: boolean; said: string }> {

@@ -26,7 +26,7 @@ await play({
       told[`silent${family}`] = await ask(asker, to(7005), SERVER[family], SILENCE_MS);
       ispUnfilter('a');
       nft('table inet mine { chain c { type filter hook output priority 0; tcp dport 7006 drop; }; }');
-      told[`firewall${family}`] = await ask(asker, to(7006), SERVER[family]);
+      told[`firewall${family}`] = await ask(asker, to(7006), SERVER[family], SILENCE_MS);
       nft('delete table inet mine');
       told[`otherFamily${family}`] = await ask(asker, to(7001), SERVER[family === 4 ? 6 : 4]);
       told[`noSource${family}`] = await ask(openTcp(line('a', family, { source: family === 4 ? '198.51.100.99' : '2001:db8::99' }), now), to(7001), SERVER[family]);
