@@ -1,10 +1,11 @@
 /**
  * The board: the latest Status, for everybody who tells people something (REST, later alerts, followers, the page).
  *
- *   daemon ──publish()──► board ──► listeners        something changed: here is the Status
+ *   daemon ──publish()──► board ──► listeners        something changed: ask when you have time
  *   teller ──get()──────► board ──► read()           judged at this moment, never stored
  *
- * The daemon alone publishes. A listener is called inside the daemon's turn: it must be quick and must not throw.
+ * The daemon alone publishes. A listener is called inside the daemon's turn, between a decision and the kernel: it notes that there is news,
+ * judges nothing there, and must not throw.
  */
 import type { Status } from './model.js';
 
@@ -16,21 +17,19 @@ export interface Board {
   /** Called by the daemon when something changed. */
   publish(): void;
   /** @returns the way out, or undefined when `listenersAtMost` are here already */
-  subscribe(listener: (status: Status) => void): (() => void) | undefined;
+  subscribe(listener: () => void): (() => void) | undefined;
 }
 
-/** @param read makes the Status of this moment; called at each get(), and once per publish() if anybody listens */
+/** @param read makes the Status of this moment; called at each get() */
 export function openBoard(read: () => Status, listenersAtMost = 64): Board {
-  const listeners = new Set<{ readonly tell: (status: Status) => void }>();
+  const listeners = new Set<{ readonly tell: () => void }>();
   return {
     get: read,
     get generation() {
       return read().decision.generation;
     },
     publish() {
-      if (listeners.size === 0) return;
-      const status = read();
-      for (const listener of [...listeners]) if (listeners.has(listener)) listener.tell(status);
+      for (const listener of [...listeners]) if (listeners.has(listener)) listener.tell();
     },
     subscribe(tell) {
       if (listeners.size >= listenersAtMost) return undefined;

@@ -15,12 +15,12 @@ export function groupId(name: string, group = '/etc/group'): number | undefined 
   return gid !== undefined && /^[0-9]+$/.test(gid) ? Number(gid) : undefined;
 }
 
+/** Nobody has a name where the file cannot be read: a minimal container has none, and descriptors may run out (EMFILE). */
 function entries(path: string): string[][] {
   try {
     return readFileSync(path, 'utf8').split('\n').map((line) => line.split(':'));
   } catch (error) {
-    // A minimal container may have no such file: then nobody has a name.
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+    if (error instanceof Error && 'code' in error) return [];
     throw error;
   }
 }

@@ -6,10 +6,10 @@
  *
  * The ETag is `"<boot>-<generation>-<digest>"`. The boot: whoever remembers the ETag hears of a restart at once. The digest: the override and the reason change without a new generation.
  */
-import type { Status } from '../model.js';
-import { document, problem, type Answer } from './answer.js';
+import { problem, type Answer } from './answer.js';
 import type { Desk, Request } from './desk.js';
 import { WAIT_AT_MOST_MS, type ActiveQuery } from './request-schemas.js';
+import type { Snapshot } from './snapshot.js';
 import { durationMs, wireActive } from './wire.js';
 
 export async function getActive(desk: Desk, request: Request): Promise<Answer> {
@@ -20,25 +20,32 @@ export async function getActive(desk: Desk, request: Request): Promise<Answer> {
   }
   const known = request.ifNoneMatch;
   if (waitMs > 0) {
-    const end = await desk.waiting.until(newsTest(desk, query.generation, known), waitMs, request.onGone);
+    const end = await desk.waiting.until({ door: request.door, isNews: newsTest(desk, query.generation, known), waitMs, onGone: request.onGone });
     if (end === 'full') {
-      return problem('too-many-waiters', 'So many requests wait for a change that no more are let in. Ask without `wait`, or again in some seconds.', {}, { 'retry-after': '5' });
+      const detail = 'So many requests wait for a change that no more are let in. Ask without `wait`, or again in some seconds.';
+      return problem('too-many-waiters', detail, {}, { 'retry-after': '5' });
     }
   }
-  const active = wireActive(desk.board.get(), desk.calendar());
-  const etag = etagOf(desk, active);
-  const headers = { etag, 'cache-control': 'no-cache' };
-  return matches(known, etag) ? { status: 304, headers, body: '' } : document(active, headers);
+  const answer = current(desk, desk.now());
+  return matches(known, answer.headers.etag) ? { status: 304, headers: answer.headers, body: '' } : answer;
 }
 
 /** What a client waits for, who knows this generation or this ETag; with neither: a change from now on. */
-function newsTest(desk: Desk, generation: string | undefined, known: string): (status: Status) => boolean {
-  const nowEtag = (status: Status) => etagOf(desk, wireActive(status, desk.calendar()));
+function newsTest(desk: Desk, generation: string | undefined, known: string): (snapshot: Snapshot) => boolean {
+  const etag = (snapshot: Snapshot) => current(desk, snapshot).headers.etag;
   if (generation !== undefined) {
-    return (status) => status.decision.generation !== Number(generation) || (known !== '' && !matches(known, nowEtag(status)));
+    return (snapshot) => snapshot.status.decision.generation !== Number(generation) || (known !== '' && !matches(known, etag(snapshot)));
   }
-  const before = known === '' ? nowEtag(desk.board.get()) : known;
-  return (status) => !matches(before, nowEtag(status));
+  const before = known === '' ? etag(desk.now()) : known;
+  return (snapshot) => !matches(before, etag(snapshot));
+}
+
+/** Made once for each snapshot, however many ask and wait. */
+function current(desk: Desk, snapshot: Snapshot): Answer & { readonly headers: { readonly etag: string } } {
+  return snapshot.once('active', () => {
+    const active = wireActive(snapshot.status, snapshot.show);
+    return { status: 200, headers: { etag: etagOf(desk, active), 'cache-control': 'no-cache' }, body: active };
+  });
 }
 
 /** FNV-1a over the document. */

@@ -9,8 +9,8 @@
 export interface Answer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
-  /** An object is serialised by the schema of its route; a text is sent as it is. */
-  readonly body: object | string;
+  /** An object is serialised by the schema of its route; a text, and bytes, are sent as they are. */
+  readonly body: object | string | Buffer;
 }
 
 export const PROBLEMS = {
@@ -28,6 +28,7 @@ export const PROBLEMS = {
   'invalid-body': { status: 422, title: 'The body is not what this call takes' },
   'invalid-config': { status: 422, title: 'The config is invalid' },
   'unknown-uplink': { status: 422, title: 'The body names an uplink that does not exist' },
+  'wrong-host': { status: 421, title: 'The request is for another machine' },
   'headers-too-large': { status: 431, title: 'The headers are too large' },
   internal: { status: 500, title: 'The daemon made a mistake' },
   'not-ready': { status: 503, title: 'Not ready yet' },
@@ -45,7 +46,7 @@ export interface ProblemExtras {
 
 export const PROBLEM_TYPE = 'application/problem+json';
 
-export function document(body: object | string, headers: Readonly<Record<string, string>> = {}): Answer {
+export function document(body: object | string | Buffer, headers: Readonly<Record<string, string>> = {}): Answer {
   return { status: 200, headers, body };
 }
 

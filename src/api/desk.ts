@@ -1,10 +1,11 @@
 /**
  * What a handler works with (`Desk`) and what it is given (`Request`). Nothing here knows HTTP beyond that.
  */
-import type { Board } from '../board.js';
 import type { Finding, OutsideVerdict, Override, PolicyStatus, Preview } from '../model.js';
+import type { Snapshot } from './snapshot.js';
+import type { Door } from './turns.js';
 import type { Waiting } from './wait.js';
-import type { Identity, ShowTime } from './wire.js';
+import type { Identity } from './wire.js';
 
 export interface OverrideOrder {
   readonly uplink: string;
@@ -60,16 +61,16 @@ export interface Questions {
 }
 
 export interface Desk {
-  readonly board: Board;
+  /** The status of this moment, as all readers get it. */
+  readonly now: () => Snapshot;
   readonly ask: Ask;
   readonly questions: Questions;
-  /** For what holds up the loop; undefined: too many wait for their turn already. */
-  readonly inTurn: <T>(run: () => T) => Promise<T> | undefined;
+  /** For what holds up the loop; undefined: too many of this door wait for their turn already. */
+  readonly inTurn: <T>(door: Door, run: () => T) => Promise<T> | undefined;
   readonly askTimeoutMs: number;
-  readonly calendar: () => ShowTime;
   readonly waiting: Waiting;
   readonly identity: Identity;
-  readonly openapi: object;
+  readonly openapi: Buffer;
 }
 
 export interface Request {
@@ -78,7 +79,8 @@ export interface Request {
   readonly body: unknown;
   /** The header If-None-Match, '' if absent. */
   readonly ifNoneMatch: string;
-  /** Who asks. */
+  /** Who asks, and by which door. */
   readonly by: string;
+  readonly door: Door;
   readonly onGone: (leave: () => void) => void;
 }

@@ -25,4 +25,6 @@ export interface Endpoint {
   /** Arguments of curl. */
   readonly example: string;
   readonly handle: (desk: Desk, request: Request) => Answer | Promise<Answer>;
+  /** The same for all who ask, made of the snapshot alone and at once: it is written once for each snapshot. */
+  readonly shared?: true;
 }

@@ -84,29 +84,29 @@ export const QUESTIONS: readonly Endpoint[] = [
 
 async function getWhatIf(desk: Desk, request: Request): Promise<Answer> {
   const { down } = request.query as WhatIfQuery;
-  const { uplinks } = desk.board.get();
+  const { uplinks } = desk.now().status;
   if (!uplinks.some((uplink) => uplink.uplink === down)) return nobody('no-such-uplink', down, uplinks);
-  const forecast = desk.inTurn(() => ({ before: desk.board.get().decisions, preview: desk.questions.whatIf(down) }));
+  const forecast = desk.inTurn(request.door, () => ({ before: desk.now().status.decisions, preview: desk.questions.whatIf(down) }));
   if (forecast === undefined) return problem('too-many-waiters', 'So many ask what would happen that no more are let in. Ask again in a second.', {}, { 'retry-after': '1' });
   const { before, preview } = await forecast;
-  return document(wirePreview(before, preview, desk.calendar()));
+  return document(wirePreview(before, preview, desk.now().show));
 }
 
 async function postPlan(desk: Desk, request: Request): Promise<Answer> {
   const { config, file } = request.body as PlanRequest;
-  const { decisions } = desk.board.get();
+  const { decisions } = desk.now().status;
   const plan = await inTime(desk.questions.plan(config, file ?? 'config'), desk.askTimeoutMs);
   if (plan === undefined) return late(desk, 'Nothing was changed.');
-  return 'problems' in plan ? invalid(plan) : document(wirePreview(decisions, plan, desk.calendar()));
+  return 'problems' in plan ? invalid(plan) : document(wirePreview(decisions, plan, desk.now().show));
 }
 
 async function postReload(desk: Desk, request: Request): Promise<Answer> {
-  const { decisions } = desk.board.get();
+  const { decisions } = desk.now().status;
   const outcome = await inTime(desk.questions.reload(request.by), desk.askTimeoutMs);
   if (outcome === undefined) return late(desk, 'The new config may or may not be in force: look at /v1/status before you ask again.');
   if ('problems' in outcome) return invalid(outcome);
   if ('error' in outcome) return problem('refused', outcome.error);
-  return document({ ...wirePreview(decisions, outcome.preview, desk.calendar()), inSync: desk.board.get().kernel.inSync });
+  return document({ ...wirePreview(decisions, outcome.preview, desk.now().show), inSync: desk.now().status.kernel.inSync });
 }
 
 async function getPolicies(desk: Desk): Promise<Answer> {

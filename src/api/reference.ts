@@ -38,8 +38,15 @@ for machines: \`GET /openapi.json\`. \`uplinkctl\` is a client of this API and n
   clock of the machine is set right, all times move together and the distances between them stay true.
 - Durations in requests are written \`90s\`, \`30m\`, \`1h30m\`, \`2d\`; in answers they are numbers, and the name ends with the unit.
 - Whatever is wrong with a request is answered with a [problem](#problems) that says what, and what to do.
-- Bounds: 16 KiB of body (1 MiB where it carries a config), 8 KiB of headers, 64 connections on each listener, 32 requests that wait for a change,
-  8 that ask what would happen.`;
+- Bounds, for the unix socket and for TCP apart: 16 KiB of body (1 MiB where it carries a config), 8 KiB of headers, 64 connections, 32
+  requests that wait for a change, 8 that ask what would happen. Where 64 are connected already, the next one takes the place of the one that
+  has been silent longest. A connection that sends nothing is closed after 5 s, after 30 s between two requests; an answer must be taken within 30 s.
+- Requests on one connection are answered one after the other. All answers together take a quarter of the daemon's time at most, and those
+  of the unix socket come first: what needs longer waits. The status, its parts and the metrics are made at most ten times a second, and at
+  once when something changed.
+- No browser reaches this by accident. Over TCP the header \`Host\` must be an address, \`localhost\` or the name of the machine. Nothing is shared
+  with pages from elsewhere (no CORS). Calls that change something want \`Content-Type: application/json\`; on the unix socket it may be left out
+  where there is no body.`;
 
 const DOCUMENTS = '## Documents';
 

@@ -51,6 +51,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
     others: {},
     example: 'http://localhost/v1/status',
     handle: (desk) => statusDocument(desk),
+    shared: true,
   },
   {
     method: 'GET',
@@ -63,6 +64,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
     others: {},
     example: 'http://localhost/v1/uplinks',
     handle: getUplinks,
+    shared: true,
   },
   {
     method: 'GET',
@@ -153,7 +155,8 @@ export const ENDPOINTS: readonly Endpoint[] = [
     answer: 'text/plain',
     others: {},
     example: 'http://localhost/metrics',
-    handle: (desk) => document(metricsText(desk.board.get(), desk.identity, desk.calendar()), { 'content-type': METRICS_TYPE }),
+    handle: getMetrics,
+    shared: true,
   },
   {
     method: 'GET',
@@ -189,32 +192,37 @@ export const ENDPOINTS: readonly Endpoint[] = [
     answer: 'application/json',
     others: {},
     example: 'http://localhost/openapi.json',
-    handle: (desk) => document(JSON.stringify(desk.openapi), { 'content-type': 'application/json; charset=utf-8' }),
+    handle: (desk) => document(desk.openapi, { 'content-type': 'application/json; charset=utf-8' }),
   },
 ];
 
 function getUplinks(desk: Desk): Answer {
-  const show = desk.calendar();
-  return document({ uplinks: desk.board.get().uplinks.map((uplink) => wireUplink(uplink, show)) });
+  const { status, show } = desk.now();
+  return document({ uplinks: status.uplinks.map((uplink) => wireUplink(uplink, show)) });
 }
 
 function getUplink(desk: Desk, request: Request): Answer {
   const name = request.params['name'] ?? '';
-  const { uplinks } = desk.board.get();
+  const { status: { uplinks }, show } = desk.now();
   const found = uplinks.find((uplink) => uplink.uplink === name);
-  if (found !== undefined) return document(wireUplink(found, desk.calendar()));
+  if (found !== undefined) return document(wireUplink(found, show));
   return nobody('no-such-uplink', name, uplinks);
 }
 
+function getMetrics(desk: Desk): Answer {
+  const { status, show } = desk.now();
+  return document(metricsText(status, desk.identity, show), { 'content-type': METRICS_TYPE });
+}
+
 function getReady(desk: Desk): Answer {
-  if (desk.board.get().controller.ready) return document({ ready: true });
+  if (desk.now().status.controller.ready) return document({ ready: true });
   const detail = 'The first decision has not been applied to the kernel and read back yet. Ask again in a second; /v1/status tells what is missing.';
   return problem('not-ready', detail, {}, { 'retry-after': '1' });
 }
 
 function putOverride(desk: Desk, request: Request): Answer | Promise<Answer> {
   const body = request.body as OverrideRequest;
-  const { uplinks } = desk.board.get();
+  const { uplinks } = desk.now().status;
   if (!uplinks.some((uplink) => uplink.uplink === body.uplink)) return nobody('unknown-uplink', body.uplink, uplinks);
   const forMs = body.for === undefined ? undefined : durationMs(body.for);
   const confirmMs = body.confirm === undefined ? undefined : durationMs(body.confirm);
@@ -228,7 +236,7 @@ function putOverride(desk: Desk, request: Request): Answer | Promise<Answer> {
 function putVerdict(desk: Desk, request: Request): Answer | Promise<Answer> {
   const uplink = request.params['name'] ?? '';
   const { state, ttl, by, because } = request.body as VerdictRequest;
-  const { uplinks } = desk.board.get();
+  const { uplinks } = desk.now().status;
   if (!uplinks.some((one) => one.uplink === uplink)) return nobody('no-such-uplink', uplink, uplinks);
   const forMs = durationMs(ttl);
   if (forMs === undefined || !within(forMs, TTL_BOUNDS_MS)) {
@@ -241,7 +249,7 @@ function putVerdict(desk: Desk, request: Request): Answer | Promise<Answer> {
 function deleteVerdict(desk: Desk, request: Request): Answer | Promise<Answer> {
   const uplink = request.params['name'] ?? '';
   const { by } = request.query as VerdictQuery;
-  const { uplinks } = desk.board.get();
+  const { uplinks } = desk.now().status;
   if (!uplinks.some((one) => one.uplink === uplink)) return nobody('no-such-uplink', uplink, uplinks);
   return changed(desk, desk.ask.withdraw(uplink, by ?? ''));
 }
@@ -256,7 +264,8 @@ async function changed(desk: Desk, asked: Promise<{ readonly error: string }>): 
 }
 
 function statusDocument(desk: Desk): Answer {
-  return document(wireStatus(desk.board.get(), desk.identity, desk.calendar()));
+  const { status, show } = desk.now();
+  return document(wireStatus(status, desk.identity, show));
 }
 
 function within(ms: number, bounds: { readonly least: number; readonly most: number }): boolean {

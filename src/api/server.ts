@@ -1,28 +1,38 @@
 /**
- * HTTP around the table of calls: two listeners, one fastify. Building and listening are apart, so tests can `inject`.
+ * HTTP around the table of calls: two doors, one fastify. Building and listening are apart, so tests can `inject`.
  *
  *   unix socket    may change things     who: the user at the other end, where the kernel tells
  *   loopback TCP   may read
  *
+ *   door ──► hall ──► connection ──one request at a time, in its turn──► parser ──► fastify ──► the table
+ *
  * Which of the two a request came by is written down when its connection is accepted; a connection that is not in that book may read
- * only. Every error leaves as a problem document, those of the HTTP parser too. Everything is bounded: LIMITS.
+ * only. Every error leaves as a problem document, those of the HTTP parser too. Everything is bounded, for each door apart: LIMITS.
  */
 import { fastify, type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
-import { createServer, STATUS_CODES, type RequestListener, type Server as HttpServer } from 'node:http';
-import type { Socket } from 'node:net';
+import type { Server as HttpServer } from 'node:http';
+import { createServer as createListener, type Server as Listener, type Socket } from 'node:net';
+import { hostname } from 'node:os';
 import type { Duplex } from 'node:stream';
 import type { Board } from '../board.js';
-import { userName } from './accounts.js';
 import { problem, type Answer } from './answer.js';
+import { strangeHost, strangeType } from './browsers.js';
+import { tcpCaller, unixCaller, type Caller } from './callers.js';
 import type { Ask, Desk, Questions } from './desk.js';
-import { listenTcp, listenUnix } from './doors.js';
+import { keepUnix, listenTcp } from './doors.js';
 import type { Endpoint } from './endpoint.js';
-import { BODY_BYTES, brokenConnection, brokenRequest, nowhere } from './faults.js';
+import { BODY_BYTES, brokenRequest, nowhere } from './faults.js';
+import { openHall, type Hall } from './hall.js';
 import { openapiDocument } from './openapi.js';
-import { inTurns, oneAtATime } from './patience.js';
+import { endBrokenConnection, endLateConnection, parserOnly } from './parser.js';
+import { oneAtATime } from './patience.js';
 import { ENDPOINTS } from './routes.js';
+import { openSnapshots } from './snapshot.js';
+import { inTurns, openTurns, type Door } from './turns.js';
 import { openWaiting } from './wait.js';
 import { openCalendar, type Clock, type Identity } from './wire.js';
+
+export { descriptorOf } from './callers.js';
 
 export const LIMITS = {
   bodyBytes: BODY_BYTES,
@@ -30,8 +40,12 @@ export const LIMITS = {
   headersTimeoutMs: 5_000,
   requestTimeoutMs: 10_000,
   keepAliveTimeoutMs: 30_000,
-  /** How often a connection's time is looked at. */
-  timeoutCheckMs: 2_500,
+  /** An answer that is not taken is a client that does not read. */
+  takeTimeoutMs: 30_000,
+  /** After our end of a connection, so long its client has to close the other. */
+  lingerMs: 1_000,
+  /** How often a connection's time is looked at, and whether the socket file is still there. */
+  timeoutCheckMs: 1_000,
   connectionsPerListener: 64,
   waiters: 32,
   forecasts: 8,
@@ -44,11 +58,6 @@ export interface Log {
   info(data: object, text: string): void;
   warn(data: object, text: string): void;
   error(data: object, text: string): void;
-}
-
-export interface Caller {
-  readonly by: string;
-  readonly mayChange: boolean;
 }
 
 export interface ServerOptions {
@@ -81,40 +90,23 @@ export interface Server {
 
 export function buildServer(options: ServerOptions): Server {
   const limits = { ...LIMITS, ...options.limits };
-  const callers = new WeakMap<Socket, Caller>();
-  const waiting = openWaiting(options.board, limits.waiters);
+  const callers = new WeakMap<Duplex, Caller>();
+  const turns = openTurns();
+  const snapshots = openSnapshots(options.board, options.clock, openCalendar(options.clock));
+  const waiting = openWaiting(options.board, snapshots.now, turns, limits.waiters);
   const desk: Desk = {
-    board: options.board,
+    now: snapshots.now,
     ask: options.ask,
     questions: { ...options.questions, policies: oneAtATime(() => options.questions.policies()), doctor: oneAtATime(() => options.questions.doctor()) },
-    inTurn: inTurns(limits.forecasts),
+    inTurn: inTurns(turns, limits.forecasts),
     askTimeoutMs: limits.askTimeoutMs,
-    calendar: openCalendar(options.clock),
     waiting,
     identity: options.identity,
-    openapi: openapiDocument(ENDPOINTS, options.identity.version),
+    openapi: Buffer.from(JSON.stringify(openapiDocument(ENDPOINTS, options.identity.version))),
   };
   const stranger = options.stranger ?? { by: 'stranger', mayChange: false };
   const callerOf = (request: FastifyRequest) => callers.get(request.raw.socket) ?? stranger;
 
-  const httpServer = (handler: RequestListener) => {
-    const server = createServer(
-      {
-        maxHeaderSize: limits.headerBytes,
-        headersTimeout: limits.headersTimeoutMs,
-        requestTimeout: limits.requestTimeoutMs,
-        keepAliveTimeout: limits.keepAliveTimeoutMs,
-        connectionsCheckingInterval: limits.timeoutCheckMs,
-        // Else node answers with an empty 400 of its own; see the hook onRequest.
-        requireHostHeader: false,
-      },
-      handler,
-    );
-    server.maxConnections = limits.connectionsPerListener;
-    // An expectation that nobody knows may be ignored (RFC 9110, 10.1.1); node would answer with an empty 417.
-    server.on('checkExpectation', handler);
-    return server;
-  };
   const servers: HttpServer[] = [];
   const app = fastify({
     bodyLimit: limits.bodyBytes,
@@ -124,18 +116,20 @@ export function buildServer(options: ServerOptions): Server {
     frameworkErrors: (error, _request, reply) => void send(reply, brokenRequest(error, undefined)),
     clientErrorHandler: endBrokenConnection,
     serverFactory(handler) {
-      const unix = httpServer(handler);
-      unix.on('connection', (socket) => callers.set(socket, { by: unixCaller(socket, options.peerUid), mayChange: true }));
-      const tcp = httpServer(handler);
-      tcp.on('connection', (socket) => callers.set(socket, { by: `reader@${socket.remoteAddress ?? 'tcp'}`, mayChange: false }));
-      tcp.on('clientError', endBrokenConnection);
-      servers.push(unix, tcp);
-      return unix;
+      const server = parserOnly(limits.headerBytes, limits.keepAliveTimeoutMs, (request, response) => {
+        halls.find((hall) => hall.took(request, response));
+        handler(request, response);
+      });
+      servers.push(server);
+      return server;
     },
   });
   takeJsonOnly(app);
   app.addHook('onRequest', (request, reply, next) => {
-    if (request.headers.host === undefined && request.raw.httpVersion === '1.1') send(reply, problem('malformed-request', 'The header "Host" is missing; HTTP/1.1 needs it (RFC 9112, 3.2).'));
+    const strange = strangeHost(callerOf(request).door ?? 'tcp', request.headers.host, hostname());
+    if (request.headers.host === undefined && request.raw.httpVersion === '1.1') {
+      send(reply, problem('malformed-request', 'The header "Host" is missing; HTTP/1.1 needs it (RFC 9112, 3.2).'));
+    } else if (strange !== undefined) send(reply, strange);
     else if (request.is404) send(reply, nowhere(request.method, request.url, ENDPOINTS));
     else next();
   });
@@ -146,11 +140,63 @@ export function buildServer(options: ServerOptions): Server {
   });
   for (const endpoint of ENDPOINTS) app.route(route(endpoint, desk, callerOf, options.socketPath));
 
-  const [unix, tcp] = servers as [HttpServer, HttpServer];
-  return { app, listen: () => open(app, unix, tcp, options), close: () => close(app, servers, waiting, limits.closeGraceMs) };
+  const [parser] = servers as [HttpServer];
+  const hall = (door: Door) => openHall({
+    door, turns, limits, atMost: limits.connectionsPerListener, checkEveryMs: limits.timeoutCheckMs,
+    serve: (stream) => parser.emit('connection', stream),
+    tooSlow: endLateConnection,
+  });
+  const halls = [hall('unix'), hall('tcp')] as const;
+  const letIn = (through: Hall, callerAt: (socket: Socket) => Caller) => createListener({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    const connection = through.admit(socket);
+    if (connection !== undefined) callers.set(connection.stream, callerAt(socket));
+  });
+  const doors = {
+    unix: () => letIn(halls[0], (socket) => unixCaller(socket, options.peerUid)),
+    tcp: () => letIn(halls[1], tcpCaller),
+  };
+  let closeDoors = (): void => undefined;
+  return {
+    app,
+    async listen() {
+      await app.ready();
+      const { port, close } = await open(doors, options, limits.timeoutCheckMs);
+      closeDoors = close;
+      return port;
+    },
+    async close() {
+      waiting.stop();
+      snapshots.close();
+      closeDoors();
+      await Promise.all(halls.map((one) => one.close(limits.closeGraceMs)));
+      await app.close();
+    },
+  };
 }
 
 function route(endpoint: Endpoint, desk: Desk, callerOf: (request: FastifyRequest) => Caller, socketPath: string): Parameters<FastifyInstance['route']>[0] {
+  const handle = (request: FastifyRequest, reply: FastifyReply): Answer | Promise<Answer> => {
+    const caller = callerOf(request);
+    return endpoint.handle(desk, {
+      params: request.params as Record<string, string>,
+      query: request.query,
+      body: request.body,
+      ifNoneMatch: request.headers['if-none-match'] ?? '',
+      // Only who changes something is asked for his name: to find it a file is read.
+      get by() {
+        return caller.by;
+      },
+      door: caller.door ?? 'tcp',
+      onGone: (leave) => void reply.raw.once('close', leave),
+    });
+  };
+  const written = (request: FastifyRequest, reply: FastifyReply): Answer => {
+    const answer = handle(request, reply) as Answer;
+    const { body } = answer;
+    if (typeof body === 'string') return { ...answer, body: Buffer.from(body) };
+    if (Buffer.isBuffer(body)) return answer;
+    return { ...answer, headers: { 'content-type': 'application/json; charset=utf-8', ...answer.headers }, body: Buffer.from(String(reply.serialize(body))) };
+  };
   return {
     method: endpoint.method,
     url: endpoint.path,
@@ -161,22 +207,23 @@ function route(endpoint: Endpoint, desk: Desk, callerOf: (request: FastifyReques
       ...(typeof endpoint.answer === 'string' ? {} : { response: { 200: endpoint.answer } }),
     },
     onRequest(request, reply, next) {
-      if (endpoint.right === 'read' || callerOf(request).mayChange) next();
-      else send(reply, problem('read-only', `Over TCP you may only read. Ask on the unix socket ${socketPath}, as root or a member of the group uplinkd: uplinkctl does so by itself, curl with --unix-socket ${socketPath}.`));
+      const caller = callerOf(request);
+      if (endpoint.right === 'read') return next();
+      if (!caller.mayChange) {
+        send(reply, problem('read-only', `Over TCP you may only read. Ask on the unix socket ${socketPath}, as root or a member of the group uplinkd: uplinkctl does so by itself, curl with --unix-socket ${socketPath}.`));
+        return;
+      }
+      const strange = strangeType(caller.door ?? 'tcp', request.headers);
+      if (strange === undefined) next();
+      else send(reply, strange);
     },
-    async handler(request, reply) {
+    // Without a promise where there is none: what is ready is sent in the turn of the API that took the request.
+    handler(request, reply) {
       if (endpoint.body === undefined && !isEmpty(request.body)) {
         return send(reply, problem('malformed-request', `${endpoint.method} ${endpoint.path} takes no body. Leave it out.`));
       }
-      const answer = await endpoint.handle(desk, {
-        params: request.params as Record<string, string>,
-        query: request.query,
-        body: request.body,
-        ifNoneMatch: request.headers['if-none-match'] ?? '',
-        by: callerOf(request).by,
-        onGone: (leave) => void reply.raw.once('close', leave),
-      });
-      return send(reply, answer);
+      const answer = endpoint.shared === true ? desk.now().once(endpoint.path, () => written(request, reply)) : handle(request, reply);
+      return answer instanceof Promise ? answer.then((late) => send(reply, late)) : send(reply, answer);
     },
   };
 }
@@ -199,52 +246,26 @@ function takeJsonOnly(app: FastifyInstance): void {
   });
 }
 
-async function open(app: FastifyInstance, unix: HttpServer, tcp: HttpServer, options: ServerOptions): Promise<number | undefined> {
-  await app.ready();
-  const shortcoming = await listenUnix(unix, options.socketPath);
-  if (shortcoming !== '') options.log.warn({ socket: options.socketPath }, shortcoming);
-  const port = options.tcp && (await listenTcp(tcp, options.tcp.host, options.tcp.port).catch(async (error: unknown) => {
+/** @returns the TCP port, and what closes both doors */
+async function open(
+  doors: Readonly<Record<Door, () => Listener>>, options: ServerOptions, lookEveryMs: number,
+): Promise<{ readonly port: number | undefined; readonly close: () => void }> {
+  const { log, socketPath, tcp } = options;
+  const unixDoor = await keepUnix({ path: socketPath, lookEveryMs, open: doors.unix, tell: (text) => log.warn({ socket: socketPath }, text) });
+  const tcpDoor = doors.tcp();
+  const port = tcp && (await listenTcp(tcpDoor, tcp.host, tcp.port, (text) => log.warn({}, text)).catch((error: unknown) => {
     // Half open is not open: nobody closes what did not come to be.
-    await new Promise((resolve) => unix.close(resolve));
+    unixDoor.close();
     throw error;
   }));
-  options.log.info({ socket: options.socketPath, tcp: options.tcp === undefined ? 'off' : `${options.tcp.host}:${port}` }, 'the API listens');
-  return port;
-}
-
-async function close(app: FastifyInstance, servers: readonly HttpServer[], waiting: Desk['waiting'], graceMs: number): Promise<void> {
-  waiting.stop();
-  const listening = servers.filter((server) => server.listening);
-  const closed = listening.map((server) => new Promise((resolve) => server.close(resolve)));
-  const force = setTimeout(() => listening.forEach((server) => server.closeAllConnections()), graceMs);
-  await Promise.all(closed);
-  clearTimeout(force);
-  await app.close();
-}
-
-function unixCaller(socket: Socket, peerUid: ServerOptions['peerUid']): string {
-  const descriptor = descriptorOf(socket);
-  const uid = descriptor === undefined ? undefined : peerUid?.(descriptor);
-  return uid === undefined ? 'somebody@unix' : `${userName(uid)}@unix`;
-}
-
-/** Node keeps it in the handle of libuv, without a public name. */
-export function descriptorOf(socket: Socket): number | undefined {
-  const handle: unknown = Reflect.get(socket, '_handle');
-  if (typeof handle !== 'object' || handle === null) return undefined;
-  const descriptor: unknown = Reflect.get(handle, 'fd');
-  return typeof descriptor === 'number' && descriptor >= 0 ? descriptor : undefined;
-}
-
-/** What came is not HTTP, or too much, or too slow: there is no request to answer, only a connection. */
-function endBrokenConnection(error: Error & { readonly code?: string }, socket: Duplex): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
-    socket.destroy();
-    return;
-  }
-  const { status, headers, body } = brokenConnection(error.code ?? '', error.message);
-  const lines = [`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`, ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`), `content-length: ${Buffer.byteLength(String(body))}`, 'connection: close'];
-  socket.end(`${lines.join('\r\n')}\r\n\r\n${String(body)}`);
+  log.info({ socket: socketPath, tcp: tcp === undefined ? 'off' : `${tcp.host}:${port}` }, 'the API listens');
+  return {
+    port,
+    close() {
+      unixDoor.close();
+      tcpDoor.close();
+    },
+  };
 }
 
 function isEmpty(body: unknown): boolean {

@@ -39,14 +39,17 @@ const UNMEASURED = {
 /** In the order of DURATION_PATTERN: d h m s ms. */
 const UNITS_MS = [86_400_000, 3_600_000, 60_000, 1_000, 1] as const;
 
-/** @returns a function that samples the clock and gives the converter for one answer */
+/** @returns a function that samples the clock and gives the converter for one answer: the same one while the offset is held */
 export function openCalendar(clock: Clock): () => ShowTime {
   let heldMs = Number.NaN;
+  let show: ShowTime;
   return () => {
     const offsetMs = clock.wallMs() - clock.now();
-    if (!(Math.abs(offsetMs - heldMs) < HELD_MS)) heldMs = offsetMs;
-    const sampledMs = heldMs;
-    return (instant) => new Date(instant + sampledMs).toISOString();
+    if (!(Math.abs(offsetMs - heldMs) < HELD_MS)) {
+      heldMs = offsetMs;
+      show = (instant) => new Date(instant + offsetMs).toISOString();
+    }
+    return show;
   };
 }
 

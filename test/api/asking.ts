@@ -5,7 +5,7 @@ import { serve, type World } from './fixture.js';
 export type Method = 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE' | 'PATCH' | 'OPTIONS';
 
 export async function ask(world: World, method: Method, url: string, more: { body?: unknown; raw?: string; headers?: Record<string, string>; mayChange?: boolean } = {}) {
-  const { app } = serve(world, { stranger: { by: 'test', mayChange: more.mayChange ?? true } });
+  const { app } = serve(world, { stranger: { by: 'test', door: 'unix', mayChange: more.mayChange ?? true } });
   const payload = more.raw ?? (more.body === undefined ? undefined : JSON.stringify(more.body));
   const answer = await app.inject({ method, url, headers: { ...(payload === undefined ? {} : { 'content-type': 'application/json' }), ...more.headers }, ...(payload === undefined ? {} : { payload }) });
   return { status: answer.statusCode, headers: answer.headers, text: answer.body, json: () => answer.json<Record<string, unknown>>() };

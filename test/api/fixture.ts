@@ -223,7 +223,7 @@ export function serve(world: World, more: Partial<ServerOptions> = {}): Server {
     clock: world.clock,
     identity: { version: '0.1.0', boot: 'b1' },
     socketPath: '/run/uplinkd/uplinkd.sock',
-    stranger: { by: 'test', mayChange: true },
+    stranger: { by: 'test', door: 'unix', mayChange: true },
     ...more,
   });
 }

@@ -9,7 +9,7 @@ const AFTER = [{ family: 4, order: [['cable']], rule: 'automatic', because: 'fib
 const { routing, filter, sysctls, flows } = preview;
 
 async function ask(world: World, method: 'GET' | 'POST', url: string, body?: unknown, mayChange = true) {
-  const { app } = serve(world, { stranger: { by: 'test', mayChange }, limits: { askTimeoutMs: 50 } });
+  const { app } = serve(world, { stranger: { by: 'test', door: 'unix', mayChange }, limits: { askTimeoutMs: 50 } });
   const answer = await app.inject({ method, url, ...(body === undefined ? {} : { headers: { 'content-type': 'application/json' }, payload: JSON.stringify(body) }) });
   return { status: answer.statusCode, type: answer.headers['content-type'], text: answer.body, json: answer.json<Record<string, unknown>>() };
 }
