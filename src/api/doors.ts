@@ -58,7 +58,8 @@ export async function keepUnix({ path, lookEveryMs, open, tell }: UnixDoorWorld)
     // First: node removes the file of a server that is closed.
     server.close();
     await listen();
-    tellOnce(`${path} was made again`);
+    tell(`${path} was made again`);
+    told.clear();
   };
 
   const look = () => {
