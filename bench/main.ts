@@ -13,6 +13,7 @@ import { families, renumbering } from './lines.js';
 import { earlyConnect, killed, moves, otherPort, outages } from './outages.js';
 import { manyProbes } from './pace.js';
 import { scale } from './scale.js';
+import { readers } from './readers.js';
 import { reloads, sharing } from './sharing.js';
 import { silences } from './silence.js';
 
@@ -40,6 +41,7 @@ const PARTS: Readonly<Record<string, { readonly title: string; readonly measure:
   scale: { title: 'Big against small', measure: async () => scale(runs) },
   killed: { title: 'The daemon dies', measure: async () => killed(runs) },
   rest: { title: 'REST', measure: async () => rest(Math.max(50, runs)) },
+  readers: { title: 'Readers of the API that mean no good', measure: async () => readers(Math.min(5, runs)) },
   route: { title: 'Route switch', measure: routeSwitch },
   flapping: { title: 'A routing daemon that flaps', measure: async () => flapping(10) },
   footprint: { title: 'At rest', measure: async () => footprint(60) },

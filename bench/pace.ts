@@ -5,7 +5,7 @@
  * The lateness is taken inside the daemon by a module that is loaded before it (lateness-inside.ts) and looks at nothing but its timer: the
  * intervals between probes have dice in them, so that gaps on the wire would not tell.
  */
-import { openLab } from '../test/lab/lab.js';
+import { openLab, type Lab } from '../test/lab/lab.js';
 import { cpuPercent } from './costs.js';
 import { quantile, row, type Row } from './figures.js';
 import { manyIsps } from './scale.js';
@@ -29,12 +29,7 @@ export async function manyProbes(seconds: number): Promise<readonly Row[]> {
     await daemon.ready({ timeoutMs: 60_000 });
     await daemon.until('all uplinks are up', ({ uplinks }) => uplinks.length === UPLINKS && uplinks.every(({ state }) => state === 'up'), { timeoutMs: 60_000 });
     await pause(3000);
-    const report = async (pid: number, who: Watched): Promise<readonly number[]> => {
-      process.kill(pid, 'SIGUSR2');
-      await pause(300);
-      return JSON.parse(await lab.text('router', ['cat', reportOf(who)])) as readonly number[];
-    };
-    const reports = async (): Promise<readonly [ours: readonly number[], bare: readonly number[]]> => [await report(daemon.pid, 'daemon'), await report(bare.pid, 'bare')];
+    const reports = async (): Promise<readonly [ours: readonly number[], bare: readonly number[]]> => [await lateness(lab, daemon.pid), await lateness(lab, bare.pid, 'bare')];
     await reports();
     const sentBefore = sentOf(await daemon.status());
     const began = performance.now();
@@ -56,6 +51,13 @@ export async function manyProbes(seconds: number): Promise<readonly Row[]> {
 
 type Watched = 'daemon' | 'bare';
 
+/** @returns since the last time it was asked for, ms */
+export async function lateness(lab: Lab, pid: number, who: Watched = 'daemon'): Promise<readonly number[]> {
+  process.kill(pid, 'SIGUSR2');
+  await pause(300);
+  return JSON.parse(await lab.text('router', ['cat', reportOf(who)])) as readonly number[];
+}
+
 function reportOf(who: Watched): string {
   return `/run/lateness-${who}.json`;
 }
@@ -64,6 +66,8 @@ function reportOf(who: Watched): string {
 function watched(who: Watched): Readonly<Record<string, string>> {
   return { NODE_OPTIONS: `--import=${INSIDE}`, LATENESS_REPORT: reportOf(who) };
 }
+
+export const watchedDaemon = watched('daemon');
 
 function sentOf({ uplinks }: { readonly uplinks: readonly { readonly [key: string]: unknown }[] }): number {
   return uplinks.reduce((sum, { targets }) => sum + (targets as readonly { sent: number }[]).reduce((all, { sent }) => all + sent, 0), 0);

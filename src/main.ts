@@ -25,7 +25,7 @@ import { culprit } from './kernel/doctor/culprit.js';
 import { examine } from './kernel/doctor/examine.js';
 import { openHost } from './kernel/host.js';
 import { openKernel } from './kernel/kernel.js';
-import { peerUid } from './libc/sockets.js';
+import { boundSendBuffer, peerUid } from './libc/sockets.js';
 import { claimNamespace } from './lock.js';
 import { openLog, type Log } from './log.js';
 import { openMemory, type Memory } from './memory.js';
@@ -141,7 +141,7 @@ async function live(wish: Arguments, config: Config, memory: Memory, log: Log): 
   const server = buildServer({
     board, ask: daemon, questions, log: apiLog(log), clock: { now: clock.now, wallMs: clock.wall },
     identity: { version: version(), boot: randomBytes(6).toString('hex') },
-    socketPath: join(wish.runDir, 'uplinkd.sock'), tcp: config.api.listen, peerUid,
+    socketPath: join(wish.runDir, 'uplinkd.sock'), tcp: config.api.listen, peerUid, boundSendBuffer,
   });
   await server.listen();
   log.info(`uplinkd ${version()} runs on ${config.files.join(' with ')}${wish.dryRun ? '; dry run: nothing is changed in the kernel' : ''}`);

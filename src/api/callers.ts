@@ -1,7 +1,7 @@
 /**
  * Who asks: over TCP anybody on this machine, who may read; on the unix socket whom its file mode lets in, by the name of his user.
  */
-import type { Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { userName } from './accounts.js';
 import type { Door } from './turns.js';
 
@@ -32,7 +32,7 @@ export function tcpCaller(socket: Socket): Caller {
 }
 
 /** Node keeps it in the handle of libuv, without a public name. */
-export function descriptorOf(socket: Socket): number | undefined {
+export function descriptorOf(socket: Socket | Server): number | undefined {
   const handle: unknown = Reflect.get(socket, '_handle');
   if (typeof handle !== 'object' || handle === null) return undefined;
   const descriptor: unknown = Reflect.get(handle, 'fd');

@@ -84,7 +84,9 @@ export function openConnection(socket: Socket, { door, turns, limits, serve, too
     },
     destroy(_error, done) {
       held = NOTHING;
-      socket.destroy();
+      // What was not taken goes too; the kernel would keep it for minutes after we have closed.
+      if (door === 'tcp' && writingSince !== undefined) socket.resetAndDestroy();
+      else socket.destroy();
       gone();
       // A client that is gone is no mistake of ours.
       done(null);

@@ -14,6 +14,8 @@ import { groupId } from './accounts.js';
 export const OPERATORS_GROUP = 'uplinkd';
 /** sun_path, unix(7), without the closing NUL. */
 const PATH_BYTES_AT_MOST = 107;
+/** All that knock are let in (or closed) in one go: so few at once take a millisecond or two. Others are asked by their kernel to try again. */
+const TCP_BACKLOG = 32;
 const TELL_APART_MS = 60_000;
 
 export interface UnixDoor {
@@ -107,7 +109,7 @@ async function listenUnix(server: Server, path: string): Promise<string> {
  */
 export async function listenTcp(server: Server, host: string, port: number, tell: (text: string) => void): Promise<number> {
   if (!isLoopback(host)) throw new Error(`api.listen ${host}: only loopback addresses (127.0.0.1, ::1) are served, because who connects there is not asked who he is`);
-  await bound(server, `${host} port ${port}`, () => server.listen({ host, port }));
+  await bound(server, `${host} port ${port}`, () => server.listen({ host, port, backlog: TCP_BACKLOG }));
   survive(server, `${host} port ${port}`, tell);
   const address = server.address();
   return typeof address === 'object' && address !== null ? address.port : port;

@@ -17,7 +17,7 @@ import type { Duplex } from 'node:stream';
 import type { Board } from '../board.js';
 import { problem, type Answer } from './answer.js';
 import { strangeHost, strangeType } from './browsers.js';
-import { tcpCaller, unixCaller, type Caller } from './callers.js';
+import { descriptorOf, tcpCaller, unixCaller, type Caller } from './callers.js';
 import type { Ask, Desk, Questions } from './desk.js';
 import { keepUnix, listenTcp } from './doors.js';
 import type { Endpoint } from './endpoint.js';
@@ -32,7 +32,7 @@ import { inTurns, openTurns, type Door } from './turns.js';
 import { openWaiting } from './wait.js';
 import { openCalendar, type Clock, type Identity } from './wire.js';
 
-export { descriptorOf } from './callers.js';
+export { descriptorOf };
 
 export const LIMITS = {
   bodyBytes: BODY_BYTES,
@@ -42,6 +42,8 @@ export const LIMITS = {
   keepAliveTimeoutMs: 30_000,
   /** An answer that is not taken is a client that does not read. */
   takeTimeoutMs: 30_000,
+  /** So much of an answer the kernel takes before its client has. */
+  sendBufferBytes: 64 * 1024,
   /** After our end of a connection, so long its client has to close the other. */
   lingerMs: 1_000,
   /** How often a connection's time is looked at, and whether the socket file is still there. */
@@ -70,6 +72,8 @@ export interface ServerOptions {
   readonly socketPath: string;
   /** Loopback TCP; undefined = unix socket only. Port 0: any. */
   readonly tcp?: { readonly host: string; readonly port: number } | undefined;
+  /** Bounds what the kernel keeps unsent for each connection of a listening TCP socket, by its file descriptor. */
+  readonly boundSendBuffer?: (descriptor: number, bytes: number) => number;
   /** The user at the other end of an accepted unix socket (SO_PEERCRED, unix(7)) by its file descriptor. */
   readonly peerUid?: (descriptor: number) => number | undefined;
   /** Who asks where no listener of ours was passed (inject). Default: somebody who may read. */
@@ -160,7 +164,7 @@ export function buildServer(options: ServerOptions): Server {
     app,
     async listen() {
       await app.ready();
-      const { port, close } = await open(doors, options, limits.timeoutCheckMs);
+      const { port, close } = await open(doors, options, limits);
       closeDoors = close;
       return port;
     },
@@ -248,16 +252,18 @@ function takeJsonOnly(app: FastifyInstance): void {
 
 /** @returns the TCP port, and what closes both doors */
 async function open(
-  doors: Readonly<Record<Door, () => Listener>>, options: ServerOptions, lookEveryMs: number,
+  doors: Readonly<Record<Door, () => Listener>>, options: ServerOptions, limits: { readonly timeoutCheckMs: number; readonly sendBufferBytes: number },
 ): Promise<{ readonly port: number | undefined; readonly close: () => void }> {
   const { log, socketPath, tcp } = options;
-  const unixDoor = await keepUnix({ path: socketPath, lookEveryMs, open: doors.unix, tell: (text) => log.warn({ socket: socketPath }, text) });
+  const unixDoor = await keepUnix({ path: socketPath, lookEveryMs: limits.timeoutCheckMs, open: doors.unix, tell: (text) => log.warn({ socket: socketPath }, text) });
   const tcpDoor = doors.tcp();
   const port = tcp && (await listenTcp(tcpDoor, tcp.host, tcp.port, (text) => log.warn({}, text)).catch((error: unknown) => {
     // Half open is not open: nobody closes what did not come to be.
     unixDoor.close();
     throw error;
   }));
+  const descriptor = descriptorOf(tcpDoor);
+  if (descriptor !== undefined) options.boundSendBuffer?.(descriptor, limits.sendBufferBytes);
   log.info({ socket: socketPath, tcp: tcp === undefined ? 'off' : `${tcp.host}:${port}` }, 'the API listens');
   return {
     port,

@@ -8,6 +8,7 @@ import { inThread, libc, orErrno, type Call } from './library.js';
 
 const AF_NETLINK = 16;
 export const SOL_SOCKET = 1;
+const SO_SNDBUF = 7;
 export const SO_RCVBUF = 8;
 export const SO_RCVBUFFORCE = 33;
 const SO_PEERCRED = 17;
@@ -83,6 +84,14 @@ export function peerUid(fd: number): number | undefined {
   length.writeUInt32LE(credentials.length, 0);
   const result = cGetsockopt(fd, SOL_SOCKET, SO_PEERCRED, credentials, length);
   return result < 0 ? undefined : credentials.readUInt32LE(4);
+}
+
+/**
+ * How much the kernel keeps for a peer that does not read: of a listening TCP socket, for all that it accepts. By itself Linux lets it grow to
+ * megabytes (tcp_wmem). The kernel doubles the number and counts its own overhead in it (socket(7)). @returns 0 or -errno
+ */
+export function boundSendBuffer(fd: number, bytes: number): number {
+  return setOption(fd, SOL_SOCKET, SO_SNDBUF, bytes);
 }
 
 /** Sends the first `length` bytes. @returns bytes sent or -errno */

@@ -21,7 +21,7 @@ function takeAllBut(left: number): void {
 }
 
 function answer(line: string): string {
-  const [verb, count] = line.split(' ');
+  const [verb = '', count] = line.split(' ');
   switch (verb) {
     case 'leave':
       takeAllBut(Number(count));

@@ -46,7 +46,7 @@ test('those who ask for a forecast by TCP leave the places of the unix socket al
   const inTurn = inTurns(openTurns(), 2);
   const asked = [inTurn('tcp', () => 1), inTurn('tcp', () => 2), inTurn('tcp', () => 3), inTurn('unix', () => 4)];
   assert.deepEqual(asked.map((one) => one === undefined), [false, false, true, false]);
-  assert.deepEqual(await Promise.all(asked), [1, 2, undefined, 4]);
+  assert.deepEqual(await Promise.all(asked.filter((one) => one !== undefined)), [1, 2, 4]);
   assert.equal(await inTurn('tcp', () => 5), 5, 'the places are given back');
 });
 
