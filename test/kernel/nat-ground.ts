@@ -229,7 +229,7 @@ function batch(where: string, lines: readonly string[]): void {
   execFileSync('ip', [...(where === 'router' ? [] : ['-n', where]), '-batch', '-'], { input: lines.join('\n') });
 }
 
-function agentIn(where: string): Agent {
+export function agentIn(where: string): Agent {
   const child: ChildProcess = spawn('ip', ['netns', 'exec', where, process.execPath, '-e', AGENT], { stdio: ['pipe', 'pipe', 'inherit'] });
   const waiting: ((line: string) => void)[] = [];
   if (child.stdout === null) throw new Error('the agent has no output');

@@ -24,7 +24,7 @@ const SYN = '-p tcp -m tcp --tcp-flags SYN,RST SYN';
 const PORTS_AT_MOST = 15;
 
 export function chainsOf(rules: FamilyRules): readonly Chain[] {
-  return [...translation(rules), ...marks(rules), ...clamps(rules), ...classification(rules), ...remembering(rules), ...cut(rules), ...firewall(rules)];
+  return [...translation(rules), ...bridged(rules), ...marks(rules), ...clamps(rules), ...classification(rules), ...remembering(rules), ...cut(rules), ...firewall(rules)];
 }
 
 /** The ipset that stands for `stickySet` of rules.ts. */
@@ -46,7 +46,25 @@ function translation(rules: FamilyRules): readonly Chain[] {
         return [`-s ${line.translate.from} -o ${line.interface} -j NETMAP --to ${line.translate.to}`, own];
     }
   };
-  return [{ table: 'nat', name: 'UPLINKD_NAT', rules: [...rules.routed.map((cidr) => `${from('-s', cidr)}-j RETURN`), ...rules.lines.flatMap(perLine)] }];
+  return [{ table: 'nat', name: 'UPLINKD_NAT', rules: [...notOurs(rules), ...rules.routed.map((cidr) => `${from('-s', cidr)}-j RETURN`), ...rules.lines.flatMap(perLine)] }];
+}
+
+/** What leaves and is no traffic of the uplink's (see rules.ts). */
+function notOurs({ ipsec, bridges, cutMark, markMask }: FamilyRules): readonly string[] {
+  return [
+    ...(ipsec ? ['-m policy --dir out --pol ipsec -j RETURN'] : []),
+    ...(bridges.length === 0 ? [] : [`-m mark --mark ${bits(cutMark, markMask)} -j RETURN`]),
+  ];
+}
+
+/**
+ * What a bridge passes from port to port is seen by IP's hooks as if it came and left by the bridge. The mark on the packet tells POSTROUTING,
+ * which is not told whence. Not by `physdev`, which would load br_netfilter.
+ */
+function bridged({ bridges, cutMark, markMask }: FamilyRules): readonly Chain[] {
+  if (bridges.length === 0) return [];
+  const targets = [`MARK --set-xmark ${bits(cutMark, markMask)}`, `CONNMARK --set-xmark 0x0/${hex(markMask)}`];
+  return [{ table: 'mangle', name: 'UPLINKD_BRIDGED', rules: bridges.flatMap((name) => targets.map((target) => `-i ${name} -o ${name} -j ${target}`)) }];
 }
 
 function marks(rules: FamilyRules): readonly Chain[] {
@@ -57,15 +75,17 @@ function marks(rules: FamilyRules): readonly Chain[] {
   const leaveCut = cutMark === 0 ? [] : [`${isCut} -j RETURN`];
   const restore = [...leaveCut, `-m connmark ! --mark ${bits(0, markMask)} -j CONNMARK --restore-mark --nfmask ${mask} --ctmask ${mask}`];
   const stamps = (side: '-i' | '-o'): readonly string[] => lines.map((line) => `${side} ${line.interface} -j CONNMARK --set-xmark ${hex(line.mark)}/${mask}`);
+  // The kernel leaves the mark of what is inside on a tunnel's packet, and would send it by a line whose address it does not bear.
+  const tunnels = ['-p esp', '-p udp -m udp --sport 4500'].map((what) => `${what} -m mark ! --mark ${bits(0, markMask)} -j MARK --set-xmark 0x0/${mask}`);
   const remembers = rules.policies.some((policy) => policy.sticky !== undefined) ? [`-m mark ! --mark ${bits(0, markMask)} -j UPLINKD_WHOSE`] : [];
   const clamped = lines.some((line) => line.mss !== undefined) ? [`${SYN} -j UPLINKD_MSSOUT`] : [];
   return [
     { table: 'mangle', name: 'UPLINKD_PRE', rules: [...discovery, ...lines.map((line) => `-i ${line.interface} -g UPLINKD_IN`), ...restore] },
-    { table: 'mangle', name: 'UPLINKD_IN', rules: [...(cutMark === 0 ? [] : [`${isCut} -j DROP`]), `${NOT_NEW} -j RETURN`, ...stamps('-i')] },
-    { table: 'mangle', name: 'UPLINKD_OUT', rules: [...discovery, ...restore] },
+    { table: 'mangle', name: 'UPLINKD_IN', rules: [...(cutMark === 0 ? [] : [`${isCut} -j DROP`]), `${NOT_NEW} -j RETURN`, ...(rules.ipsec ? ['-m policy --dir in --pol ipsec -j RETURN'] : []), ...stamps('-i')] },
+    { table: 'mangle', name: 'UPLINKD_OUT', rules: [...discovery, ...(rules.ipsec ? tunnels : []), ...restore] },
     {
       table: 'mangle', name: 'UPLINKD_POST',
-      rules: [...clamped, ...discovery, ...leaveCut, ...lines.map((line) => `-m connmark --mark ${bits(line.mark, markMask)} -j RETURN`), ...remembers, ...stamps('-o')],
+      rules: [...clamped, ...discovery, ...notOurs(rules), ...leaveCut, ...lines.map((line) => `-m connmark --mark ${bits(line.mark, markMask)} -j RETURN`), ...remembers, ...stamps('-o')],
     },
   ];
 }
@@ -155,13 +175,21 @@ function cut({ cutMark, markMask, lines }: FamilyRules): readonly Chain[] {
   ];
 }
 
-function firewall({ lanInterfaces, lines }: FamilyRules): readonly Chain[] {
+function firewall({ lanInterfaces, lines, bridges, ipsec }: FamilyRules): readonly Chain[] {
   if (lanInterfaces.length === 0) return [];
+  const uplinks = lines.map((line) => line.interface).filter((name) => !lanInterfaces.includes(name));
   return [
-    { table: 'filter', name: 'UPLINKD_FWD', rules: lanInterfaces.flatMap((lan) => [`-i ${lan} -j UPLINKD_FWOUT`, `-o ${lan} -j UPLINKD_FWIN`]) },
+    {
+      table: 'filter', name: 'UPLINKD_FWD',
+      rules: [
+        ...bridges.map((name) => `-i ${name} -o ${name} -j RETURN`),
+        ...lanInterfaces.flatMap((lan) => [`-i ${lan} -j UPLINKD_FWOUT`, `-o ${lan} -m conntrack --ctstate RELATED,ESTABLISHED -j UPLINKD_FWIN`]),
+        ...uplinks.map((name) => `-i ${name} -j UPLINKD_FWNEW`),
+      ],
+    },
     { table: 'filter', name: 'UPLINKD_FWOUT', rules: lines.map((line) => `-o ${line.interface} -j ACCEPT`) },
-    { table: 'filter', name: 'UPLINKD_FWIN', rules: lines.map((line) => `-i ${line.interface} -g UPLINKD_FWNEW`) },
-    { table: 'filter', name: 'UPLINKD_FWNEW', rules: ['-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT', `${NEW} -m conntrack ! --ctstate DNAT -j DROP`] },
+    { table: 'filter', name: 'UPLINKD_FWIN', rules: lines.map((line) => `-i ${line.interface} -j ACCEPT`) },
+    { table: 'filter', name: 'UPLINKD_FWNEW', rules: [...(ipsec ? ['-m policy --dir in --pol ipsec -j RETURN'] : []), `${NEW} -m conntrack ! --ctstate DNAT -j DROP`] },
   ];
 }
 

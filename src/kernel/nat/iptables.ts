@@ -18,7 +18,7 @@ import { run, type Ran } from '../spawn.js';
 import { destroyIpsetsBut, listIpsets, makeIpsets, type Ipset } from './ipset.js';
 import { CHAIN_PREFIX, chainsOf, POLICY_CHAINS, stickyIpset, type Chain } from './iptables-chains.js';
 import { difference } from './preview.js';
-import { rulesFor, withOrWithoutPolicies, type FamilyPolicy, type FamilyRules, type NatBackend, type NatRules, type Outcome } from './rules.js';
+import { rulesFor, withOrWithout, type FamilyPolicy, type FamilyRules, type NatBackend, type NatRules, type Outcome } from './rules.js';
 
 /** `iptables` is whichever of the two the system chose. */
 export type IptablesProgram = 'iptables' | 'iptables-nft' | 'iptables-legacy';
@@ -29,6 +29,7 @@ const JUMPS = [
   { table: 'mangle', from: 'PREROUTING', chain: 'UPLINKD_NEW', insert: '-A PREROUTING' },
   { table: 'mangle', from: 'OUTPUT', chain: 'UPLINKD_OUT', insert: '-I OUTPUT 1' },
   { table: 'mangle', from: 'OUTPUT', chain: 'UPLINKD_OWN', insert: '-A OUTPUT' },
+  { table: 'mangle', from: 'FORWARD', chain: 'UPLINKD_BRIDGED', insert: '-I FORWARD 1' },
   { table: 'mangle', from: 'FORWARD', chain: 'UPLINKD_MSS', insert: '-I FORWARD 1' },
   { table: 'mangle', from: 'POSTROUTING', chain: 'UPLINKD_POST', insert: '-I POSTROUTING 1' },
   { table: 'filter', from: 'FORWARD', chain: 'UPLINKD_STRAY', insert: '-I FORWARD 1' },
@@ -105,7 +106,7 @@ export function openIptables(families: readonly Family[], program: IptablesProgr
 
   return {
     name: 'iptables',
-    sync: (rules) => withOrWithoutPolicies(rules, syncAll),
+    sync: (rules) => withOrWithout(rules, syncAll),
     async preview(rules) {
       const wished = rules === undefined ? undefined : await prepare(families, rules, () => Promise.resolve(''));
       const previews = await Promise.all(families.map(async (family) => {

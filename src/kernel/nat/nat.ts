@@ -5,7 +5,9 @@
  * `auto` takes iptables where it is installed and works, else nftables, and then stays with its choice: an iptables that fails
  * once (somebody holds its lock) is a problem to report, not a reason to move everything.
  */
+import { existsSync } from 'node:fs';
 import type { Family, HostReport, NatWish, PolicyCounter } from '../../model.js';
+import { openRtnetlink } from '../netlink/rtnetlink.js';
 import { openIptables, type IptablesProgram } from './iptables.js';
 import { openNftables } from './nftables.js';
 import { forwardRivals } from './rivals.js';
@@ -84,7 +86,7 @@ export function openNat(families: readonly Family[], iptablesProgram: IptablesPr
 
   return {
     async sync(wish) {
-      const { rules, problems } = usableRules(wish);
+      const { rules, problems } = usableRules(wish, filteredBridges());
       names = rules.policies.map((policy) => policy.name);
       if (rules.lines.length === 0) return await withoutLines(remove, problems);
       const firewall = await decideFirewall(wish, rules);
@@ -92,7 +94,7 @@ export function openNat(families: readonly Family[], iptablesProgram: IptablesPr
       return { ...report, natInSync: report.natInSync && problems.length === 0, problems: [...problems, ...report.problems, ...firewall.problemsWith(report.natBackend)] };
     },
     async preview(wish) {
-      const { rules } = usableRules(wish);
+      const { rules } = usableRules(wish, filteredBridges());
       const wished = rules.lines.length === 0 ? undefined : (await decideFirewall(wish, rules)).rules;
       for (const name of candidates(wish.backend, settled)) {
         const lines = await backends[name].preview(wished);
@@ -109,6 +111,17 @@ export function openNat(families: readonly Family[], iptablesProgram: IptablesPr
     },
     remove,
   };
+}
+
+/** The bridges of this machine, where what they pass is shown to the packet filter of IP (br_netfilter is there). */
+function filteredBridges(): readonly string[] {
+  if (!existsSync('/proc/sys/net/bridge')) return [];
+  const netlink = openRtnetlink();
+  try {
+    return netlink.listBridges();
+  } finally {
+    netlink.close();
+  }
 }
 
 /** Best first. */

@@ -45,7 +45,7 @@ export function tableOf(rules: FamilyRules): Table {
   return {
     family: rules.family === 4 ? 'ip' : 'ip6',
     sets: setsOf(rules),
-    chains: [...translation(rules), ...marks(rules), ...clamps(rules), ...classification(rules), ...remembering(rules), ...cut(rules), ...firewall(rules)],
+    chains: [...translation(rules), ...bridged(rules), ...marks(rules), ...clamps(rules), ...classification(rules), ...remembering(rules), ...cut(rules), ...firewall(rules)],
   };
 }
 
@@ -81,10 +81,31 @@ function translation(rules: FamilyRules): readonly Chain[] {
   };
   const masqueraded = rules.lines.filter((line) => line.translate.kind === 'masquerade' || line.translate.kind === 'prefix').map((line) => line.interface);
   return [chain('leave', 'type nat hook postrouting priority srcnat - 5; policy accept;', [
+    ...notOurs(rules),
     ...(rules.routed.length === 0 ? [] : [`${ip} saddr ${addressSet(rules.routed)} return comment "routed: never translated"`]),
     ...rules.lines.flatMap(special),
     ...(masqueraded.length === 0 ? [] : [`oifname ${nameSet(masqueraded)} masquerade comment "the uplink's own address"`]),
   ])];
+}
+
+/** What leaves and is no traffic of the uplink's (see rules.ts). */
+function notOurs({ ipsec, bridges, cutMark, markMask: mask }: FamilyRules): readonly string[] {
+  return [
+    ...(ipsec ? ['rt ipsec exists return comment "an IPsec policy takes it"'] : []),
+    ...(bridges.length === 0 ? [] : [`meta mark & ${hex(mask)} == ${hex(cutMark)} return comment "bridged, not routed"`]),
+  ];
+}
+
+/** What a bridge passes from port to port is seen by IP's hooks as if it came and left by the bridge. The mark on the packet tells POSTROUTING, which is not told whence. */
+function bridged({ bridges, cutMark, markMask: mask }: FamilyRules): readonly Chain[] {
+  if (bridges.length === 0) return [];
+  return [chain('bridged', 'type filter hook forward priority mangle; policy accept;', [
+    `${withinBridge(bridges)} meta mark set ${replaced('meta mark', cutMark, mask)} ct mark set ct mark & ${hex(~mask)} comment "from port to port of a bridge"`,
+  ])];
+}
+
+function withinBridge(bridges: readonly string[]): string {
+  return `iifname . oifname { ${bridges.map((name) => `"${name}" . "${name}"`).join(', ')} }`;
 }
 
 function marks(rules: FamilyRules): readonly Chain[] {
@@ -94,6 +115,8 @@ function marks(rules: FamilyRules): readonly Chain[] {
   const discovery = family === 4 ? [] : [`icmpv6 type { ${Object.values(NEIGHBOUR_DISCOVERY).join(', ')} } return comment "neighbour discovery is never marked"`];
   const restore = `ct mark & ${hex(mask)} vmap { ${lines.map((line) => `${hex(line.mark)} : goto restore_${hex(line.mark)}`).join(', ')} } comment "flows stay on their uplink"`;
   const stamped = [...lines.map((line) => line.mark), ...(cutMark === 0 ? [] : [cutMark])].map((mark) => `${hex(mark)} : return`).join(', ');
+  // The kernel leaves the mark of what is inside on a tunnel's packet, and would send it by a line whose address it does not bear.
+  const tunnels = ['meta l4proto esp', 'udp sport 4500'].map((what) => `${what} meta mark & ${hex(mask)} != 0x0 meta mark set meta mark & ${hex(~mask)} comment "IPsec goes by its own source"`);
   const remembers = rules.policies.some((policy) => policy.sticky !== undefined) ? [`meta mark & ${hex(mask)} != 0x0 oifname ${uplinks} jump whose comment "sticky policies remember"`] : [];
   return [
     chain('arrive', 'type filter hook prerouting priority mangle; policy accept;', [
@@ -103,11 +126,12 @@ function marks(rules: FamilyRules): readonly Chain[] {
     ]),
     chain('brought', '', [
       ...(cutMark === 0 ? [] : [`ct mark & ${hex(mask)} == ${hex(cutMark)} drop comment "cut"`]),
+      ...(rules.ipsec ? ['meta ipsec exists return comment "came by IPsec"'] : []),
       `ct state new iifname vmap { ${stamps} } comment "answers leave by the uplink of arrival"`,
     ]),
-    chain('own', 'type route hook output priority mangle; policy accept;', [...discovery, restore]),
+    chain('own', 'type route hook output priority mangle; policy accept;', [...discovery, ...(rules.ipsec ? tunnels : []), restore]),
     chain('stamp', 'type filter hook postrouting priority mangle; policy accept;', [
-      ...discovery, `ct mark & ${hex(mask)} vmap { ${stamped} } comment "stamped once"`, ...remembers, `oifname vmap { ${stamps} } comment "the uplink it leaves by"`,
+      ...discovery, ...notOurs(rules), `ct mark & ${hex(mask)} vmap { ${stamped} } comment "stamped once"`, ...remembers, `oifname vmap { ${stamps} } comment "the uplink it leaves by"`,
     ]),
     ...lines.flatMap((line) => [
       chain(`stamp_${hex(line.mark)}`, '', [
@@ -210,12 +234,16 @@ function cut({ cutMark, markMask: mask, lines }: FamilyRules): readonly Chain[] 
  * An accept in one nft chain does not overrule a drop in another one, so nothing needs to be accepted here: what is not NEW
  * passes, and so does whatever goes from the LAN to the uplinks.
  */
-function firewall({ lanInterfaces, lines }: FamilyRules): readonly Chain[] {
+function firewall({ lanInterfaces, lines, bridges, ipsec }: FamilyRules): readonly Chain[] {
   if (lanInterfaces.length === 0) return [];
-  const inward = `iifname ${nameSet(lines.map((line) => line.interface))} oifname ${nameSet(lanInterfaces)}`;
+  const uplinks = lines.map((line) => line.interface).filter((name) => !lanInterfaces.includes(name));
+  if (uplinks.length === 0) return [];
+  const outside = `iifname ${nameSet(uplinks)}`;
   return [chain('forward', 'type filter hook forward priority filter; policy accept;', [
-    `${inward} ct status dnat accept comment "published by DNAT"`,
-    `${inward} ct state new drop comment "nothing new from outside into the lan"`,
+    ...(bridges.length === 0 ? [] : [`${withinBridge(bridges)} accept comment "from port to port of a bridge"`]),
+    `${outside} ct status dnat accept comment "published by DNAT"`,
+    ...(ipsec ? [`${outside} meta ipsec exists accept comment "came by IPsec"`] : []),
+    `${outside} ct state new drop comment "nothing new from outside"`,
   ])];
 }
 

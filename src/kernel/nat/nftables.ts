@@ -19,7 +19,7 @@ import type { Family } from '../../model.js';
 import { run } from '../spawn.js';
 import { NFT_TABLE, SMALL_CHAIN, STICKY_PREFIX, tableOf, tableText, type Table, type TableFamily } from './nft-text.js';
 import { difference } from './preview.js';
-import { rulesFor, withOrWithoutPolicies, type NatBackend, type NatRules, type Outcome } from './rules.js';
+import { rulesFor, withOrWithout, type NatBackend, type NatRules, type Outcome } from './rules.js';
 
 /** Policies per message, where one message does not take all. */
 const CHAINS_AT_ONCE = 64;
@@ -71,7 +71,7 @@ export function openNftables(families: readonly Family[]): NatBackend {
     async sync(rules) {
       let first = '';
       for (const layout of stood ? layouts.slice(0, 1) : layouts) {
-        const outcome = await withOrWithoutPolicies(rules, (some) => install(layout, some));
+        const outcome = await withOrWithout(rules, (some) => install(layout, some));
         if (outcome.state === 'absent') return outcome;
         if (outcome.state === 'in sync') {
           stood = true;

@@ -4,7 +4,9 @@
  * Rules match interfaces by NAME, so they stand ready for every configured uplink whether it is up or not and survive the
  * device being deleted and made again. Their effect, the same in iptables and nftables and in both families:
  *
- *   translate   whatever leaves an uplink gets the uplink's address, unless its line says otherwise; sources in `routed` never do
+ *   translate   whatever is routed out of an uplink gets the uplink's address, unless its line says otherwise; sources in `routed` never do
+ *   leave be    what an IPsec policy takes (it has to keep the addresses that the policy names, and leaves as somebody else's packet), and what
+ *               an uplink that is a bridge passes from port to port: neither translated nor stamped
  *   stamp       a connection carries the mark of the uplink that it first left or came in by, until it is forgotten. Were it stamped
  *               anew as it moves, a running flow would escape those who look for the connections of the uplink that died: with a
  *               fixed translation it would go on under the dead uplink's address for ever
@@ -19,12 +21,13 @@
  *               The same reset for a translated connection whose packet is about to leave by another uplink than its own: its
  *               own is down, and masquerade would forget it without a word before anybody can mark it
  *   clamp       the segment size that SYNs announce, leaving and arriving
- *   forward     nothing NEW gets from an uplink into a LAN interface unless it was DNATed
+ *   forward     nothing NEW gets from an uplink to anywhere, another uplink above all, unless it was DNATed or came by IPsec
  *
  * Only the bits of `markMask` are ever read or written, in packet marks and in connection marks; policies may read others.
  */
 import { createHash } from 'node:crypto';
 import type { Family, NatLine, NatPolicy, NatWish, PolicyCounter, PortRange, Translation } from '../../model.js';
+import { hasPolicies } from '../netlink/xfrm.js';
 import { prefixOf, reduced } from './cidr.js';
 
 /** The wish, as far as it can be written. Names of interfaces and sets are safe to write into a rule. */
@@ -40,6 +43,10 @@ export interface NatRules {
   readonly lanInterfaces: readonly string[];
   /** Interfaces that policies do not look at the way to. */
   readonly lans: readonly string[];
+  /** Uplinks that are bridges whose frames the kernel shows to the packet filter of IP, too (br_netfilter). */
+  readonly bridges: readonly string[];
+  /** Can the packet filter be asked what IPsec takes? */
+  readonly ipsec: boolean;
 }
 
 /** The same for one family: addresses of this family only, in canonical form; what does not concern it is left out. */
@@ -52,6 +59,8 @@ export interface FamilyRules {
   readonly routed: readonly string[];
   readonly lanInterfaces: readonly string[];
   readonly lans: readonly string[];
+  readonly bridges: readonly string[];
+  readonly ipsec: boolean;
 }
 
 export interface FamilyLine {
@@ -107,8 +116,11 @@ export const NEIGHBOUR_DISCOVERY = { 133: 'nd-router-solicit', 134: 'nd-router-a
 /** An IPv6 header is so much longer. */
 const IPV6_EXTRA_BYTES = 20;
 
-/** The lines and interfaces that can be written as rules, and a problem text for each that cannot. */
-export function usableRules(wish: NatWish): { readonly rules: NatRules; readonly problems: readonly string[] } {
+/**
+ * The lines and interfaces that can be written as rules, and a problem text for each that cannot.
+ * @param bridges names of devices that are bridges, where their frames come by IP's hooks
+ */
+export function usableRules(wish: NatWish, bridges: readonly string[] = []): { readonly rules: NatRules; readonly problems: readonly string[] } {
   const problems: string[] = [];
   const taken = new Map<string, string>();
   const lines = wish.lines.filter((line) => {
@@ -129,14 +141,21 @@ export function usableRules(wish: NatWish): { readonly rules: NatRules; readonly
   });
   for (const cidr of wish.routed) if (prefixOf(cidr) === undefined) problems.push(`routed: ${JSON.stringify(cidr)} is no prefix, so it is translated like everything else`);
   const { markMask, cutMark, routed } = wish;
-  return { rules: { markMask, cutMark, lines, policies: policies.map((policy) => withPlainDevices(policy, taken)), routed, lanInterfaces: lans, lans }, problems };
+  return {
+    rules: {
+      markMask, cutMark, lines, policies: policies.map((policy) => withPlainDevices(policy, taken)), routed, lanInterfaces: lans, lans, ipsec: true,
+      // Where the LAN is on the very device, what goes in and out by it may as well be routed.
+      bridges: bridges.filter((name) => taken.has(name) && !lans.includes(name)).sort(),
+    },
+    problems,
+  };
 }
 
 /** @returns the rules for one family, addresses in canonical form */
 export function rulesFor(family: Family, rules: NatRules): FamilyRules {
-  const { markMask, cutMark, lanInterfaces, lans } = rules;
+  const { markMask, cutMark, lanInterfaces, lans, ipsec } = rules;
   return {
-    family, markMask, cutMark, lanInterfaces, lans,
+    family, markMask, cutMark, lanInterfaces, lans, ipsec, bridges: cutMark === 0 ? [] : rules.bridges,
     lines: rules.lines.map(({ uplink, interface: device, mark, translate, mss }) => ({
       uplink, interface: device, mark, translate: writable(translate[family], family), mss: mss === 'off' ? undefined : mss === 'auto' || family === 4 ? mss : mss - IPV6_EXTRA_BYTES,
     })),
@@ -145,18 +164,33 @@ export function rulesFor(family: Family, rules: NatRules): FamilyRules {
   };
 }
 
+/** What programs say when they, or the kernel, do not know what a rule asks for. */
+const UNKNOWN = /ipsec|policy|not supported|no such file|by that name|syntax error|kernel module/i;
+
 /**
- * Writes all; where that fails twice, all but the policies, and tells: masquerade and marks matter more. Once may be somebody who is
- * in the way for a moment, and a policy that is left out lets pass what it was to block.
+ * Writes all. Where the question about IPsec is what is refused (kernels and firewall programs without it), all but that; where policies
+ * are and writing failed twice, all but the policies; and tells: masquerade and marks matter more. Once may be somebody who is in the way for
+ * a moment, and a policy that is left out lets pass what it was to block.
  * @param write writes such rules
  */
-export async function withOrWithoutPolicies(rules: NatRules, write: (rules: NatRules) => Promise<Outcome>): Promise<Outcome> {
+export async function withOrWithout(rules: NatRules, write: (rules: NatRules) => Promise<Outcome>): Promise<Outcome> {
   const first = await write(rules);
-  if (first.state !== 'failed' || rules.policies.length === 0) return first;
+  if (first.state !== 'failed') return first;
+  if (rules.ipsec && UNKNOWN.test(first.error)) {
+    const plain = await withOrWithout({ ...rules, ipsec: false }, write);
+    return plain.state === 'in sync' ? { ...plain, problems: [...plain.problems, ...ipsecProblems(first.error)] } : plain;
+  }
+  if (rules.policies.length === 0) return first;
   const outcome = await write(rules);
   if (outcome.state !== 'failed') return outcome;
   const plain = await write({ ...rules, policies: [] });
   return plain.state === 'in sync' ? { ...plain, problems: [...plain.problems, `all policies are left out, because their rules were refused: ${outcome.error}`] } : outcome;
+}
+
+/** None where nobody uses IPsec. */
+function ipsecProblems(error: string): readonly string[] {
+  if (!hasPolicies()) return [];
+  return [`what IPsec policies take is translated like everything else and leaves in clear, because the packet filter cannot ask for IPsec (modules xt_policy, nft_rt): ${error}`];
 }
 
 export function hex(bits: number): string {

@@ -12,6 +12,8 @@ const IFF_UP = 0x1;
 const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
 const IFLA_MTU = 4;
+const IFLA_LINKINFO = 18;
+const IFLA_INFO_KIND = 1;
 const IFLA_EXT_MASK = 29;
 const IFLA_CARRIER = 33;
 const IFLA_PERM_ADDRESS = 54;
@@ -38,6 +40,14 @@ export function decodeLink(body: Buffer): Link | undefined {
     permanentMac: formatLinkAddress(attributes.bytes(IFLA_PERM_ADDRESS)),
     path: '',
   };
+}
+
+/** The name of a device that is a bridge, else undefined. @throws KernelError EBADMSG */
+export function decodeBridge(body: Buffer): string | undefined {
+  const attributes = new Attributes(body, IFINFOMSG_BYTES);
+  const info = attributes.bytes(IFLA_LINKINFO);
+  if (body.readUInt8(0) !== AF_UNSPEC || info === undefined) return undefined;
+  return new Attributes(info, 0).text(IFLA_INFO_KIND) === 'bridge' ? attributes.text(IFLA_IFNAME) : undefined;
 }
 
 /** The body of a RTM_GETLINK; index 0 asks for all. */

@@ -10,7 +10,7 @@ import { MAIN_TABLE, OUR_PROTOCOL } from '../../core/layout.js';
 import { RTM_GETADDR, RTM_NEWADDR, decodeAddress, decodeLife, writeAddressRequest, writeAddressUse } from './address.js';
 import { NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, type Glance } from './codec.js';
 import { KernelError } from './error.js';
-import { RTM_GETLINK, RTM_NEWLINK, decodeLink, writeLinkRequest } from './link.js';
+import { RTM_GETLINK, RTM_NEWLINK, decodeBridge, decodeLink, writeLinkRequest } from './link.js';
 import { RTM_GETNEIGH, RTM_NEWNEIGH, decodeNeighbour, writeNeighbourRequest, type Neighbour } from './neighbour.js';
 import { RTM_DELROUTE, RTM_GETROUTE, RTM_NEWROUTE, decodeRoute, glanceAtDefault, routeHead, writeRoute, writeRouteRequest, type RouteHead } from './route.js';
 import { RTM_DELRULE, RTM_GETRULE, RTM_NEWRULE, decodeRule, writeRule, writeRuleRequest } from './rule.js';
@@ -21,6 +21,8 @@ export interface Rtnetlink {
   listLinks(): Link[];
   /** Asks for one device, which makes a kernel ≥ 6.8 look at its carrier at once. undefined = there is no such device. */
   getLink(ifindex: number): Link | undefined;
+  /** Names of the devices that are bridges. */
+  listBridges(): string[];
   listAddresses(): Address[];
   listNeighbours(): Neighbour[];
   /** Routes of both families. protocol 0 = any, table 0 = all. */
@@ -55,6 +57,7 @@ export function openRtnetlink(): Rtnetlink {
   return {
     listLinks: () => socket.dump(RTM_GETLINK, (out) => writeLinkRequest(out, 0), ({ type, body }) => (type === RTM_NEWLINK ? decodeLink(body) : undefined)),
     getLink: (ifindex) => getLink(socket, ifindex),
+    listBridges: () => socket.dump(RTM_GETLINK, (out) => writeLinkRequest(out, 0), ({ type, body }) => (type === RTM_NEWLINK ? decodeBridge(body) : undefined)),
     listAddresses: () => socket.dump(RTM_GETADDR, writeAddressRequest, ({ type, body }) => (type === RTM_NEWADDR ? decodeAddress(body) : undefined)),
     listNeighbours: () =>
       BOTH.flatMap((family) =>

@@ -1,0 +1,155 @@
+/**
+ * What passes by an uplink's device and is not its traffic: IPsec tunnels, guests on a bridge, strangers who want to be forwarded.
+ * With real packets, the same stories for each backend.
+ */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test, type TestContext } from 'node:test';
+import type { NatWish } from '../../src/model.js';
+import type { HostDoor } from '../../src/kernel/door.js';
+import { openHost } from '../../src/kernel/host.js';
+import { waitFor } from '../lab/wait.js';
+import { agentIn, inNamespaces, inNetns, line, natWish, nft, openGround, out, PORT, PUBLISHED_PORT, SERVER, SORTS, steer, type Ground } from './nat-ground.js';
+
+const KEY = '0x0123456789abcdef0123456789abcdef';
+const HMAC = '0x0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef';
+
+function marks(...filter: string[]): string[] {
+  return [...out('conntrack', '-L', ...filter).matchAll(/mark=(\d+)/g)].map((match) => Number(match[1]).toString(16));
+}
+
+/** One end of a tunnel between 198.51.100.2 and .1 for what goes between the LAN and the server. @returns whether the kernel has ESP */
+function tunnelEnd(where: 'router' | 'inet'): boolean {
+  const ip = (...words: string[]): boolean => spawnSync('ip', [...(where === 'router' ? [] : ['-n', where]), 'xfrm', ...words]).status === 0;
+  const sides = { out: ['198.51.100.2', '198.51.100.1', '10.0.0.0/24', '192.0.2.1/32'], in: ['198.51.100.1', '198.51.100.2', '192.0.2.1/32', '10.0.0.0/24'] } as const;
+  return Object.entries(sides).every(([way, [from, to, source, destination]], i) => {
+    const algorithms = ['auth-trunc', 'hmac(sha256)', HMAC, '128', 'enc', 'cbc(aes)', KEY];
+    if (!ip('state', 'add', 'src', from, 'dst', to, 'proto', 'esp', 'spi', `${0x100 + i}`, 'reqid', '1', 'mode', 'tunnel', ...algorithms)) return false;
+    const template = ['src', source, 'dst', destination, 'tmpl', 'src', from, 'dst', to, 'proto', 'esp', 'reqid', '1', 'mode', 'tunnel'];
+    return (way === 'out') === (where === 'router')
+      ? ip('policy', 'add', 'dir', 'out', ...template)
+      : ip('policy', 'add', 'dir', 'in', ...template) && ip('policy', 'add', 'dir', 'fwd', ...template);
+  });
+}
+
+inNamespaces(import.meta.url, 'what is not the uplink\'s traffic, in namespaces', () => {
+  let ground: Ground;
+  before(async () => {
+    ground = await openGround();
+    steer(0);
+  });
+  after(() => ground.end());
+
+  for (const sort of SORTS) describe(`with ${sort.name}`, () => {
+    let door: HostDoor;
+    const inForce = async (changes: Partial<NatWish>): Promise<void> => {
+      const sysctls = [{ path: 'net/ipv4/ip_forward', value: '1' }, { path: 'net/ipv6/conf/all/forwarding', value: '1' }];
+      const report = await door.host({ nat: natWish({ backend: sort.backend, firewall: 'on', ...changes }), sysctls });
+      assert.deepEqual(report.problems, []);
+      out('conntrack', '-F');
+    };
+    before(() => {
+      door = openHost({ stateDir: mkdtempSync(join('/run', 'uplinkd-host-')), iptables: sort.iptables });
+    });
+    after(async () => {
+      await door.restore();
+      out('conntrack', '-F');
+    });
+
+    test('IPsec: what a policy takes is neither translated nor marked nor counted, and what it brings is let in', async (t) => {
+      t.after(() => [[], ['-n', 'inet']].forEach((where) => ['policy', 'state'].forEach((what) => out('ip', ...where, 'xfrm', what, 'flush'))));
+      if (!tunnelEnd('router') || !tunnelEnd('inet')) return t.skip('this kernel has no ESP');
+      await inForce({ counting: true });
+      // In clear it would be masqueraded, or not answered at all: the server sends what it has for the LAN into the tunnel only.
+      assert.equal(await ground.client.ask(`${sort.name} tunnel`, SERVER), '10.0.0.2');
+      assert.equal(await ground.server.ask(`${sort.name} tunnel`, '10.0.0.2', PUBLISHED_PORT, SERVER), SERVER);
+      assert.deepEqual(marks('-p', 'udp'), ['0', '0']);
+      assert.deepEqual(door.count().filter(({ family }) => family === 4).map(({ sentPackets, answeredPackets }) => [sentPackets, answeredPackets]), [[0, 0], [0, 0]]);
+    });
+
+    test('strangers behind an uplink are forwarded nowhere: not by the other uplink, not into networks that are no LAN, in either family', async (t) => {
+      const seen = strangersGround(t);
+      await inForce({ firewall: 'off' });
+      await knock(ground);
+      await waitFor('all that there is to close was forwarded', seen, (packets) => packets.join() === '1,1,1,1');
+      await inForce({ firewall: 'on' });
+      await knock(ground);
+      // What is published passes, after all that did not.
+      nft('table ip published { chain in { type nat hook prerouting priority dstnat; ip daddr 198.51.100.2 udp dport 7000 dnat to 10.98.0.2; }; }');
+      t.after(() => out('nft', 'delete', 'table', 'ip', 'published'));
+      await ground.server.storm('198.51.100.2', 1);
+      await waitFor('what is published was forwarded', seen, ([, dmz]) => dmz === 2);
+      assert.deepEqual(seen(), [1, 2, 1, 1]);
+      assert.equal(await ground.client.ask(`${sort.name} out`, SERVER), '198.51.100.2');
+    });
+
+    test('guests on the bridge that is the uplink: let pass as they are, unmarked; what is routed out of the same bridge is translated', async (t) => {
+      const guest = guestOnBridge(t, `${sort.name}`);
+      const bridge = { lines: [line('fibre', 'br0', 0x80), line('cable', 'wan1', 0x100)] };
+      await guest.answer('198.51.100.9');
+      await inForce(bridge);
+      assert.equal(await guest.ask(`${sort.name} guest`, SERVER), '198.51.100.9');
+      assert.equal(await guest.ask(`${sort.name} guest`, SERVER), '198.51.100.9');
+      assert.equal(await ground.server.ask(`${sort.name} to the guest`, '198.51.100.9', PORT, SERVER), SERVER);
+      assert.deepEqual(marks('-p', 'udp'), ['0', '0']);
+      assert.equal(await ground.client.ask(`${sort.name} beside guests`, SERVER), '198.51.100.2');
+      assert.deepEqual(marks('-p', 'udp', '--src', '10.0.0.2'), ['80']);
+    });
+  });
+});
+
+/** 10.99.0.1 is behind cable, 10.98.0.2 in a network that is no LAN, fd00:99::1 and fd00:98::2 alike. @returns what was forwarded to each */
+function strangersGround(t: TestContext): () => readonly number[] {
+  out('ip', 'link', 'add', 'dmz0', 'type', 'veth', 'peer', 'name', 'dmz1');
+  for (const name of ['dmz0', 'dmz1']) out('ip', 'link', 'set', name, 'up');
+  for (const [network, network6] of [['10.98.0', 'fd00:98:'], ['10.99.0', 'fd00:99:']] as const) {
+    inNetns('inet', 'ip', 'route', 'add', `${network}.0/24`, 'via', '198.51.100.2');
+    inNetns('inet', 'ip', 'route', 'add', `${network6}:/64`, 'via', '2001:db8:a::2');
+  }
+  for (const address of ['10.98.0.1/24', 'fd00:98::1/64']) out('ip', 'address', 'add', address, 'dev', 'dmz0');
+  out('ip', 'route', 'add', '10.99.0.0/24', 'via', '203.0.113.1');
+  out('ip', 'route', 'add', 'fd00:99::/64', 'via', '2001:db8:b::1');
+  nft(`table inet seen { chain out { type filter hook postrouting priority 300;
+    ip daddr 10.99.0.1 counter\n ip daddr 10.98.0.2 counter\n ip6 daddr fd00:99::1 counter\n ip6 daddr fd00:98::2 counter; }; }`);
+  t.after(() => {
+    out('nft', 'delete', 'table', 'inet', 'seen');
+    out('ip', 'link', 'del', 'dmz0');
+    out('ip', 'route', 'del', '10.99.0.0/24');
+    out('ip', 'route', 'del', 'fd00:99::/64');
+    for (const route of ['10.98.0.0/24', '10.99.0.0/24', 'fd00:98::/64', 'fd00:99::/64']) inNetns('inet', 'ip', 'route', 'del', route);
+  });
+  return () => [...out('nft', 'list', 'table', 'inet', 'seen').matchAll(/counter packets (\d+)/g)].map(([, packets]) => Number(packets));
+}
+
+async function knock(ground: Ground): Promise<void> {
+  for (const to of ['10.99.0.1', '10.98.0.2', 'fd00:99::1', 'fd00:98::2']) await ground.server.storm(to, 1);
+}
+
+/** Puts wan0 and a guest, 198.51.100.9, on a bridge br0, which takes wan0's addresses. */
+function guestOnBridge(t: TestContext, name: string): ReturnType<typeof agentIn> {
+  const netns = `guest-${name}`;
+  out('ip', 'netns', 'add', netns);
+  const [, mac = ''] = /link\/ether (\S+)/.exec(out('ip', 'link', 'show', 'wan0')) ?? [];
+  out('ip', 'link', 'add', 'br0', 'address', mac, 'type', 'bridge', 'forward_delay', '0', 'nf_call_iptables', '1', 'nf_call_ip6tables', '1');
+  out('ip', 'link', 'add', 'tap0', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', netns);
+  out('ip', 'address', 'del', '198.51.100.2/24', 'dev', 'wan0');
+  for (const port of ['wan0', 'tap0']) out('ip', 'link', 'set', port, 'master', 'br0', 'up');
+  out('ip', 'address', 'add', '198.51.100.2/24', 'dev', 'br0');
+  out('ip', 'link', 'set', 'br0', 'up');
+  out('ip', 'route', 'replace', 'default', 'via', '198.51.100.1');
+  inNetns(netns, 'ip', 'address', 'add', '198.51.100.9/24', 'dev', 'eth0');
+  inNetns(netns, 'ip', 'link', 'set', 'eth0', 'up');
+  inNetns(netns, 'ip', 'route', 'add', 'default', 'via', '198.51.100.1');
+  const guest = agentIn(netns);
+  t.after(() => {
+    guest.end();
+    out('ip', 'netns', 'del', netns);
+    out('ip', 'link', 'set', 'wan0', 'nomaster');
+    out('ip', 'link', 'del', 'br0');
+    out('ip', 'address', 'add', '198.51.100.2/24', 'dev', 'wan0');
+    out('ip', 'route', 'replace', 'default', 'via', '198.51.100.1');
+  });
+  return guest;
+}
