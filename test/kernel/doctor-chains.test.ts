@@ -1,7 +1,7 @@
 /** Rule sets as text to chains, and packets tried on them in thought. Programs' real output is in doctor-live.test.ts. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { fateIn, isOurs, type FilterChain, type Specimen } from '../../src/kernel/doctor/chains.js';
+import { decides, fateIn, isOurs, type FilterChain, type Specimen } from '../../src/kernel/doctor/chains.js';
 import { chainsOfSave } from '../../src/kernel/doctor/iptables-chains.js';
 import { chainsOfNft } from '../../src/kernel/doctor/nft-chains.js';
 
@@ -60,6 +60,22 @@ test('nft: verdicts, states, families, DNAT and what is not understood', () => {
   assert.equal(fate(nft('drop', [match(meta('iifname'), '@lans'), { accept: null }])), 'accept or drop');
   assert.equal(fate(nft('accept', [{ limit: { rate: 1 } }, { drop: null }])), 'accept or drop');
   assert.equal(fate(nft('drop', [{ vmap: { key: meta('iifname'), data: '@by_zone' } }])), 'accept or drop');
+});
+
+test('who decides which strangers get in: by verdicts, not by rules', () => {
+  const stranger: Specimen = { family: 4, from: 'wan0', to: 'lan0', state: 'new' };
+  const deciding = (chains: readonly FilterChain[]): boolean => decides(chains[0]!, chains, [stranger]);
+  const from = (address: string): object => match({ payload: { protocol: 'ip', field: 'saddr' } }, address);
+  const offload = [match(meta('l4proto'), { set: ['tcp', 'udp'] }), { flow: { op: 'add', flowtable: '@ft' } }];
+  for (const idle of [
+    nft('accept', offload), nft('accept', [{ counter: null }], [{ log: {} }], [{ accept: null }]), nft('accept', [from('192.0.2.9'), { drop: null }]),
+    nft('accept', [match({ ct: { key: 'state' } }, 'invalid'), { drop: null }]), nft('accept', [match(meta('iifname'), 'lan0'), { drop: null }]),
+    saved('ACCEPT', 'FORWARD -j LOG'), saved('ACCEPT', 'FORWARD -j UPLINKD_FWD'), saved('ACCEPT', 'FORWARD -j mine', 'mine -i docker0 -j DROP'),
+  ]) assert.equal(deciding(idle), false);
+  for (const rules of [
+    nft('drop', offload), nft('accept', [{ drop: null }]), nft('accept', [from('192.0.2.9'), { accept: null }], [from('192.0.2.0'), { drop: null }]), nft('accept', [{ queue: null }]),
+    saved('DROP'), saved('ACCEPT', 'FORWARD -j mine', 'mine -i wan0 -j REJECT --reject-with icmp-port-unreachable'), saved('ACCEPT', 'FORWARD -j NFQUEUE --queue-num 0'),
+  ]) assert.equal(deciding(rules), true);
 });
 
 test('the way back: every way of writing it, strict and loose', () => {

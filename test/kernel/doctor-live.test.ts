@@ -119,9 +119,15 @@ inNamespaces(import.meta.url, 'the doctor, in a namespace', () => {
     assert.deepEqual(told(await seen()), [], 'nobody knows what port 25 is to say');
     out('nft', 'flush', 'ruleset');
     nft('table inet mine { chain through { type filter hook forward priority filter; ct state invalid drop; }; }');
-    const found = only(await seen(), 'firewall');
-    assert.deepEqual([found.level, /firewall: on/.test(found.remedy)], ['warning', true]);
-    nft('table inet uplinkd { chain early { type filter hook prerouting priority mangle; meta mark set meta mark & 0xffffc07f | 0x80; }; chain forward { type filter hook forward priority filter; iifname { "wan0", "wan1" } oifname "lan0" ct status dnat accept; iifname { "wan0", "wan1" } oifname "lan0" ct state new drop; }; }');
+    assert.deepEqual(told(await seen()), [], 'who drops no stranger keeps us away from nothing');
+    out('nft', 'flush', 'ruleset');
+    nft('table inet mine { chain through { type filter hook forward priority filter; iifname "wan0" oifname "lan0" ct state new drop; }; }');
+    const [lan, relay, ...more] = (await seen()).filter(({ subject }) => subject === 'firewall');
+    assert.deepEqual([lan?.level, relay?.level, more], ['warning', 'warning', []]);
+    assert.match(lan!.text, /new connections from wan1 to lan0 \(IPv4\) are let in/);
+    assert.match(relay!.text, /new connections from wan0 to wan1 \(IPv4\)(, wan\d to \w+ \(IPv4\))* and wan\d to \w+ \(IPv4\) pass/);
+    assert.match(`${lan!.remedy}${relay!.remedy}`, /firewall: on[^]*firewall: on/);
+    nft('table inet uplinkd { chain early { type filter hook prerouting priority mangle; meta mark set meta mark & 0xffffc07f | 0x80; }; chain forward { type filter hook forward priority filter; iifname { "wan0", "wan1" } ct status dnat accept; iifname { "wan0", "wan1" } ct state new drop; }; }');
     assert.deepEqual(told(await seen()), []);
   });
 

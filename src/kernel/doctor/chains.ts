@@ -75,14 +75,29 @@ export function hears(chain: FilterChain, family: Family): boolean {
 
 /** What a base chain makes of a packet that was not DNATed. Both = it depends on what is not modelled. */
 export function fateIn(base: FilterChain, chains: readonly FilterChain[], packet: Specimen): Fate {
-  const siblings = new Map(chains.filter((c) => c.tool === base.tool && c.family === base.family && c.table === base.table).map((c) => [c.name, c]));
-  const { accept, drop, through } = walk(base, siblings, packet, new Map());
+  const { accept, drop, through } = walkFrom(base, chains, packet);
   return { accept: accept || (through && !base.drops), drop: drop || (through && base.drops) };
+}
+
+/**
+ * Does a chain of somebody else decide which of these packets get through? One that drops none of them (it offloads, counts, logs, accepts), or
+ * some that it knows by name and lets all others pass (a list of evil addresses), leaves that to others.
+ */
+export function decides(base: FilterChain, chains: readonly FilterChain[], packets: readonly Specimen[]): boolean {
+  return base.drops || packets.filter(({ family }) => hears(base, family)).some((packet) => {
+    const { accept, drop, through } = walkFrom(base, chains, packet);
+    return drop && (accept || !through);
+  });
 }
 
 interface Passage extends Fate {
   /** It comes out at the end, or by a return. */
   readonly through: boolean;
+}
+
+function walkFrom(base: FilterChain, chains: readonly FilterChain[], packet: Specimen): Passage {
+  const siblings = new Map(chains.filter((c) => c.tool === base.tool && c.family === base.family && c.table === base.table).map((c) => [c.name, c]));
+  return walk(base, siblings, packet, new Map());
 }
 
 /** @param seen what is known of a chain already; a loop, which the kernel forbids, lets pass */

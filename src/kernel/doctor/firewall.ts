@@ -1,11 +1,11 @@
 /**
- * Will the packet filter let the LAN out, its answers in, and strangers not? Three packets are tried in thought on every chain of the
+ * Will the packet filter let the LAN out, its answers in, and strangers nowhere? Packets are tried in thought on every chain of the
  * forward hook, ours and others'; only what is certain is told. Where a chain drops them, the remedy is the one of its owner.
  *
  * `forwarding.firewall: auto` is off where somebody else rules there; then keeping strangers out is theirs to do.
  */
 import type { Family, Finding } from '../../model.js';
-import { fateIn, hears, isOurs, type FilterChain, type Specimen } from './chains.js';
+import { decides, fateIn, hears, isOurs, type FilterChain, type Specimen } from './chains.js';
 import { addressesOf, linkNamed, list, type Look, type Scene } from './scene.js';
 
 type Owner = 'firewalld' | 'ufw' | 'docker' | 'iptables' | 'nft';
@@ -63,19 +63,37 @@ function shortened(words: readonly string[]): readonly string[] {
   return words.length > 6 ? [...words.slice(0, 5), `${words.length - 5} more`] : words;
 }
 
-/** Told only while nobody keeps them out and `auto` means us to stay away. */
+/** Told only where somebody else rules forwarding, and we therefore stay away. */
 function strangers(scene: Scene, lans: readonly string[], uplinks: readonly string[]): readonly Finding[] {
-  if (scene.policy.forwarding.firewall !== 'auto') return [];
-  const rivals = forwardChains(scene).filter((chain) => !isOurs(chain) && (chain.drops || chain.rules.some(({ verdict }) => !('chain' in verdict && isOurs({ ...chain, name: verdict.chain })))));
+  const { policy: { forwarding }, filter: { chains } } = scene;
+  if (forwarding.firewall === 'on') return [];
+  const outside = uplinks.filter((name) => !lans.includes(name));
+  const families = familiesOf(scene);
+  const packets = (to: (uplink: string, family: Family) => readonly string[]): Specimen[] =>
+    families.flatMap((family) => outside.flatMap((from) => to(from, family).map((each): Specimen => ({ family, from, to: each, state: 'new' }))));
+  const intoLan = packets(() => lans);
+  const rivals = forwardChains(scene).filter((chain) => !isOurs(chain) && decides(chain, chains.filter((one) => !isOurs(one)), intoLan));
   if (rivals.length === 0) return [];
-  const open = familiesOf(scene).flatMap((family) => lans.flatMap((lan) => uplinks.map((uplink): Specimen => ({ family, from: uplink, to: lan, state: 'new' }))))
-    .filter((packet) => forwardChains(scene).filter((chain) => hears(chain, packet.family)).every((chain) => !fateIn(chain, scene.filter.chains, packet).drop));
-  if (open.length === 0) return [];
-  return [{
+  const open = (some: readonly Specimen[]): readonly string[] => some
+    .filter((packet) => forwardChains(scene).filter((chain) => hears(chain, packet.family)).every((chain) => !fateIn(chain, chains, packet).drop))
+    .map(({ from, to, family }) => `${from} to ${to} (IPv${family})`);
+  const [lan, relay] = [open(intoLan), open(packets((uplink, family) => [...outside.filter((name) => name !== uplink), ...othersOf(scene, lans, outside, family)]))];
+  const texts = [
+    lan.length === 0 ? '' : `Nobody keeps strangers out of the LAN: new connections from ${list(shortened(lan))} are let in.`,
+    relay.length === 0 ? '' : `Strangers behind an uplink are forwarded: new connections from ${list(shortened(relay))} pass, so whoever is in the provider's segment can use the other line, and reach these networks.`,
+  ].filter((text) => text !== '');
+  return texts.map((text) => ({
     level: 'warning', subject: 'firewall',
-    text: `Nobody keeps strangers out of the LAN: new connections from ${list(shortened(open.map(({ from, to, family }) => `${from} to ${to} (IPv${family})`)))} are let in. uplinkd stays away because somebody else has rules there (${list(rivals.map((chain) => `table ${chain.family} ${chain.table}, chain ${chain.name}`))}).`,
+    text: `${text} uplinkd stays away because somebody else has rules there (${list(rivals.map((chain) => `table ${chain.family} ${chain.table}, chain ${chain.name}`))}).`,
     remedy: 'In /etc/uplinkd/uplinkd.yaml:\nforwarding:\n  firewall: on\nthen: systemctl reload uplinkd',
-  }];
+  }));
+}
+
+/** Networks of this machine that are neither the LAN nor behind an uplink. */
+function othersOf({ facts }: Scene, lans: readonly string[], uplinks: readonly string[], family: Family): readonly string[] {
+  return facts.links
+    .filter(({ name, index }) => name !== 'lo' && !lans.includes(name) && !uplinks.includes(name) && addressesOf(facts, index, family).length > 0)
+    .map(({ name }) => name);
 }
 
 function unread({ filter }: Scene): readonly Finding[] {

@@ -20,9 +20,16 @@ export function chainsOfSave(saved: string, family: string): readonly FilterChai
       byName.set(declared, chain);
     }
     const [, name, rest] = /^-A (\S+) ?(.*)$/.exec(line) ?? [];
-    if (name !== undefined && rest !== undefined) byName.get(name)?.rules.push(ruleOf(wordsOf(rest), byName));
+    if (name !== undefined && rest !== undefined) byName.get(name)?.rules.push(...rulesOf(wordsOf(rest), byName));
   }
   return chains;
+}
+
+/** One, or two where a program decides how it ends. */
+function rulesOf(words: readonly string[], chains: ReadonlyMap<string, unknown>): readonly FilterRule[] {
+  const rule = ruleOf(words, chains);
+  if (!words.includes('NFQUEUE')) return [rule];
+  return (['accept', 'drop'] as const).map((to) => ({ ...rule, conditions: [...rule.conditions, { is: 'other' }], verdict: { to } }));
 }
 
 function ruleOf(words: readonly string[], chains: ReadonlyMap<string, unknown>): FilterRule {

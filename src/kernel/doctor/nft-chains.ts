@@ -54,7 +54,8 @@ function rulesOf(expressions: readonly Json[]): readonly FilterRule[] {
     } else if (kind === 'mangle') marks.push(...marksWritten(body));
     else if (kind === 'ct helper') helper = String(body);
     else if (kind === 'vmap') return mapRules(body, conditions).map((rule) => ({ ...rule, marks, helper }));
-    else if (['limit', 'quota', 'queue', 'synproxy', 'meter', 'xt'].includes(kind)) conditions.push({ is: 'other' });
+    else if (kind === 'queue') return eitherWay(conditions).map((rule) => ({ ...rule, marks, helper }));
+    else if (['limit', 'quota', 'synproxy', 'meter', 'xt'].includes(kind)) conditions.push({ is: 'other' });
     const verdict = verdictOf(expression);
     if (verdict !== undefined) return [{ conditions, verdict, marks, helper }];
   }
@@ -63,14 +64,18 @@ function rulesOf(expressions: readonly Json[]): readonly FilterRule[] {
 
 function mapRules(body: unknown, before: readonly Condition[]): readonly Pick<FilterRule, 'conditions' | 'verdict'>[] {
   const elements = listOf(fieldOf(fieldOf(body, 'data'), 'set'));
-  const unknown: readonly Condition[] = [...before, { is: 'other' }];
   // A map by name: its elements were not asked for.
-  if (elements.length === 0) return (['accept', 'drop'] as const).map((to) => ({ conditions: unknown, verdict: { to } }));
+  if (elements.length === 0) return eitherWay(before);
   return elements.map((element) => {
     const [key, data] = listOf(element);
     const condition = conditionOf({ op: '==', left: fieldOf(body, 'key'), right: key });
     return { conditions: [...before, condition], verdict: (isObject(data) ? verdictOf(data) : undefined) ?? { to: 'none' } };
   });
+}
+
+/** Nobody knows how it ends: a program decides, or a map. */
+function eitherWay(before: readonly Condition[]): readonly Pick<FilterRule, 'conditions' | 'verdict'>[] {
+  return (['accept', 'drop'] as const).map((to) => ({ conditions: [...before, { is: 'other' }], verdict: { to } }));
 }
 
 function verdictOf(expression: Json): Verdict | undefined {

@@ -142,7 +142,7 @@ async function withoutLines(remove: () => Promise<void>, problems: readonly stri
 async function decideFirewall(wish: NatWish, rules: NatRules): Promise<{ rules: NatRules; problemsWith(backend: NatReport['natBackend']): string[] }> {
   const none = { rules: { ...rules, lanInterfaces: [] }, problemsWith: () => [] };
   if (wish.firewall === 'off' || rules.lanInterfaces.length === 0) return none;
-  const rivals = await forwardRivals();
+  const rivals = await forwardRivals(rules.lines.map((line) => line.interface).filter((name) => !rules.lanInterfaces.includes(name)), rules.lanInterfaces);
   if (wish.firewall === 'auto') {
     if (rivals.length === 0) return { rules, problemsWith: () => [] };
     const where = rivals.map((rival) => rival.where).join('; ');
