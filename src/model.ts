@@ -488,6 +488,11 @@ export interface ForgetOrder {
   readonly family: Family | undefined;
   /** Only connections that were translated to this address, or began at it, or came in to it; '' = any. */
   readonly translatedTo: string;
+  /**
+   * Only connections that leave untranslated though their source does not belong there: they are older than NAT, which looks at first packets
+   * alone. `uplink`: the device that they leave by, `uplinks` those of all uplinks; sources in `routed` belong anywhere. undefined = any.
+   */
+  readonly astray: { readonly uplink: number; readonly uplinks: readonly number[]; readonly routed: readonly string[] } | undefined;
   /** Only connections of this kind; undefined = any. `router`: begun or ended by the router itself. */
   readonly only: { readonly name: string; readonly match: Match; readonly origin: 'any' | 'router' } | undefined;
   /** Of these kinds none; they keep what they have. */

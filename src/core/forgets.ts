@@ -7,6 +7,7 @@
  *             deadline. Never mind if it leads again before
  *   settled   its address has changed, or the config has it no more: those that bear the old address, or its mark. Never mind if the
  *             address comes back before the line can be used again
+ *   astray    NAT was written. What is older stays untranslated for as long as somebody sends, and is never answered
  *
  * Who was forgotten all at once is swept once more a second later: a packet that had its route already may have stamped a
  * connection behind our back.
@@ -20,12 +21,17 @@ import { activeRoutes, type Plane, type State } from './state.js';
 
 export interface PendingForget {
   readonly order: ForgetOrder;
-  readonly after: 'left' | 'moved' | 'settled';
+  readonly after: 'left' | 'moved' | 'settled' | 'astray';
   readonly dueAt: Instant;
   readonly isSweep: boolean;
 }
 
 const SWEEP_AFTER_MS = 1000;
+/**
+ * Connections are known by the mark that they get with their next packet. What sends all the time has it after a second; an unanswered datagram flow
+ * that does not send for 30 s is forgotten by the kernel itself (nf_conntrack_udp_timeout), one of any other protocol after 600 s at most.
+ */
+const ASTRAY_AFTER_MS = [1000, 35_000, 605_000] as const;
 
 /** A verdict that became suspect or down. */
 export function forgetLeft(state: State, health: Health): void {
@@ -71,6 +77,18 @@ export function forgetRemoved(state: State, uplink: UplinkPolicy): void {
   plan(state, 'settled', orderFor(state, uplink, undefined, {}), -Infinity as Instant);
 }
 
+/** NAT stands anew, or otherwise than before. */
+export function forgetAstray(state: State, now: Instant): void {
+  for (const plane of state.planes.values()) {
+    for (const health of plane.health.values()) {
+      if (health.policy.translate[plane.family].kind === 'none') continue;
+      const order = astrayOf(state, health);
+      state.forgetAt = Math.min(state.forgetAt, now + ASTRAY_AFTER_MS[0]);
+      ASTRAY_AFTER_MS.forEach((ms, i) => state.forgets.set(`astray ${health.name} ${plane.family} ${i}`, { order, after: 'astray', dueAt: (now + ms) as Instant, isSweep: true }));
+    }
+  }
+}
+
 /** Orders what may be ordered now. @param installed by family: what leads is what the kernel shows */
 export function settleForgets(state: State, now: Instant, installed: ReadonlyMap<Family, boolean>, effects: Effect[]): void {
   for (const [key, pending] of state.forgets) {
@@ -78,6 +96,11 @@ export function settleForgets(state: State, now: Instant, installed: ReadonlyMap
     if (ready === 'never') state.forgets.delete(key);
     if (ready !== 'now' || now < pending.dueAt) continue;
     state.forgets.delete(key);
+    const health = pending.after === 'astray' ? healthOf(state, pending.order) : undefined;
+    if (health !== undefined) {
+      effects.push({ type: 'forget', order: astrayOf(state, health) });
+      continue;
+    }
     // Nobody would be reset where the packet filter does not stand, and nothing be translated anew.
     const cutMark = state.hostReport?.natInSync === false ? 0 : pending.order.cutMark;
     effects.push({ type: 'forget', order: { ...pending.order, cutMark } });
@@ -100,14 +123,19 @@ function plan(state: State, after: PendingForget['after'], order: ForgetOrder, d
 function readiness(state: State, { order, after }: PendingForget, installed: ReadonlyMap<Family, boolean>): 'now' | 'wait' | 'never' {
   if (after === 'settled') return isBack(state, order) ? 'never' : state.repair.inSync && isWhole(state, order) ? 'now' : 'wait';
   const plane = order.family === undefined ? undefined : state.planes.get(order.family);
-  const health = plane?.health.get(order.uplink);
+  const health = healthOf(state, order);
   if (plane === undefined || health === undefined) return 'never';
+  if (after === 'astray') return health.policy.translate[plane.family].kind === 'none' ? 'never' : state.hostReport?.natBackend === 'none' ? 'wait' : 'now';
   const silent = health.state === 'suspect' || health.state === 'down';
   if (after === 'left' ? !silent : leads(plane, order.uplink)) return 'never';
   // Who falls silent meanwhile is judged by that; what he keeps, if he recovers, is still to go.
   if (after === 'moved' && silent) return 'wait';
   if (installed.get(plane.family) !== true || !isBetter(plane)) return 'wait';
   return after === 'moved' || hasLeft(state, plane, health) ? 'now' : 'wait';
+}
+
+function healthOf(state: State, { uplink, family }: ForgetOrder): Health | undefined {
+  return family === undefined ? undefined : state.planes.get(family)?.health.get(uplink);
 }
 
 /** What bears the old address is forgotten once the line can be used again: new connections have to find their way. */
@@ -151,7 +179,13 @@ function kindOf({ name, match, origin }: FlowPolicy): ForgetOrder['except'][numb
   return { name, match, origin };
 }
 
-type Part = { readonly [K in 'which' | 'translatedTo' | 'only' | 'except' | 'cutMark']?: ForgetOrder[K] | undefined };
+/** What is answered works, whoever arranged that. */
+function astrayOf(state: State, { policy, family, line }: Health): ForgetOrder {
+  const uplinks = [...(state.planes.get(family)?.health.values() ?? [])].map((health) => health.line.ifindex).filter((ifindex) => ifindex !== 0);
+  return orderFor(state, policy, family, { which: 'unanswered', cutMark: 0, astray: { uplink: line.ifindex, uplinks, routed: state.policy.routed } });
+}
+
+type Part = { readonly [K in 'which' | 'translatedTo' | 'astray' | 'only' | 'except' | 'cutMark']?: ForgetOrder[K] | undefined };
 
 /** Whoever sends on a TCP connection that was translated is to learn that it is over; an untranslated one may go on by another way. */
 function orderFor(state: State, uplink: UplinkPolicy, family: Family | undefined, part: Part): ForgetOrder {
@@ -159,6 +193,6 @@ function orderFor(state: State, uplink: UplinkPolicy, family: Family | undefined
   const translated = family === undefined || uplink.translate[family].kind !== 'none';
   return {
     uplink: uplink.name, mark: markOf(uplink.slot, markMask), markMask, which: part.which ?? 'all', family, translatedTo: part.translatedTo ?? '',
-    only: part.only, except: part.except ?? [], cutMark: part.cutMark ?? (translated ? cutMarkOf(markMask) : 0),
+    astray: part.astray, only: part.only, except: part.except ?? [], cutMark: part.cutMark ?? (translated ? cutMarkOf(markMask) : 0),
   };
 }

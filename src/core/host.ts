@@ -4,6 +4,7 @@
  */
 import type { Effect, Event, Instant } from '../model.js';
 import { desireHost } from './desire-host.js';
+import { forgetAstray } from './forgets.js';
 import type { Health } from './health.js';
 import { tellHost } from './news.js';
 import { allHealth, type State } from './state.js';
@@ -42,6 +43,10 @@ export function lookAtHostSoon(state: State, now: Instant): void {
 export function absorbHost(state: State, event: Extract<Event, { type: 'host' }>, effects: Effect[]): void {
   tellHost(state, event, effects);
   state.hostReport = event.report;
+  // What was begun before is translated as it was when it began.
+  const translatedAs = event.report.natBackend === 'none' ? '' : JSON.stringify(event.wish.nat.lines.map((line) => [line.uplink, line.interface, line.translate]));
+  if (translatedAs !== '' && (event.report.natRepaired || translatedAs !== state.translatedAs)) forgetAstray(state, event.at);
+  state.translatedAs = translatedAs;
   const filtered = new Set(event.wish.nat.lines.map((line) => keyOf(line.uplink, line.interface)));
   const isNews = !state.ready || [...filtered].some((key) => state.filtered?.has(key) !== true);
   state.filtered = filtered;

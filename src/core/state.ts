@@ -42,6 +42,8 @@ export interface State {
   hostWish: HostWish | undefined;
   /** The lines that the packet filter was last written for, as text; undefined = it has not been written yet. */
   filtered: ReadonlySet<string> | undefined;
+  /** How NAT translates each line, as text; '' = it does not stand. */
+  translatedAs: string;
   /** Classes of a former config: their tables stand until the packet filter gives their marks no more. */
   lingering: readonly PolicyClass[];
   hostAskedAt: Instant;
@@ -107,7 +109,7 @@ export function openState(policy: Policy, now: Instant, generationBefore = 0): S
     learnt: new Map(), dirty: true, override: undefined, outside: [], waiting: [], waitingForHost: [], forgets: new Map(), forgetAt: Infinity,
     repair: { installedAs: '', inSync: false, inFlight: false, lastReadAt: undefined, applied: 0, repairs: 0, repairedAs: '', repairedAt: now, filterRepairs: 0, filterRepairedAt: now, failures: [], triedAs: '', tries: 0, notBefore: now },
     looks: { nextLinkAt: now, quickUntil: now, nextReadAt: now, nextCountAt: now },
-    boundAs: '', hostPolicy: undefined, hostDevices: '', hostWish: undefined, filtered: undefined, lingering: [], hostAskedAt: now, hostAskAt: now, hostReport: undefined,
+    boundAs: '', hostPolicy: undefined, hostDevices: '', hostWish: undefined, filtered: undefined, translatedAs: '', lingering: [], hostAskedAt: now, hostAskAt: now, hostReport: undefined,
     wakeAt: Infinity as Instant, ready: false, steps: 0, worstLatenessMs: 0, worstLatenessAt: now,
   };
 }

@@ -9,6 +9,7 @@
  */
 import type { ForgetOrder } from '../model.js';
 import { FlowReader, IPPROTO_TCP, type Flow } from './flow.js';
+import { openAstray, type Astray } from './astray.js';
 import { compileSelection, type IsOwn } from './flow-match.js';
 import { AsideSocket } from './netlink/aside.js';
 import { AttributeIndex } from './netlink/attribute-index.js';
@@ -47,7 +48,7 @@ const WALKS_AT_MOST = 3;
 const CUT_TIMEOUT_S = 120;
 
 /** Which entries are meant. What is left out limits nothing. */
-export type Marked = Pick<ForgetOrder, 'mark' | 'markMask' | 'which'> & Partial<Pick<ForgetOrder, 'family' | 'translatedTo' | 'only' | 'except' | 'cutMark'>>;
+export type Marked = Pick<ForgetOrder, 'mark' | 'markMask' | 'which'> & Partial<Pick<ForgetOrder, 'family' | 'translatedTo' | 'astray' | 'only' | 'except' | 'cutMark'>>;
 
 /** What names one entry and no other. */
 export interface Entry {
@@ -68,11 +69,13 @@ export interface Entry {
  *         RangeError for an order without a mark, or with text that is no address
  */
 export async function forget(order: ForgetOrder): Promise<number> {
-  const wanted = compileWanted(order);
   const changer = new AsideSocket(NETLINK_NETFILTER);
+  let astray: Astray | undefined;
   let teller: Teller | undefined;
   let total = 0;
   try {
+    if (order.astray !== undefined) astray = openAstray(order.astray);
+    const wanted = compileWanted(order, astray);
     for (let walk = 0; walk < WALKS_AT_MOST; walk++) {
       let done = 0;
       for await (const entries of entriesMarked(order, wanted)) {
@@ -90,6 +93,7 @@ export async function forget(order: ForgetOrder): Promise<number> {
   } finally {
     changer.close();
     teller?.close();
+    astray?.close();
   }
   return total;
 }
@@ -120,7 +124,7 @@ async function* entriesMarked(which: Marked, wanted: (message: Message) => Entry
  * know, and then everything would go.
  * @throws RangeError as `forget` does
  */
-export function compileWanted(order: Marked): (message: Message) => Entry | undefined {
+export function compileWanted(order: Marked, astray?: Astray): (message: Message) => Entry | undefined {
   const { mark, markMask, which, family, translatedTo = '', only, except = [], cutMark = 0 } = order;
   if ((mark & markMask) === 0) throw new RangeError('connections without a mark are nobody\'s: they cannot be forgotten by mark');
   if ((cutMark & ~markMask) !== 0) throw new RangeError(`the cut mark ${cutMark} has bits that are not ours`);
@@ -139,8 +143,9 @@ export function compileWanted(order: Marked): (message: Message) => Entry | unde
     const af = body.readUInt8(0);
     if (family !== undefined && af !== afOf(family)) return undefined;
     const cuttable = cutMark !== 0 && answered && isUnderWay(attributes, nested);
-    const flow = cuttable || selects !== undefined ? flows.read(attributes, CTA_TUPLE_ORIG, CTA_TUPLE_REPLY) : undefined;
+    const flow = cuttable || selects !== undefined || astray !== undefined ? flows.read(attributes, CTA_TUPLE_ORIG, CTA_TUPLE_REPLY) : undefined;
     if (selects !== undefined && (flow === undefined || !selects(flow))) return undefined;
+    if (astray !== undefined && (flow === undefined || !astray.fits(flow))) return undefined;
     const tuple = attributes.copy(CTA_TUPLE_ORIG);
     const id = attributes.u32be(CTA_ID);
     if (tuple === undefined || id === undefined) return undefined;

@@ -71,7 +71,8 @@ function isAmong(port: number | undefined, ranges: readonly PortRange[]): boolea
   return ranges.length === 0 || (port !== undefined && ranges.some(({ first, last }) => port >= first && port <= last));
 }
 
-function compilePrefixes(texts: readonly string[]): (address: Buffer) => boolean {
+/** Is an address in one of them? None = any is. @throws RangeError for a text that is no prefix */
+export function compilePrefixes(texts: readonly string[]): (address: Buffer) => boolean {
   if (texts.length === 0) return () => true;
   const prefixes = texts.map((text) => {
     const [address = '', bits] = text.split('/');

@@ -15,7 +15,7 @@ const reload = (router: Router, policy: Policy): Router => router.give({ type: '
 /** The packet filter stands as it was wished last. */
 const filtered = (router: Router): Router => router.give({ type: 'host', at: at(router.now), wish: router.state.hostWish!, report: REPORT });
 const leader = (router: Router): string | undefined => router.state.planes.get(4)!.decision?.ranks[0]?.members[0]?.uplink;
-const forgotten = (router: Router): readonly string[] => router.effects.flatMap((effect) => (effect.type === 'forget' ? [`${effect.order.uplink} ${effect.order.translatedTo}`] : []));
+const forgotten = (router: Router): readonly string[] => router.effects.flatMap((effect) => (effect.type === 'forget' && effect.order.astray === undefined ? [`${effect.order.uplink} ${effect.order.translatedTo}`] : []));
 
 test('an uplink that is plugged into another interface: what was translated to its old address is forgotten', () => {
   const facts = { ...factsOf(['fibre', 'cable']), links: [linkOf('fibre'), linkOf('cable'), linkOf('radio')], addresses: ['fibre', 'cable', 'radio'].map((name) => addressOf(name as 'fibre')) };

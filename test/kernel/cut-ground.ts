@@ -16,7 +16,7 @@ export const CUT = cutMarkOf(MASK);
 export const TCP_PORT = 7101;
 
 export function orderOf(mark: number, more: Partial<ForgetOrder> = {}): ForgetOrder {
-  return { uplink: 'fibre', mark, markMask: MASK, which: 'all', family: undefined, translatedTo: '', only: undefined, except: [], cutMark: 0, ...more };
+  return { uplink: 'fibre', mark, markMask: MASK, which: 'all', family: undefined, translatedTo: '', astray: undefined, only: undefined, except: [], cutMark: 0, ...more };
 }
 
 const FAMILIES = ['-4', '-6'] as const;

@@ -10,7 +10,7 @@ export const forgetOnlyAfterProof: Law = {
   watch: (view) => ({
     turn({ effects, verdicts }) {
       for (const effect of effects) {
-        if (effect.type !== 'forget' || effect.order.family !== view.family || effect.order.translatedTo !== '') continue;
+        if (effect.type !== 'forget' || effect.order.family !== view.family || effect.order.translatedTo !== '' || effect.order.astray !== undefined) continue;
         const broken = unproven(view, effect.order, verdicts);
         if (broken !== '') return `${effect.order.uplink}: ${effect.order.which} forgotten ${broken}`;
       }
@@ -63,7 +63,7 @@ export const leadersKeepTheirConnections: Law = {
   watch: (view) => ({
     turn({ effects }) {
       for (const effect of effects) {
-        if (effect.type !== 'forget' || effect.order.family !== view.family || effect.order.translatedTo !== '') continue;
+        if (effect.type !== 'forget' || effect.order.family !== view.family || effect.order.translatedTo !== '' || effect.order.astray !== undefined) continue;
         const { uplink } = effect.order;
         if (leads(view, uplink)) return `${uplink} leads, and its connections are forgotten`;
       }
