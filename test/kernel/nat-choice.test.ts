@@ -8,6 +8,7 @@ import type { HostReport, HostWish, NatWish } from '../../src/model.js';
 import type { HostDoor } from '../../src/kernel/door.js';
 import { openHost } from '../../src/kernel/host.js';
 import type { IptablesProgram } from '../../src/kernel/nat/iptables.js';
+import { needsOrder } from '../../src/kernel/nat/order.js';
 import { inNamespaces, line, LINES, natWish, nft, out } from './nat-ground.js';
 
 function wishOf(changes: Partial<NatWish>): HostWish {
@@ -41,8 +42,29 @@ inNamespaces(import.meta.url, 'the choice of the backend, in namespaces', () => 
   describe('the backend', () => {
     after(() => open().restore());
 
-    test('auto takes iptables where it is installed', async () => {
-      assert.deepEqual(summary(await open().host(wishOf({}))), { backend: 'iptables', inSync: true, problems: [] });
+    test('auto takes nftables where iptables writes nftables rules, and iptables where it is the legacy one', async () => {
+      for (const [program, backend] of [['iptables-nft', 'nftables'], ['iptables-legacy', 'iptables']] as const) {
+        assert.deepEqual(summary(await open(program).host(wishOf({}))), { backend, inSync: true, problems: [] });
+      }
+    });
+
+    test('auto takes iptables where rules of the user need its order, and then they have the first word', async (t) => {
+      out('iptables-nft', '-t', 'nat', '-A', 'POSTROUTING', '-s', '10.0.0.9', '-o', 'wan0', '-j', 'SNAT', '--to-source', '198.51.100.9');
+      t.after(() => out('iptables-nft', '-t', 'nat', '-F', 'POSTROUTING'));
+      assert.deepEqual(summary(await open('iptables-nft').host(wishOf({}))), { backend: 'iptables', inSync: true, problems: [] });
+    });
+
+    test('which rules need the order of iptables', () => {
+      const needs = (firewall: boolean, table: string, ...rules: string[]): boolean =>
+        needsOrder([`*${table}`, ':POSTROUTING ACCEPT [0:0]', ':FORWARD ACCEPT [0:0]', ':mine - [0:0]', ...rules.map((rule) => `-A ${rule}`), 'COMMIT', ''].join('\n'), 4, { lines: LINES, lanInterfaces: firewall ? ['lan0'] : [] });
+      for (const rule of ['-s 10.0.0.9/32 -j SNAT --to-source 198.51.100.9', '-o wan+ -j ACCEPT', '! -o docker0 -j NETMAP --to 192.0.2.0/24', '-d 192.0.2.0/24 -j RETURN', '-m policy --dir out --pol ipsec -j ACCEPT']) {
+        assert.equal(needs(false, 'nat', `POSTROUTING ${rule}`), true, rule);
+      }
+      assert.equal(needs(false, 'nat', 'POSTROUTING -j mine', 'mine -j SNAT --to-source 198.51.100.9'), true);
+      for (const rule of ['-s 172.17.0.0/16 ! -o docker0 -j MASQUERADE', '-o lan0 -j SNAT --to-source 10.0.0.1', '-j UPLINKD_NAT', '-j LOG']) assert.equal(needs(false, 'nat', `POSTROUTING ${rule}`), false, rule);
+      assert.equal(needs(false, 'nat', 'POSTROUTING -j mine', 'mine -d 224.0.0.0/24 -j RETURN', 'mine -s 192.168.122.0/24 -j MASQUERADE', 'other -j SNAT --to-source 192.0.2.1'), false);
+      assert.deepEqual([true, false].map((ours) => needs(ours, 'filter', 'FORWARD -i wan0 -p tcp -m tcp --dport 22 -j ACCEPT')), [true, false]);
+      assert.equal(needs(true, 'filter', 'FORWARD -i lan0 -j ACCEPT', 'FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT'), false);
     });
 
     test('a change of backend leaves nothing of ours in the other one, in the same process and in the next', async () => {
@@ -99,14 +121,14 @@ inNamespaces(import.meta.url, 'the choice of the backend, in namespaces', () => 
     });
 
     test('a backend that breaks while in force is reported, not left', async () => {
-      const door = open();
-      await door.host(wishOf({}));
+      const [door, wish] = [open(), wishOf({ backend: 'iptables' })];
+      await door.host(wish);
       const mend = bind(out('readlink', '-f', '/usr/sbin/iptables-restore').trim(), '/dev/null');
-      const broken = await door.host(wishOf({}));
+      const broken = await door.host(wish);
       mend();
       assert.deepEqual([broken.natBackend, broken.natInSync], ['iptables', false]);
       assert.match(broken.problems.join(), /iptables failed: /);
-      assert.deepEqual(summary(await door.host(wishOf({}))), { backend: 'iptables', inSync: true, problems: [] });
+      assert.deepEqual(summary(await door.host(wish)), { backend: 'iptables', inSync: true, problems: [] });
     });
 
     test('where the kernel refuses the table for IPv6, IPv4 gets its own and the rest is told; a table for both of a former version goes', async () => {

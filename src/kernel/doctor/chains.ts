@@ -90,6 +90,11 @@ export function decides(base: FilterChain, chains: readonly FilterChain[], packe
   });
 }
 
+/** Does a rule of the chain, not its policy, perhaps accept one of these packets? */
+export function accepts(base: FilterChain, chains: readonly FilterChain[], packets: readonly Specimen[]): boolean {
+  return packets.some((packet) => hears(base, packet.family) && walkFrom(base, chains, packet).accept);
+}
+
 interface Passage extends Fate {
   /** It comes out at the end, or by a return. */
   readonly through: boolean;

@@ -2,14 +2,15 @@
  * NAT, marks and forward firewall: chooses the backend, asks it for the rules, and takes the other one's away afterwards
  * (new first, then old: never an instant without masquerade).
  *
- * `auto` takes iptables where it is installed and works, else nftables, and then stays with its choice: an iptables that fails
- * once (somebody holds its lock) is a problem to report, not a reason to move everything.
+ * `auto` takes the one that order.ts prefers, where it is installed and works, else the other one, and then stays with its choice: a backend
+ * that fails once (somebody holds its lock) is a problem to report, not a reason to move everything.
  */
 import { existsSync } from 'node:fs';
 import type { Family, HostReport, NatWish, PolicyCounter } from '../../model.js';
 import { openRtnetlink } from '../netlink/rtnetlink.js';
 import { openIptables, type IptablesProgram } from './iptables.js';
 import { openNftables } from './nftables.js';
+import { prefersNftables } from './order.js';
 import { forwardRivals } from './rivals.js';
 import { quotable, usableRules, type NatBackend, type NatRules } from './rules.js';
 
@@ -44,6 +45,13 @@ export function openNat(families: readonly Family[], iptablesProgram: IptablesPr
   /** Of the policies in the last wish. */
   let names: readonly string[] = [];
 
+  /** Best first. */
+  const candidates = async (backend: NatWish['backend'], rules: NatRules): Promise<readonly BackendName[]> => {
+    if (backend !== 'auto') return [backend];
+    const isNftables = settled === undefined ? await prefersNftables(iptablesProgram, rules) : settled === 'nftables';
+    return isNftables ? ['nftables', 'iptables'] : ['iptables', 'nftables'];
+  };
+
   const remove = async (): Promise<void> => {
     [standing, settled, alone] = [undefined, undefined, undefined];
     const done = await Promise.allSettled([backends.iptables.remove(), backends.nftables.remove()]);
@@ -65,7 +73,7 @@ export function openNat(families: readonly Family[], iptablesProgram: IptablesPr
 
   const install = async (wish: NatWish, rules: NatRules): Promise<NatReport> => {
     const problems: string[] = [];
-    for (const name of candidates(wish.backend, settled)) {
+    for (const name of await candidates(wish.backend, rules)) {
       const outcome = await backends[name].sync(rules);
       if (outcome.state === 'in sync') {
         const wishedAs = JSON.stringify(rules);
@@ -96,7 +104,7 @@ export function openNat(families: readonly Family[], iptablesProgram: IptablesPr
     async preview(wish) {
       const { rules } = usableRules(wish, filteredBridges());
       const wished = rules.lines.length === 0 ? undefined : (await decideFirewall(wish, rules)).rules;
-      for (const name of candidates(wish.backend, settled)) {
+      for (const name of await candidates(wish.backend, wished ?? rules)) {
         const lines = await backends[name].preview(wished);
         if (lines !== undefined) return [...lines, ...((await backends[name === 'iptables' ? 'nftables' : 'iptables'].preview(undefined)) ?? [])];
       }
@@ -122,12 +130,6 @@ function filteredBridges(): readonly string[] {
   } finally {
     netlink.close();
   }
-}
-
-/** Best first. */
-function candidates(backend: NatWish['backend'], settled: BackendName | undefined): readonly BackendName[] {
-  if (backend !== 'auto') return [backend];
-  return settled === 'nftables' ? ['nftables', 'iptables'] : ['iptables', 'nftables'];
 }
 
 async function withoutLines(remove: () => Promise<void>, problems: readonly string[]): Promise<NatReport> {
