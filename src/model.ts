@@ -267,7 +267,7 @@ export interface Hop {
   readonly onlink: boolean;
 }
 
-/** `destination` is `default` or CIDR. No hops: an unreachable route, packets are refused. Other types are not modelled. */
+/** `destination` is `default` or CIDR. No hops: packets are refused. */
 export interface Route {
   readonly family: Family;
   readonly table: number;
@@ -280,6 +280,10 @@ export interface Route {
   /** Preferred source address, '' = the kernel chooses. */
   readonly source: string;
   readonly hops: readonly Hop[];
+  /** Properties of the path as pairs of name and value, in the kernel's order: `mtu 1400 advmss 1360`. Absent = none. */
+  readonly metrics?: string;
+  /** Without hops: what becomes of the packet. Absent = unreachable. */
+  readonly refuses?: 'blackhole' | 'prohibit' | 'throw';
 }
 
 /** A policy rule (`ip rule`), action lookup. Absent selectors are '' or 0. */
@@ -305,8 +309,10 @@ export interface KernelFacts {
   readonly routes: readonly Route[];
   /** Ours. */
   readonly rules: readonly Rule[];
-  /** Default routes of others in main: gateways to learn, metrics to keep clear of. */
+  /** Default routes of others in main, also those that refuse: gateways to learn, metrics to keep clear of. */
   readonly foreignDefaults: readonly Route[];
+  /** Other routes in main that people, DHCP clients and VPNs made (not routing daemons, not the kernel), in the kernel's order. */
+  readonly foreignRoutes: readonly Route[];
 }
 
 // ---------------------------------------------------------------------------------------------------- verdict
@@ -440,6 +446,8 @@ export interface NatWish {
 /** The whole wish for the kernel, made from scratch each time. */
 export interface Wish {
   readonly routes: readonly Route[];
+  /** In main, before foreign routes with the same destination that lead nowhere now (core/stand-in.ts). */
+  readonly standIns: readonly Route[];
   readonly rules: readonly Rule[];
   /** LAN addresses that are to be used no more, because their uplink is down. */
   readonly deprecated: readonly Address[];
@@ -461,7 +469,8 @@ export interface SysctlWish {
 }
 
 export type Change =
-  | { readonly op: 'add' | 'delete' | 'replace'; readonly route: Route; readonly needs?: number }
+  /** `prepend` (IPv4): before whatever has the same table, destination and metric. */
+  | { readonly op: 'add' | 'delete' | 'replace' | 'prepend'; readonly route: Route; readonly needs?: number }
   | { readonly op: 'add' | 'delete'; readonly rule: Rule; readonly needs?: number }
   /** Takes an address out of use for new connections, or gives it back (preferred lifetime), and marks it as done by us. */
   | { readonly op: 'deprecate' | 'prefer'; readonly address: Address; readonly needs?: number };

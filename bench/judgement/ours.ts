@@ -184,7 +184,7 @@ function policyOf(storm: Storm, sensitivity: Sensitivity): Policy {
 
 function factsOf(storm: Storm): KernelFacts {
   return {
-    links: storm.lines.map((_, i) => linkOf(i, true)), addresses: storm.lines.map((_, i) => addressOf(i)), routes: [], rules: [], foreignDefaults: [],
+    links: storm.lines.map((_, i) => linkOf(i, true)), addresses: storm.lines.map((_, i) => addressOf(i)), routes: [], rules: [], foreignDefaults: [], foreignRoutes: [],
   };
 }
 

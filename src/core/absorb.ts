@@ -15,7 +15,7 @@ import { handOutside } from './outside.js';
 import { activeRoutes, allHealth, openPlane, type Plane, type State } from './state.js';
 
 export function absorbFacts(state: State, facts: Partial<KernelFacts>, now: Instant): void {
-  const base = state.facts ?? { links: [], addresses: [], routes: [], rules: [], foreignDefaults: [] };
+  const base = state.facts ?? { links: [], addresses: [], routes: [], rules: [], foreignDefaults: [], foreignRoutes: [] };
   if (state.facts === undefined && facts.links === undefined) return;
   if (state.facts !== undefined && facts.links !== undefined && linksDiffer(state.facts.links, facts.links)) quicken(state, now);
   const first = state.facts === undefined;

@@ -3,22 +3,31 @@
  *
  * layout.ts draws the rules and tables; here they are filled in. An uplink's own table and device rule always stand. Its mark and
  * source rules stand until it is down and something better is installed. ACTIVE and main hold one default per rank, a class of
- * policies those of its own order. A family without a plane has nothing of ours. Nothing here depends on what was wished before.
+ * policies those of its own order; stand-in.ts says what else is ours in main. A family without a plane has nothing of ours. Nothing here
+ * depends on what was wished before.
  */
 import type { Address, Decision, Family, Hop, KernelFacts, Policy, Rank, Route, Rule, UplinkPolicy, Wish } from '../model.js';
 import { isWithin, prefixOf } from './address.js';
 import { classesOf, type PolicyClass } from './classes.js';
-import { gatewayOf, globalAddresses, type Memory } from './gateway.js';
+import { globalAddresses, joined, pathOf, type Memory, type Path } from './gateway.js';
 import {
   ACTIVE_TABLE, CLASS_METRIC, MAIN_TABLE, METRIC_BASES, OUR_PROTOCOL, PREFERENCE, RANKS_AT_MOST, classTableOf, markOf, tableOf,
 } from './layout.js';
+import type { Health } from './health.js';
 import { linkOf } from './link.js';
+import { standInsFor, type SilentLines } from './stand-in.js';
 import type { Plane } from './state.js';
 
 const SCOPE_UNIVERSE = 0;
 const SCOPE_LINK = 253;
 /** The kernel takes 0 for this in IPv6, and says so when it is read back. */
 const IPV6_METRIC = 1024;
+
+/** A hop, and what is known of the path by it. */
+interface WayOut {
+  readonly hop: Hop;
+  readonly path: Path;
+}
 
 /** What the wish is made of. */
 export interface Ground {
@@ -34,6 +43,7 @@ export interface Ground {
 export function desire(ground: Ground): Wish {
   const { policy } = ground;
   const routes: Route[] = [];
+  const standIns: Route[] = [];
   const rules: Rule[] = [];
   const classes = standingClasses(ground);
   for (const [family, { decision, health }] of ground.planes) {
@@ -47,8 +57,10 @@ export function desire(ground: Ground): Wish {
     rules.push(plainRule(family, PREFERENCE.active, ACTIVE_TABLE));
     if (decision !== undefined) inOrder(routes, ground, family, decision.ranks, [ACTIVE_TABLE, MAIN_TABLE], metricBase(ground.facts, family));
     for (const each of classes) classTable(routes, each, ground, family, decision);
+    const lead = routes.find((route) => route.family === family && route.table === MAIN_TABLE);
+    if (lead !== undefined) standIns.push(...standInsFor(lead, ground.facts, silentLines(health.values(), decision)));
   }
-  return { routes, rules, deprecated: deprecated(ground) };
+  return { routes, standIns, rules, deprecated: deprecated(ground) };
 }
 
 /** Of this config and of former ones; a slot belongs to the newest that has it. */
@@ -76,8 +88,8 @@ export function metricBase(facts: KernelFacts, family: Family): number {
 
 /** Default through the gateway, and the prefixes that are on the link: a socket bound to the device finds both here. */
 function ownTable(routes: Route[], uplink: UplinkPolicy, ground: Ground, family: Family): void {
-  const hop = hopOf(uplink, ground, family, 1);
-  if (hop === undefined) return;
+  const way = wayOut(uplink, ground, family, 1);
+  if (way === undefined) return;
   const table = tableOf(uplink.slot);
   const metric = family === 6 ? IPV6_METRIC : 0;
   const link = linkOf(uplink, ground.facts)!;
@@ -91,7 +103,7 @@ function ownTable(routes: Route[], uplink: UplinkPolicy, ground: Ground, family:
       hops: [{ ifindex: link.index, via: '', weight: 1, onlink: false }],
     });
   }
-  routes.push(defaultRoute(family, table, metric, [hop]));
+  routes.push(defaultRoute(family, table, metric, [way]));
 }
 
 function uplinkRules(rules: Rule[], uplink: UplinkPolicy, { policy, facts }: Ground, family: Family, carries: boolean): void {
@@ -117,18 +129,25 @@ function mayCarry(uplink: UplinkPolicy, isDown: boolean, decision: Decision | un
   return decision.ranks.some((rank) => rank.members.some((member) => member.uplink === uplink.name));
 }
 
+/** Lines that new connections have left because nobody answers there. One that works badly, or ends its flows, is still followed. */
+function silentLines(healths: Iterable<Health>, decision: Decision | undefined): SilentLines {
+  const carries = (name: string): boolean => decision?.ranks.some((rank) => rank.members.some(({ uplink }) => uplink === name)) ?? false;
+  const silent = [...healths].filter(({ name, state }) => (state === 'down' || state === 'suspect') && !carries(name));
+  return new Map(silent.map(({ line }) => [line.ifindex, line.gateway]));
+}
+
 /** One default per rank, in each of these tables. @returns the first metric that is left */
 function inOrder(routes: Route[], ground: Ground, family: Family, ranks: readonly Rank[], tables: readonly number[], first: number): void {
   let metric = first;
   for (const rank of ranks.slice(0, RANKS_AT_MOST)) {
-    const hops = rank.members.flatMap((member) => {
+    const ways = rank.members.flatMap((member): WayOut[] => {
       const uplink = ground.policy.uplinks.find((u) => u.name === member.uplink);
-      const hop = uplink === undefined ? undefined : hopOf(uplink, ground, family, rank.members.length === 1 ? 1 : member.weight);
-      return hop === undefined ? [] : [hop];
+      const way = uplink === undefined ? undefined : wayOut(uplink, ground, family, rank.members.length === 1 ? 1 : member.weight);
+      return way === undefined ? [] : [way];
     });
-    if (hops.length === 0) continue;
-    if (hops.length === 1) hops[0] = { ...hops[0]!, weight: 1 };
-    const shared = family === 6 && hops.length > 1 ? hops.map(withNeighbour) : hops;
+    if (ways.length === 0) continue;
+    if (ways.length === 1) ways[0] = { ...ways[0]!, hop: { ...ways[0]!.hop, weight: 1 } };
+    const shared = family === 6 && ways.length > 1 ? ways.map(({ hop, path }) => ({ hop: withNeighbour(hop), path })) : ways;
     for (const table of tables) routes.push(defaultRoute(family, table, metric, shared));
     metric++;
   }
@@ -147,11 +166,16 @@ function classTable(routes: Route[], each: PolicyClass, ground: Ground, family: 
 }
 
 /** The kernel takes no route through a device that is switched off. */
-function hopOf(uplink: UplinkPolicy, { facts, learnt }: Ground, family: Family, weight: number): Hop | undefined {
+function wayOut(uplink: UplinkPolicy, { facts, learnt }: Ground, family: Family, weight: number): WayOut | undefined {
   const link = linkOf(uplink, facts);
-  if (link === undefined || !link.adminUp || globalAddresses(link, facts, family).length === 0) return undefined;
-  const via = gatewayOf(uplink, link, facts, family, learnt);
-  return via === undefined ? undefined : { ifindex: link.index, via, weight, onlink: via !== '' };
+  const addresses = link === undefined ? [] : globalAddresses(link, facts, family);
+  if (link === undefined || !link.adminUp || addresses.length === 0) return undefined;
+  const path = pathOf(uplink, link, facts, family, learnt);
+  if (path === undefined) return undefined;
+  const { source, ...rest } = path;
+  // The kernel refuses a source that it does not have.
+  const known = addresses.some((address) => address.address === source && !address.deprecated) ? path : rest;
+  return { hop: { ifindex: link.index, via: path.via, weight, onlink: path.via !== '' }, path: known };
 }
 
 /** Where a provider routes a prefix to us that is used as it is: while that line is down, hosts are not to use their addresses in it. */
@@ -170,9 +194,14 @@ function isRouted(uplink: UplinkPolicy): boolean {
   return uplink.prefix6 !== '' && uplink.translate[6].kind === 'none';
 }
 
-function defaultRoute(family: Family, table: number, metric: number, hops: Route['hops']): Route {
+function defaultRoute(family: Family, table: number, metric: number, ways: readonly WayOut[]): Route {
+  const hops = ways.map(({ hop }) => hop);
+  const { source, metrics } = ways.length === 0 ? {} : joined(ways.map(({ path }) => path));
   const direct = family === 4 && hops.every((hop) => hop.via === '');
-  return { family, table, destination: 'default', metric, protocol: OUR_PROTOCOL, scope: direct ? SCOPE_LINK : SCOPE_UNIVERSE, source: '', hops };
+  return {
+    family, table, destination: 'default', metric, protocol: OUR_PROTOCOL, scope: direct ? SCOPE_LINK : SCOPE_UNIVERSE, source: source ?? '', hops,
+    ...(metrics === undefined ? {} : { metrics }),
+  };
 }
 
 function plainRule(family: Family, preference: number, table: number): Rule {

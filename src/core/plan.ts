@@ -4,7 +4,7 @@
  *   1 own tables       what flows and probes of each uplink need
  *   2 ACTIVE           the switch itself; then the tables of policies, which steer too
  *   3 rules            new ones
- *   4 main             the mirror
+ *   4 main             what stands in for foreign routes that lead nowhere, and the mirror
  *   5 rules, tables    what nobody needs any more
  *   6 addresses        of the LAN that are to be used no more, or again
  *
@@ -31,7 +31,7 @@ export function plan(wish: Wish, have: Standing): Plan {
   const classes = new Set([...wish.routes, ...have.routes].map((route) => route.table).filter(isClassTable));
   for (const table of classes) switchTable(changes, table, wish, have);
   for (const rule of newRules) changes.push({ op: 'add', rule });
-  switchTable(changes, MAIN_TABLE, wish, have);
+  switchMain(changes, wish, have);
   for (const rule of oldRules) changes.push({ op: 'delete', rule });
   for (const route of without(ownHave, ownWish, slotKey)) changes.push({ op: 'delete', route });
   switchAddresses(changes, wish, have);
@@ -61,8 +61,9 @@ export function showRoute(route: Route, links: readonly Link[]): string {
   const one = route.hops.length === 1;
   const hops = route.hops.length === 0 ? '' : one ? hop(route.hops[0]!) : route.hops.map((h) => `nexthop ${hop(h)} weight ${h.weight}${h.onlink ? ' onlink' : ''}`).join(' ');
   return [
-    route.hops.length === 0 ? `unreachable ${route.destination}` : route.destination, hops, `table ${route.table === MAIN_TABLE ? 'main' : route.table}`, `proto ${route.protocol}`,
+    route.hops.length === 0 ? `${route.refuses ?? 'unreachable'} ${route.destination}` : route.destination, hops, `table ${route.table === MAIN_TABLE ? 'main' : route.table}`, `proto ${route.protocol}`,
     route.metric === 0 ? '' : `metric ${route.metric}`, route.source === '' ? '' : `src ${route.source}`, one && route.hops[0]!.onlink ? 'onlink' : '',
+    route.metrics ?? '',
   ].filter((word) => word !== '').join(' ');
 }
 
@@ -77,6 +78,15 @@ export function showRule(rule: Rule): string {
 
 function nameIn(links: readonly Link[], ifindex: number): string {
   return links.find((link) => link.index === ifindex)?.name ?? `if${ifindex}`;
+}
+
+/** Those that stand in share their place with foreign routes, so that there is no metric to change hands: new ones first, then old ones go. */
+function switchMain(changes: Change[], wish: Wish, have: Standing): void {
+  const wished = new Set(wish.standIns.map(routeKey));
+  const inMain = have.routes.filter((route) => route.table === MAIN_TABLE);
+  for (const route of without(wish.standIns, inMain, routeKey)) changes.push({ op: route.family === 4 ? 'prepend' : 'add', route });
+  switchTable(changes, MAIN_TABLE, wish, { ...have, routes: inMain.filter((route) => route.destination === 'default' && !wished.has(routeKey(route))) });
+  for (const route of inMain) if (route.destination !== 'default' && !wished.has(routeKey(route))) changes.push({ op: 'delete', route });
 }
 
 function switchTable(changes: Change[], table: number, wish: Wish, have: Standing): void {
@@ -123,7 +133,7 @@ function slotKey(route: Route): string {
 /** Everything about it; the order of hops means nothing. */
 function routeKey(route: Route): string {
   const hops = route.hops.map((hop) => `${hop.ifindex} ${hop.via} ${hop.weight} ${hop.onlink}`);
-  return `${slotKey(route)} ${route.protocol} ${route.scope} ${route.source} ${hops.length > 1 ? hops.sort().join() : hops.join()}`;
+  return `${slotKey(route)} ${route.protocol} ${route.scope} ${route.source} ${route.metrics ?? ''} ${route.refuses ?? ''} ${hops.length > 1 ? hops.sort().join() : hops.join()}`;
 }
 
 function ruleKey(rule: Rule): string {

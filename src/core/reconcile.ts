@@ -9,6 +9,7 @@ import type { Change, ChangeFailure, Effect, Instant } from '../model.js';
 import { desire } from './desire.js';
 import { QUARREL_OVER_MS } from './news.js';
 import { plan, showChange } from './plan.js';
+import { refusalsIn, type Refusal } from './stand-in.js';
 import type { State } from './state.js';
 
 const FREE_TRIES = 4;
@@ -27,6 +28,7 @@ export function reconcile(state: State, now: Instant, effects: Effect[]): boolea
   state.dirty = false;
   const wish = desire({ ...state, facts });
   const { changes } = plan(wish, facts);
+  noteRefusals(state, refusalsIn(facts, wish.routes), effects);
   repair.inSync = changes.length === 0;
   const wishAs = JSON.stringify(wish);
   if (changes.length === 0) {
@@ -48,6 +50,13 @@ export function reconcile(state: State, now: Instant, effects: Effect[]): boolea
   repair.inFlight = true;
   effects.push({ type: 'apply', plan: { changes } });
   return true;
+}
+
+function noteRefusals(state: State, refusals: readonly Refusal[], effects: Effect[]): void {
+  for (const { text, isPassed } of refusals) {
+    if (!state.repair.refusals.some((known) => known.text === text)) tell(effects, isPassed ? 'warn' : 'error', text, 0);
+  }
+  state.repair.refusals = refusals;
 }
 
 function noteRepair(state: State, changes: readonly Change[], now: Instant, effects: Effect[]): void {

@@ -7,6 +7,7 @@ import type { PendingForget } from './forgets.js';
 import type { Learnt } from './gateway.js';
 import { openHealth, type Health } from './health.js';
 import { ACTIVE_TABLE } from './layout.js';
+import type { Refusal } from './stand-in.js';
 
 export interface State {
   policy: Policy;
@@ -85,6 +86,8 @@ export interface Repair {
   filterRepairs: number;
   filterRepairedAt: Instant;
   failures: readonly string[];
+  /** Foreign defaults in main that refuse. */
+  refusals: readonly Refusal[];
   /** The last wish that a plan was made for, as text, how often in a row, and when it may be tried again. */
   triedAs: string;
   tries: number;
@@ -107,7 +110,7 @@ export function openState(policy: Policy, now: Instant, generationBefore = 0): S
     policy, startedAt: now, generation: generationBefore, facts: undefined,
     planes: new Map([[4, openPlane(4, policy.uplinks.map((u) => openHealth(u, 4, now)), now)]]),
     learnt: new Map(), dirty: true, override: undefined, outside: [], waiting: [], waitingForHost: [], forgets: new Map(), forgetAt: Infinity,
-    repair: { installedAs: '', inSync: false, inFlight: false, lastReadAt: undefined, applied: 0, repairs: 0, repairedAs: '', repairedAt: now, filterRepairs: 0, filterRepairedAt: now, failures: [], triedAs: '', tries: 0, notBefore: now },
+    repair: { installedAs: '', inSync: false, inFlight: false, lastReadAt: undefined, applied: 0, repairs: 0, repairedAs: '', repairedAt: now, filterRepairs: 0, filterRepairedAt: now, failures: [], refusals: [], triedAs: '', tries: 0, notBefore: now },
     looks: { nextLinkAt: now, quickUntil: now, nextReadAt: now, nextCountAt: now },
     boundAs: '', hostPolicy: undefined, hostDevices: '', hostWish: undefined, filtered: undefined, translatedAs: '', lingering: [], hostAskedAt: now, hostAskAt: now, hostReport: undefined,
     wakeAt: Infinity as Instant, ready: false, steps: 0, worstLatenessMs: 0, worstLatenessAt: now,

@@ -24,12 +24,18 @@ export function status(state: State, now: Instant): Status {
     active: [...state.planes.values()].flatMap((plane) => activeUplinks(plane)), override: state.override,
     uplinks: state.policy.uplinks.flatMap((uplink) => uplinkStatus(state, uplink, now) ?? []),
     kernel: {
-      inSync: state.repair.inSync, lastReadAt: state.repair.lastReadAt, failures: state.repair.failures,
+      ...kernelSync(state), lastReadAt: state.repair.lastReadAt,
       repairs: state.repair.repairs, applied: state.repair.applied,
     },
     host: state.hostReport,
     controller: { startedAt: state.startedAt, ready: state.ready, worstLatenessMs: state.worstLatenessMs, steps: state.steps },
   };
+}
+
+/** A foreign route that refuses everything is as good as none of ours standing. */
+function kernelSync({ repair }: State): Pick<Status['kernel'], 'inSync' | 'failures'> {
+  const refusing = repair.refusals.filter(({ isPassed }) => !isPassed).map(({ text }) => text);
+  return { inSync: repair.inSync && refusing.length === 0, failures: [...repair.failures, ...refusing] };
 }
 
 /** What carries each policy's new connections now. The packet filter has the counters. */

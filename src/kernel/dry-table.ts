@@ -23,6 +23,18 @@ export function addRoute(table: Table, wanted: Route): string {
   return '';
 }
 
+/** IPv6 has no such thing, and puts it behind. */
+export function prependRoute(table: Table, wanted: Route): string {
+  const route = asKept(wanted);
+  const error = invalid(table, route);
+  if (error !== '') return error;
+  const at = table.routes.findIndex((other) => sameKey(other, route));
+  if (at < 0 || route.family === 6) return addRoute(table, wanted);
+  if (table.routes.some((other) => sameKey(other, route) && sameRest(other, route))) return EXISTS;
+  table.routes.splice(at, 0, route);
+  return '';
+}
+
 export function replaceRoute(table: Table, wanted: Route): string {
   const route = asKept(wanted);
   const error = invalid(table, route);
@@ -155,7 +167,7 @@ function sameKey(a: Route, b: Route): boolean {
 }
 
 function sameRest(a: Route, b: Route): boolean {
-  return a.protocol === b.protocol && a.scope === b.scope && a.source === b.source && hopsText(a.hops) === hopsText(b.hops);
+  return a.protocol === b.protocol && a.scope === b.scope && a.source === b.source && a.refuses === b.refuses && hopsText(a.hops) === hopsText(b.hops);
 }
 
 function hopsText(hops: readonly Hop[]): string {

@@ -2,7 +2,8 @@
  * The same door with no kernel behind it: --dry-run, laptops, simulation, tests. A table in memory that refuses and forgets as
  * Linux does, as far as we use it:
  *
- *   - one route per table, destination and metric; add refuses (EEXIST), replace takes the place of whatever is there
+ *   - one route per table, destination and metric; add refuses (EEXIST), replace takes the place of whatever is there. In IPv4 prepend puts one
+ *     more before it
  *   - a hop's device must exist (ENODEV) and be up (ENETDOWN), its gateway be reachable through it unless `onlink` or link-local
  *   - IPv6 knows no scopes and no metric 0 (1024 is meant), and shares no load over hops without a gateway
  *   - a device that goes down or away takes its routes with it (no notice of each) but those that have another hop alive; going down
@@ -16,8 +17,9 @@
  */
 import { MAIN_TABLE, OUR_PROTOCOL } from '../core/layout.js';
 import type { Address, Change, KernelFacts, Link, Route, Rule } from '../model.js';
+import { BY_HAND } from './netlink/route.js';
 import { carryOut, type Kernel, type Watcher } from './door.js';
-import { addRoute, addRule, deleteAddress, deleteLink, deleteRoute, deleteRule, linkDown, replaceRoute, useAddress, type Table } from './dry-table.js';
+import { addRoute, addRule, deleteAddress, deleteLink, deleteRoute, deleteRule, linkDown, prependRoute, replaceRoute, useAddress, type Table } from './dry-table.js';
 
 export interface DryKernel extends Kernel {
   readonly outside: Outside;
@@ -42,7 +44,7 @@ export function openDryKernel(seed: KernelFacts): DryKernel {
   const table: Table = {
     links: new Map(seed.links.map((link) => [link.index, link])),
     addresses: [...seed.addresses],
-    routes: [...seed.routes, ...seed.foreignDefaults],
+    routes: [...seed.routes, ...seed.foreignDefaults, ...seed.foreignRoutes],
     rules: [...seed.rules],
   };
   let watcher: Watcher | undefined;
@@ -51,7 +53,11 @@ export function openDryKernel(seed: KernelFacts): DryKernel {
     rules: table.rules.filter((rule) => rule.protocol === OUR_PROTOCOL),
   });
   return {
-    readAll: () => ({ links: [...table.links.values()], addresses: [...table.addresses], ...readOurs(), foreignDefaults: table.routes.filter(isForeignDefault) }),
+    readAll: () => ({
+      links: [...table.links.values()], addresses: [...table.addresses], ...readOurs(),
+      foreignDefaults: table.routes.filter((route) => isForeign(route) && route.destination === 'default'),
+      foreignRoutes: table.routes.filter((route) => isForeign(route) && route.destination !== 'default'),
+    }),
     readOurs,
     look: (ifindexes) => ({
       links: ifindexes.flatMap((ifindex) => table.links.get(ifindex) ?? []),
@@ -89,6 +95,8 @@ function make(table: Table, change: Change): string {
   switch (change.op) {
     case 'add':
       return addRoute(table, change.route);
+    case 'prepend':
+      return prependRoute(table, change.route);
     case 'replace':
       return replaceRoute(table, change.route);
     case 'delete':
@@ -102,7 +110,7 @@ function make(table: Table, change: Change): string {
 function openOutside(table: Table, watcher: () => Watcher | undefined): Outside {
   const routeChanged = (route: Route, error: string): string => {
     if (error === '' && route.protocol === OUR_PROTOCOL) watcher()?.again('ours');
-    if (error === '' && isForeignDefault(route)) watcher()?.again('all');
+    if (error === '' && isForeign(route)) watcher()?.again('all');
     return error;
   };
   const ruleChanged = (error: string): string => {
@@ -136,6 +144,8 @@ function openOutside(table: Table, watcher: () => Watcher | undefined): Outside 
   };
 }
 
-function isForeignDefault(route: Route): boolean {
-  return route.destination === 'default' && route.table === MAIN_TABLE && route.protocol !== OUR_PROTOCOL;
+/** One that matters to us. */
+function isForeign({ table, protocol, destination, hops }: Route): boolean {
+  if (table !== MAIN_TABLE || protocol === OUR_PROTOCOL) return false;
+  return destination === 'default' || (hops.length > 0 && BY_HAND.includes(protocol));
 }

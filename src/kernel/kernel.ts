@@ -20,7 +20,7 @@ export function openKernel(hostDoor: HostDoor): Kernel {
       links: paths.placedAll(netlink.listLinks()),
       addresses: netlink.listAddresses(),
       ...readOurs(netlink),
-      foreignDefaults: netlink.listForeignDefaults(),
+      ...netlink.listForeign(),
     }),
     readOurs: () => readOurs(netlink),
     survey: () => netlink.survey(),
@@ -67,6 +67,8 @@ function make(netlink: Rtnetlink, change: Change): string {
   switch (change.op) {
     case 'add':
       return netlink.addRoute(change.route);
+    case 'prepend':
+      return netlink.prependRoute(change.route);
     case 'replace':
       return netlink.replaceRoute(change.route);
     case 'delete':

@@ -122,7 +122,7 @@ export function foreignDefault(name: LineName, metric: number, changes: Partial<
 
 /** A kernel in which these lines stand and nothing of ours does yet. */
 export function factsOf(names: readonly LineName[], changes: Partial<KernelFacts> = {}): KernelFacts {
-  return { links: names.map((name) => linkOf(name)), addresses: names.map((name) => addressOf(name)), routes: [], rules: [], foreignDefaults: [], ...changes };
+  return { links: names.map((name) => linkOf(name)), addresses: names.map((name) => addressOf(name)), routes: [], rules: [], foreignDefaults: [], foreignRoutes: [], ...changes };
 }
 
 /** The same with IPv6 on the lines named in `six`: an address, and the default of a router advertisement. */

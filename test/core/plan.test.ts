@@ -25,7 +25,7 @@ function active(text: string): Wish {
     const indexes = devices.split('+').map(Number);
     return route(ACTIVE_TABLE, Number(metric), indexes.length === 1 ? indexes[0]! : indexes);
   });
-  return { routes, rules: [], deprecated: [] };
+  return { routes, rules: [], standIns: [], deprecated: [] };
 }
 
 /** What the kernel has, as a wish that was carried out. */
@@ -72,7 +72,7 @@ function playPlan(have: Wish, { changes }: Plan, look: (table: Map<string, Route
     else tolerant(table, change);
     look(table);
   });
-  return { routes: [...table.values()], rules, deprecated: [] };
+  return { routes: [...table.values()], rules, standIns: [], deprecated: [] };
 }
 
 /** After a refusal later changes may be refused, too; that is no fault of the plan. */
@@ -112,8 +112,8 @@ test('where there is no room below, the bridge stands behind', () => {
 });
 
 test('own tables first, then ACTIVE, new rules, main, and what nobody needs any more last', () => {
-  const have: Wish = { routes: [route(9401, 0, 2), route(ACTIVE_TABLE, 30, 2), route(MAIN_TABLE, 30, 2)], rules: [rule(PREFERENCE.mark, 9401, { mark: 128, markMask: 0x3f80 })], deprecated: [] };
-  const wish: Wish = { routes: [route(9402, 0, 3), route(ACTIVE_TABLE, 31, 3), route(MAIN_TABLE, 31, 3)], rules: [rule(PREFERENCE.active, ACTIVE_TABLE), rule(PREFERENCE.device, 9402, { outInterface: 'eth1' })], deprecated: [] };
+  const have: Wish = { routes: [route(9401, 0, 2), route(ACTIVE_TABLE, 30, 2), route(MAIN_TABLE, 30, 2)], rules: [rule(PREFERENCE.mark, 9401, { mark: 128, markMask: 0x3f80 })], standIns: [], deprecated: [] };
+  const wish: Wish = { routes: [route(9402, 0, 3), route(ACTIVE_TABLE, 31, 3), route(MAIN_TABLE, 31, 3)], rules: [rule(PREFERENCE.active, ACTIVE_TABLE), rule(PREFERENCE.device, 9402, { outInterface: 'eth1' })], standIns: [], deprecated: [] };
   assert.deepEqual(plan(wish, standing(have)).changes.map((change) => showChange(change, LINKS)), [
     'ip route replace default via 192.0.2.3 dev eth1 table 9402 proto 147 onlink',
     'ip route add default via 192.0.2.3 dev eth1 table 9400 proto 147 metric 31 onlink',
@@ -128,7 +128,7 @@ test('own tables first, then ACTIVE, new rules, main, and what nobody needs any 
 });
 
 test('an own table is changed in place', () => {
-  const plans = plan({ routes: [route(9401, 0, 3)], rules: [], deprecated: [] }, { routes: [route(9401, 0, 2)], rules: [], addresses: [] });
+  const plans = plan({ routes: [route(9401, 0, 3)], rules: [], standIns: [], deprecated: [] }, { routes: [route(9401, 0, 2)], rules: [], addresses: [] });
   assert.deepEqual(plans.changes.map((change) => showChange(change, LINKS)), ['ip route replace default via 192.0.2.3 dev eth1 table 9401 proto 147 onlink']);
 });
 
@@ -152,7 +152,7 @@ function anyWish(dice: Dice, tidy: boolean): Wish {
   }
   for (const device of [2, 3, 4]) if (dice.chance(0.7)) routes.push(route(9400 + device, 0, dice.pick([device, device + 10])));
   const rules = [rule(PREFERENCE.active, ACTIVE_TABLE), ...[2, 3, 4].map((device) => rule(PREFERENCE.mark, 9400 + device, { mark: device << 7, markMask: 0x3f80 }))];
-  return { routes, rules: rules.filter(() => dice.chance(0.8)), deprecated: [] };
+  return { routes, rules: rules.filter(() => dice.chance(0.8)), standIns: [], deprecated: [] };
 }
 
 const lives = (wish: Pick<Wish, 'routes'>, table: number): boolean => wish.routes.some((r) => r.table === table && r.destination === 'default');
@@ -182,7 +182,7 @@ test('whatever the kernel refuses, no table that steers is emptied, and trying a
     const first = playPlan(have, made, (table) => {
       for (const one of full) assert.ok(lives({ routes: [...table.values()] }, one), `round ${round}: table ${one} stands empty\n${shown(made).join('\n')}`);
     }, () => dice.chance(share));
-    have = { routes: first.routes, rules: have.rules, deprecated: [] };
+    have = { routes: first.routes, rules: have.rules, standIns: [], deprecated: [] };
     const reached = playPlan(have, plan(wish, standing(have)), () => undefined);
     assert.deepEqual(plan(wish, standing(reached)).changes, [], `round ${round}`);
   }

@@ -112,7 +112,7 @@ test('packets from a routed prefix leave by the provider who routes it, and by n
 });
 
 test('an address is taken out of use and given back as the last of all changes; only if it was we who did it', () => {
-  const none: Wish = { routes: [], rules: [], deprecated: [] };
+  const none: Wish = { routes: [], rules: [], standIns: [], deprecated: [] };
   const told = (wish: Wish, ...addresses: readonly Address[]): readonly string[] => plan(wish, { routes: [], rules: [], addresses }).changes.map((change) => showChange(change, [linkOf('fibre', LAN)]));
   const ours = { ...OF_FIBRE, deprecated: true, protocol: OUR_PROTOCOL };
   assert.deepEqual(told({ ...none, deprecated: [OF_FIBRE] }, OF_FIBRE), ['ip -6 addr change 2001:db8:f1b0:1::1/64 dev lan0 preferred_lft 0']);

@@ -24,7 +24,7 @@ function openDryGround(): Ground {
     addresses: [1, 2].flatMap((i) => [address(i, `10.0.${i}.2`, 24), address(i, `fd00:${i}::2`, 64)]),
     routes: [],
     rules: [],
-    foreignDefaults: [],
+    foreignDefaults: [], foreignRoutes: [],
   });
   const link = (name: string): Link => {
     const found = kernel.readAll().links.find((each) => each.name === name);
@@ -106,7 +106,7 @@ function plug(i: string): void {
 
 function routeWords(route: Route, names: ReadonlyMap<number, string>): string[] {
   const hop = route.hops[0];
-  const words = [route.destination, 'table', `${route.table}`, 'proto', `${route.protocol}`, 'metric', `${route.metric}`];
+  const words = [...(route.refuses === undefined ? [] : [route.refuses]), route.destination, 'table', `${route.table}`, 'proto', `${route.protocol}`, 'metric', `${route.metric}`];
   return hop === undefined ? words : [...words, 'via', hop.via, 'dev', names.get(hop.ifindex) ?? '', ...(hop.onlink ? ['onlink'] : [])];
 }
 

@@ -10,6 +10,10 @@ import type { KernelDoor } from '../../src/daemon.js';
 import type { Change, ChangeFailure, Family, Route, Rule } from '../../src/model.js';
 import { waitFor } from '../lab/wait.js';
 import { contractOfFamilies } from './contract-families.js';
+import { contractOfForeignRoutes } from './contract-foreign.js';
+
+/** A routing daemon (rt_protos). */
+const BIRD = 12;
 
 /** One world with a door to it, and the hand of everybody else. */
 export interface Ground {
@@ -46,6 +50,7 @@ export function contract(name: string, open: () => Promise<Ground>): void {
   refusals(story);
   devicesAndAddresses(story);
   contractOfFamilies(story);
+  contractOfForeignRoutes(story);
   notices(story);
 }
 
@@ -276,13 +281,19 @@ function notices(story: Story): void {
     assert.deepEqual(told, ['ours']);
   });
 
-  story('a foreign default and an address are told; other foreign routes are not', async (ground) => {
+  story('a foreign default, a route written by hand and an address are told; other foreign routes are not', async (ground) => {
     const told = listen(ground.kernel);
     const foreign: Route = { ...defaultThrough(ground, 4, 'wan2', 9), protocol: 4, table: MAIN_TABLE };
-    ground.addRoute({ ...foreign, destination: '198.51.100.0/24' });
+    ground.addRoute({ ...foreign, destination: '198.51.100.0/24', protocol: BIRD });
     ground.addRoute({ ...foreign, table: 77 });
+    ground.addRoute({ ...foreign, destination: '198.51.100.7/32', table: 77 });
     await ground.settle();
     assert.deepEqual(told, []);
+    for (const change of ['addRoute', 'deleteRoute'] as const) {
+      ground[change]({ ...foreign, destination: '198.51.100.7/32' });
+      await ground.settle();
+      assert.deepEqual([...new Set(told.splice(0))], ['all'], change);
+    }
     ground.addRoute(foreign);
     await waitFor('it is told', () => told, (seen) => seen.length > 0);
     await ground.settle();

@@ -53,7 +53,7 @@ export function question(more: { policy?: Partial<Policy>; facts?: Partial<Kerne
     links: [link(2, 'lan0'), link(3, 'wan0'), link(4, 'wan1')],
     addresses: [address(2, '10.0.0.1/24'), address(3, '198.51.100.2/24'), address(4, '203.0.113.2/24')],
     routes: [defaultRoute(4, 3, '198.51.100.1', 30, 147), defaultRoute(4, 4, '203.0.113.1', 31, 147), defaultRoute(4, 3, '198.51.100.1', 0, 147, 9401), defaultRoute(4, 4, '203.0.113.1', 0, 147, 9402)],
-    rules: [], foreignDefaults: [], ...more.facts,
+    rules: [], foreignDefaults: [], foreignRoutes: [], ...more.facts,
   };
   return { policy, facts, survey: { ...NOTHING, ...more.survey } };
 }

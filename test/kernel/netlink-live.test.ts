@@ -123,7 +123,7 @@ function ownership(netlink: () => Rtnetlink): void {
     out('ip', 'route', 'add', 'unreachable', 'default', 'metric', '6');
     assert.deepEqual(netlink().listRoutes({ protocol: 147, table: 0 }), [plain]);
     assert.deepEqual(netlink().listRoutes({ protocol: 0, table: 9401 }).map((route) => route.protocol), [4]);
-    assert.deepEqual(netlink().listForeignDefaults().map((route) => [route.metric, route.hops[0]?.via]), [[5, '10.0.2.1'], [6, undefined]]);
+    assert.deepEqual(netlink().listForeign().foreignDefaults.map((route) => [route.metric, route.hops[0]?.via]), [[5, '10.0.2.1'], [6, undefined]]);
     for (const table of ['9400', '9401']) out('ip', 'route', 'flush', 'table', table);
     for (const metric of ['5', '6']) out('ip', 'route', 'del', 'default', 'metric', metric);
   });
@@ -234,7 +234,7 @@ function wholeness(netlink: () => Rtnetlink): void {
     for (const route of routes) assert.equal(netlink().addRoute(route), '');
     assert.equal(netlink().addRoute(plain), '');
     assert.deepEqual(netlink().listRoutes({ protocol: 147, table: 0 }), [plain]);
-    assert.deepEqual(netlink().listForeignDefaults(), []);
+    assert.deepEqual(netlink().listForeign().foreignDefaults, []);
     assert.equal(netlink().listRoutes({ protocol: 186, table: 254 }).length, 20_000);
     netlink().deleteRoute(plain);
     out('ip', 'route', 'flush', 'proto', '186');

@@ -184,5 +184,5 @@ export function defaultsIn(facts: Pick<KernelFacts, 'routes'>, table: number, fa
 
 function seedFacts(ports: readonly Port[]): KernelFacts {
   const parts = ports.map(lineParts);
-  return { links: parts.map((p) => p.link), addresses: parts.flatMap((p) => p.addresses), routes: [], rules: [], foreignDefaults: [] };
+  return { links: parts.map((p) => p.link), addresses: parts.flatMap((p) => p.addresses), routes: [], rules: [], foreignDefaults: [], foreignRoutes: [] };
 }

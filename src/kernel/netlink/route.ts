@@ -4,12 +4,14 @@
  * One hop is written flat (RTA_GATEWAY, RTA_OIF, its flags in rtm_flags), several as RTA_MULTIPATH; a hop's weight is
  * rtnh_hops + 1. `onlink` says: believe us that the gateway can be reached through the device. A gateway of the other family
  * (IPv4 through IPv6) is RTA_VIA. Table numbers are 32 bits wide in RTA_TABLE; the header's byte only serves those below 256.
- * An unreachable route has no hops; IPv6 says that it leads through lo, and IPv4 refuses to be told so.
+ * A route that refuses has no hops; IPv6 says that it leads through lo, and IPv4 refuses to be told so.
  */
 import type { Family, Hop, Route } from '../../model.js';
-import { Attributes, align, type Writer } from './codec.js';
+import { MAIN_TABLE } from '../../core/layout.js';
+import { Attributes, align, type Glance, type Writer } from './codec.js';
 import { KernelError } from './error.js';
 import { addressBits, afOf, familyOf, formatAddress, parseAddress, unspecified } from './inet.js';
+import { readMetrics, writeMetrics } from './route-metrics.js';
 
 export const RTM_NEWROUTE = 24;
 export const RTM_DELROUTE = 25;
@@ -19,6 +21,7 @@ const RTMSG_BYTES = 12;
 const RTNEXTHOP_BYTES = 8;
 const RTN_UNICAST = 1;
 const RTN_UNREACHABLE = 7;
+const REFUSALS: Readonly<Record<number, Route['refuses']>> = { 6: 'blackhole', 8: 'prohibit', 9: 'throw' };
 /** The same in every namespace (LOOPBACK_IFINDEX, include/net/flow.h). */
 const LOOPBACK = 1;
 const RTM_F_CLONED = 0x200;
@@ -28,6 +31,7 @@ const RTA_OIF = 4;
 const RTA_GATEWAY = 5;
 const RTA_PRIORITY = 6;
 const RTA_PREFSRC = 7;
+const RTA_METRICS = 8;
 const RTA_MULTIPATH = 9;
 const RTA_TABLE = 15;
 const RTA_VIA = 18;
@@ -46,6 +50,21 @@ export function routeHead(body: Buffer): RouteHead {
   return { prefixLength: body.readUInt8(1), protocol: body.readUInt8(5), tableByte: body.readUInt8(4) };
 }
 
+/** Protocols of routes that people, DHCP clients and VPNs write by themselves (linux/rtnetlink.h): boot, static, ra, dhcp. */
+export const BY_HAND: readonly number[] = [3, 4, 9, 16];
+
+/** A route in main, to somewhere, that somebody wrote by hand, by its header alone. Routing daemons have protocols of their own. */
+export function isByHand(head: RouteHead): boolean {
+  return head.prefixLength !== 0 && head.tableByte === MAIN_TABLE && BY_HAND.includes(head.protocol);
+}
+
+/** Defaults, and up to so many of those that lead somewhere and were written by hand. */
+export function glanceAtForeign(atMost: number): Glance {
+  let left = atMost;
+  return (bytes, bodyAt) => glanceAtDefault(bytes, bodyAt)
+    || (bytes[bodyAt + 7] === RTN_UNICAST && BY_HAND.includes(bytes[bodyAt + 5]!) && left-- > 0);
+}
+
 /** Defaults alone; of 10,000 routes that takes a third of the time that decoding their heads does. */
 export function glanceAtDefault(bytes: Buffer, bodyAt: number): boolean {
   return bytes[bodyAt + 1] === 0 || bodyAt + RTMSG_BYTES > bytes.length;
@@ -57,13 +76,16 @@ export function decodeRoute(body: Buffer): Route | undefined {
   const family = familyOf(body.readUInt8(0));
   const flags = body.readUInt32LE(8);
   const type = body.readUInt8(7);
-  if (family === undefined || (type !== RTN_UNICAST && type !== RTN_UNREACHABLE) || (flags & RTM_F_CLONED) !== 0) return undefined;
+  const refuses = REFUSALS[type];
+  if (family === undefined || (flags & RTM_F_CLONED) !== 0) return undefined;
+  if (type !== RTN_UNICAST && type !== RTN_UNREACHABLE && refuses === undefined) return undefined;
   const multipath = attributes.bytes(RTA_MULTIPATH);
-  const hops = type === RTN_UNREACHABLE ? [] : multipath === undefined ? singleHop(attributes, flags) : decodeHops(multipath);
+  const hops = type !== RTN_UNICAST ? [] : multipath === undefined ? singleHop(attributes, flags) : decodeHops(multipath);
   if (hops.length === 0 && type === RTN_UNICAST) return undefined;
   const prefixLength = body.readUInt8(1);
   const destination = attributes.bytes(RTA_DST, unspecified(family).length) ?? unspecified(family);
   const source = attributes.bytes(RTA_PREFSRC);
+  const metrics = readMetrics(attributes.nested(RTA_METRICS));
   return {
     family,
     table: attributes.u32(RTA_TABLE) ?? body.readUInt8(4),
@@ -73,6 +95,8 @@ export function decodeRoute(body: Buffer): Route | undefined {
     scope: body.readUInt8(6),
     source: source === undefined ? '' : readAddress(source),
     hops,
+    ...(metrics === '' ? {} : { metrics }),
+    ...(refuses === undefined ? {} : { refuses }),
   };
 }
 
@@ -88,11 +112,12 @@ export function writeRoute(out: Writer, route: Route): void {
     .u8(route.table < 256 ? route.table : 0)
     .u8(route.protocol)
     .u8(route.scope)
-    .u8(first === undefined ? RTN_UNREACHABLE : RTN_UNICAST)
+    .u8(first === undefined ? refusalType(route) : RTN_UNICAST)
     .u32(first !== undefined && more.length === 0 && first.onlink ? RTNH_F_ONLINK : 0);
   if (prefixLength > 0) out.attribute(RTA_DST, parseAddress(prefix));
   out.attributeU32(RTA_TABLE, route.table).attributeU32(RTA_PRIORITY, route.metric);
   if (route.source !== '') out.attribute(RTA_PREFSRC, parseAddress(route.source));
+  if (route.metrics !== undefined) out.nested(RTA_METRICS, () => writeMetrics(out, route.metrics ?? ''));
   if (first === undefined) {
     // A delete in IPv6 does not look at the type: without its device it would take a unicast route as well.
     if (route.family === 6) out.attributeU32(RTA_OIF, LOOPBACK);
@@ -106,6 +131,11 @@ export function writeRoute(out: Writer, route: Route): void {
 export function writeRouteRequest(out: Writer, family: Family, filter: { readonly protocol: number; readonly table: number }): void {
   out.u32(afOf(family)).u8(0).u8(filter.protocol).u8(0).u8(0).u32(0);
   if (filter.table !== 0) out.attributeU32(RTA_TABLE, filter.table);
+}
+
+function refusalType({ refuses }: Route): number {
+  const found = Object.entries(REFUSALS).find(([, kind]) => kind === refuses);
+  return found === undefined ? RTN_UNREACHABLE : Number(found[0]);
 }
 
 function singleHop(attributes: Attributes, flags: number): Hop[] {

@@ -5,14 +5,14 @@
  * 4.20 ignore the filter. A change that the kernel refuses is data: '' or `EEXIST: there is one already`. Only a failing socket
  * throws (KernelError).
  */
-import type { Address, Family, Link, Route, Rule } from '../../model.js';
+import type { Address, Family, KernelFacts, Link, Route, Rule } from '../../model.js';
 import { MAIN_TABLE, OUR_PROTOCOL } from '../../core/layout.js';
 import { RTM_GETADDR, RTM_NEWADDR, decodeAddress, decodeLife, writeAddressRequest, writeAddressUse } from './address.js';
 import { NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, type Glance } from './codec.js';
 import { KernelError } from './error.js';
 import { RTM_GETLINK, RTM_NEWLINK, decodeBridge, decodeLink, writeLinkRequest } from './link.js';
 import { RTM_GETNEIGH, RTM_NEWNEIGH, decodeNeighbour, writeNeighbourRequest, type Neighbour } from './neighbour.js';
-import { RTM_DELROUTE, RTM_GETROUTE, RTM_NEWROUTE, decodeRoute, glanceAtDefault, routeHead, writeRoute, writeRouteRequest, type RouteHead } from './route.js';
+import { RTM_DELROUTE, RTM_GETROUTE, RTM_NEWROUTE, decodeRoute, glanceAtDefault, glanceAtForeign, isByHand, routeHead, writeRoute, writeRouteRequest, type RouteHead } from './route.js';
 import { RTM_DELRULE, RTM_GETRULE, RTM_NEWRULE, decodeRule, writeRule, writeRuleRequest } from './rule.js';
 import { NETLINK_ROUTE, NetlinkSocket } from './socket.js';
 import { decodeForeignRule, decodeIntruder, decodeRefusal, type Survey } from './survey.js';
@@ -27,14 +27,16 @@ export interface Rtnetlink {
   listNeighbours(): Neighbour[];
   /** Routes of both families. protocol 0 = any, table 0 = all. */
   listRoutes(filter: { readonly protocol: number; readonly table: number }): Route[];
-  /** Default routes in main that are not ours. */
-  listForeignDefaults(): Route[];
+  /** Routes in main that are not ours: defaults, and those to somewhere that were written by hand. */
+  listForeign(): Pick<KernelFacts, 'foreignDefaults' | 'foreignRoutes'>;
   /** Rules that carry our protocol number. (The kernel never marks a dump of rules as interrupted; up to some 500 rules come in one part, and are whole.) */
   listOurRules(): Rule[];
   /** What others have put beside us. Dumps everything. */
   survey(): Survey;
   /** Refuses (EEXIST) where table, destination and metric are taken, by whomever. */
   addRoute(route: Route): string;
+  /** IPv4: before whatever has the same table, destination and metric, of which it takes nothing away. */
+  prependRoute(route: Route): string;
   /** Takes the place of the route with the same table, destination and metric, WHOSEVER it is: only for tables that are ours alone. */
   replaceRoute(route: Route): string;
   /** Only the very route: table, destination, metric, protocol, scope, source and hops. */
@@ -71,7 +73,11 @@ export function openRtnetlink(): Rtnetlink {
       dumpRoutes(socket, filter, decodeRoute).filter(
         (route) => (filter.table === 0 || route.table === filter.table) && (filter.protocol === 0 || route.protocol === filter.protocol),
       ),
-    listForeignDefaults: () => dumpRoutes(socket, { protocol: 0, table: MAIN_TABLE }, (body) => (isForeignDefault(routeHead(body)) ? decodeRoute(body) : undefined), glanceAtDefault),
+    listForeign() {
+      const found = dumpRoutes(socket, { protocol: 0, table: MAIN_TABLE }, (body) => (isForeign(routeHead(body)) ? decodeRoute(body) : undefined), glanceAtForeign(BY_HAND_AT_MOST));
+      const isDefault = ({ destination }: Route): boolean => destination === 'default';
+      return { foreignDefaults: found.filter(isDefault), foreignRoutes: found.filter((route) => !isDefault(route)) };
+    },
     listOurRules: () =>
       socket
         .dump(RTM_GETRULE, writeRuleRequest, ({ type, body }) => (type === RTM_NEWRULE ? decodeRule(body) : undefined))
@@ -82,6 +88,7 @@ export function openRtnetlink(): Rtnetlink {
       defaults: dumpRoutes(socket, ANY_ROUTE, decodeRefusal, glanceAtDefault),
     }),
     addRoute: (route) => socket.change(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, (out) => writeRoute(out, route)),
+    prependRoute: (route) => socket.change(RTM_NEWROUTE, NLM_F_CREATE, (out) => writeRoute(out, route)),
     replaceRoute: (route) => socket.change(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, (out) => writeRoute(out, route)),
     deleteRoute: (route) => socket.change(RTM_DELROUTE, 0, (out) => writeRoute(out, route)),
     useAddress(address, inUse) {
@@ -103,11 +110,18 @@ export function openRtnetlink(): Rtnetlink {
 }
 
 /** A default route in main that is not ours, by its header alone. */
-export function isForeignDefault(head: RouteHead): boolean {
+function isForeignDefault(head: RouteHead): boolean {
   return head.prefixLength === 0 && head.tableByte === MAIN_TABLE && head.protocol !== OUR_PROTOCOL;
 }
 
+/** A route in main of others that matters to us, by its header alone. */
+export function isForeign(head: RouteHead): boolean {
+  return isForeignDefault(head) || isByHand(head);
+}
+
 const BOTH: readonly Family[] = [4, 6];
+/** Who loads a country's prefixes as static routes has thousands: reading them all would hold the loop. */
+const BY_HAND_AT_MOST = 512;
 
 function getLink(socket: NetlinkSocket, ifindex: number): Link | undefined {
   const answer = socket.ask(RTM_GETLINK, (out) => writeLinkRequest(out, ifindex));

@@ -1,6 +1,6 @@
 /**
  * The kernel's own sieve for the notification socket: a classic BPF program that keeps the routes of others from us, except defaults
- * in main (linux/filter.h, Documentation/networking/filter.rst). A routing daemon may change thousands of routes a second: each notice
+ * and routes written by hand in main (linux/filter.h, Documentation/networking/filter.rst). A routing daemon may change thousands of routes a second: each notice
  * woke us, 20 µs of CPU, for nothing.
  *
  * A notification is one message in one datagram (several come in dumps alone; net/core/rtnetlink.c, rtnl_notify), so the program reads
@@ -10,7 +10,7 @@ import { MAIN_TABLE, OUR_PROTOCOL } from '../../core/layout.js';
 import { HEADER_BYTES } from './codec.js';
 import { POINTER_BYTES, addressOf } from '../../libc/library.js';
 import { SOL_SOCKET, setOptionBytes } from '../../libc/sockets.js';
-import { RTM_DELROUTE, RTM_NEWROUTE } from './route.js';
+import { BY_HAND, RTM_DELROUTE, RTM_NEWROUTE } from './route.js';
 
 /** Nothing is lost where the kernel refuses: then watch.ts passes over what is of no interest, at its own expense. @returns 0 or -errno */
 export function attachRouteSieve(fd: number): number {
@@ -49,17 +49,22 @@ const PREFIX_LENGTH_AT = HEADER_BYTES + 1;
 const TABLE_AT = HEADER_BYTES + 4;
 const PROTOCOL_AT = HEADER_BYTES + 5;
 
+/** Where the program keeps the notice; the next instruction drops it. */
+const KEEP = 10 + BY_HAND.length;
+
 /** [code, jump if true, jump if false, k]; jumps count from the next instruction. */
 const PROGRAM: readonly (readonly [code: number, ifTrue: number, ifFalse: number, k: number])[] = [
   [LOAD_BYTE_AT, 0, 0, TYPE_AT],
   [JUMP_IF_EQUAL, 1, 0, RTM_NEWROUTE],
-  [JUMP_IF_EQUAL, 0, 6, RTM_DELROUTE],
+  [JUMP_IF_EQUAL, 0, KEEP - 3, RTM_DELROUTE],
   [LOAD_BYTE_AT, 0, 0, PROTOCOL_AT],
-  [JUMP_IF_EQUAL, 4, 0, OUR_PROTOCOL],
-  [LOAD_BYTE_AT, 0, 0, PREFIX_LENGTH_AT],
-  [JUMP_IF_EQUAL, 0, 3, 0],
+  [JUMP_IF_EQUAL, KEEP - 5, 0, OUR_PROTOCOL],
   [LOAD_BYTE_AT, 0, 0, TABLE_AT],
-  [JUMP_IF_EQUAL, 0, 1, MAIN_TABLE],
+  [JUMP_IF_EQUAL, 0, KEEP - 6, MAIN_TABLE],
+  [LOAD_BYTE_AT, 0, 0, PREFIX_LENGTH_AT],
+  [JUMP_IF_EQUAL, KEEP - 9, 0, 0],
+  [LOAD_BYTE_AT, 0, 0, PROTOCOL_AT],
+  ...BY_HAND.map((protocol, i) => [JUMP_IF_EQUAL, KEEP - 11 - i, i === BY_HAND.length - 1 ? 1 : 0, protocol] as const),
   [RETURN, 0, 0, WHOLE],
   [RETURN, 0, 0, 0],
 ];

@@ -4,7 +4,8 @@
  *
  *   link                          told, the last state of each in a batch; one that is off or gone also means again('all'): its
  *                                 routes went without a word, and it may be on again by now
- *   address, foreign default      again('all')
+ *   address, foreign default,     again('all')
+ *   route written by hand
  *   route of ours, any rule       again('ours'), unless our own request caused it (its port is in the message)
  *   other routes                  kept back by the kernel (sieve.ts): a routing daemon may change thousands a second
  *   overrun, unreadable message   again('all'): something was lost
@@ -22,7 +23,7 @@ import { whenReadable } from '../../libc/library.js';
 import { bindNetlink, closeDescriptor, openNetlink, receive } from '../../libc/sockets.js';
 import { RTM_DELLINK, RTM_NEWLINK, decodeLink } from './link.js';
 import { RTM_DELROUTE, RTM_NEWROUTE, routeHead } from './route.js';
-import { isForeignDefault } from './rtnetlink.js';
+import { isForeign } from './rtnetlink.js';
 import { RTM_DELRULE, RTM_NEWRULE } from './rule.js';
 import { attachRouteSieve } from './sieve.js';
 import { NETLINK_NETFILTER, NETLINK_ROUTE, enlargeReceiveBuffer } from './socket.js';
@@ -168,7 +169,7 @@ function take(message: Message, digest: Digest, ownPort: number): void {
     case RTM_NEWROUTE:
     case RTM_DELROUTE: {
       const head = routeHead(message.body);
-      if (isForeignDefault(head)) digest.again = 'all';
+      if (isForeign(head)) digest.again = 'all';
       else if (head.protocol === OUR_PROTOCOL && message.port !== ownPort) askForOurs(digest);
       return;
     }
