@@ -197,6 +197,35 @@ inNamespaces(import.meta.url, 'the doctor, in a namespace', () => {
     assert.deepEqual(told(await seen({ survey: netlink.survey() })), []);
   });
 
+  test('rules that refuse or go past ours, by whatever they select, and kill switches in main', async (t) => {
+    const netlink = openRtnetlink();
+    t.after(() => netlink.close());
+    const looked = async (): Promise<readonly Finding[]> => seen({ survey: netlink.survey(), facts: { links: netlink.listLinks(), ...netlink.listForeign() } });
+    out('ip', 'rule', 'add', 'uidrange', '0-0', 'priority', '100', 'prohibit');
+    out('ip', 'rule', 'add', 'ipproto', 'tcp', 'dport', '53', 'priority', '101', 'goto', '32766');
+    const [first, second] = (await looked()).filter(({ subject }) => subject === 'rules');
+    assert.match(first!.text, /refuse what they fit before uplinkd is asked: IPv4 100: from all uidrange 0-0 prohibit\./);
+    assert.match(second!.text, /go past uplinkd's.*IPv4 101: from all ipproto 6 dport 53 goto 32766\./);
+    assert.deepEqual([first!.level, second!.level], ['note', 'note'], 'of some users, of some packets');
+    type(first!.remedy);
+    type(second!.remedy);
+    out('ip', 'rule', 'add', 'priority', '100', 'blackhole');
+    const all = only(await looked(), 'rules');
+    assert.equal(all.level, 'error');
+    type(all.remedy);
+    out('ip', 'rule', 'add', 'uidrange', '0-0', 'priority', '9460', 'lookup', '77');
+    type(only(await looked(), 'rules').remedy);
+    out('ip', 'rule', 'del', 'priority', '9360', 'uidrange', '0-0', 'lookup', '77');
+
+    out('ip', 'route', 'add', 'blackhole', '0.0.0.0/1');
+    out('ip', '-6', 'route', 'add', 'prohibit', '2000::/3', 'metric', '7');
+    const [four, six] = (await looked()).filter(({ subject }) => subject === 'default routes');
+    assert.match(four!.text, /refuses blackhole 0\.0\.0\.0\/1 \(IPv4.*wins over every uplink/);
+    type(four!.remedy);
+    type(six!.remedy);
+    assert.deepEqual(told(await looked()), []);
+  });
+
   test('a port of a real bridge', async (t) => {
     out('ip', 'link', 'add', 'br0', 'type', 'bridge');
     t.after(() => out('ip', 'link', 'del', 'br0'));

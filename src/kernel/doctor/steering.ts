@@ -3,8 +3,9 @@
  * layout.ts draws our own order; main's connected and static routes come before everything else of ours.
  */
 import { ACTIVE_TABLE, FAMILIES, MAIN_TABLE, PREFERENCE, PREFERENCE_RANGE, tableOf } from '../../core/layout.js';
+import { refusalsIn } from '../../core/stand-in.js';
 import type { Family, Finding, Route } from '../../model.js';
-import type { ForeignRule } from '../netlink/survey.js';
+import type { ForeignRule, Survey } from '../netlink/survey.js';
 import type { Machine } from './machine.js';
 import { list, type Look, type Scene } from './scene.js';
 
@@ -43,23 +44,36 @@ export const defaults: Look = {
     for (const family of FAMILIES) {
       const ours = facts.routes.filter((route) => route.family === family && route.table === MAIN_TABLE && route.destination === 'default').map((route) => route.metric);
       const first = Math.min(...ours);
-      const lower = facts.foreignDefaults.filter((route) => route.family === family && ours.length > 0 && effectiveMetric(route) < first);
+      const lower = facts.foreignDefaults.filter((route) => route.family === family && route.hops.length > 0 && ours.length > 0 && effectiveMetric(route) < first);
       const devices = new Set(uplinks.map((uplink) => uplink.link?.index));
       const [known, strange] = [lower.filter((r) => r.hops.every((hop) => devices.has(hop.ifindex))), lower.filter((r) => r.hops.some((hop) => !devices.has(hop.ifindex)))];
-      if (known.length > 0) findings.push(note(`${quoted(known, scene)} in main ${known.length === 1 ? 'has' : 'have'} a lower metric than uplinkd's (${first}). No harm: uplinkd steers by a table that is asked before main. Only "ip route" shows another first line, and programs that read main alone may be misled.`));
+      if (known.length > 0) findings.push(note(`${quoted(known, scene)} in main ${known.length === 1 ? 'has' : 'have'} a lower metric than uplinkd's (${first}). No harm to what uplinkd steers: its table is asked before main. But "ip route" shows another first line, and programs that read main alone follow it (Tailscale's own packets do). Only while that uplink is silent uplinkd puts a default of its own before it.`));
       if (strange.length > 0) findings.push({ ...note(`${quoted(strange, scene)} in main leads over a device that is no uplink. Nothing goes that way while uplinkd runs, because its own table is asked before main's defaults.`), level: 'warning', remedy: 'If that line shall carry traffic, make it an uplink in the config (gateway: none for tunnels); if not, nothing needs to be done.' });
-      const refusing = survey.defaults.filter((route) => route.family === family && route.metric !== NO_ROUTE_METRIC);
-      if (refusing.length > 0) findings.push(note(`main has ${list(refusing.map((route) => `${route.kind} default metric ${route.metric}`))} (IPv${family}). No harm to what uplinkd routes; but where no uplink is left, packets are refused by it.`));
+      const wide = survey.defaults.filter((route) => route.family === family && route.destination !== undefined && route.kind !== 'throw');
+      if (wide.length > 0) findings.push(wideFinding(family, wide));
+      const later = survey.defaults.filter((route) => route.family === family && route.destination === undefined && route.metric !== NO_ROUTE_METRIC && (ours.length === 0 || route.metric >= first || route.kind === 'throw'));
+      if (later.length > 0) findings.push(note(`main has ${list(later.map((route) => `${route.kind} default metric ${route.metric}`))} (IPv${family}). No harm to what uplinkd routes; but where no uplink is left, packets are refused by it.`));
     }
-    return [...findings, ...(await halves(machine))];
+    const refusing = refusalsIn(facts, facts.routes).map(({ text, isPassed }): Finding => ({ ...note(`${text}.`), level: isPassed ? 'warning' : 'error' }));
+    return [...findings, ...refusing, ...(await halves(machine))];
   },
 };
+
+/** A kill switch in halves: more specific than any default, so it wins as any static route does. */
+function wideFinding(family: Family, wide: readonly Survey['defaults'][number][]): Finding {
+  const words = wide.map(({ kind, destination = 'default', metric }) => `${kind} ${destination}${metric === 0 ? '' : ` metric ${metric}`}`);
+  return {
+    level: 'error', subject: 'default routes',
+    text: `main refuses ${list(words)} (IPv${family}; a VPN's kill switch, perhaps): such a route is more specific than a default, so it wins over every uplink, and nothing goes there.`,
+    remedy: `If that is not meant:\n${words.map((one) => `ip -${family} route delete ${one}`).join('\n')}`,
+  };
+}
 
 /** OpenVPN's `redirect-gateway def1`: two halves of the world, each more specific than a default. /proc/net/route shows main alone. */
 async function halves(machine: Machine): Promise<readonly Finding[]> {
   const rows = (await machine.read('/proc/net/route')).split('\n').map((line) => line.split('\t'));
   // Addresses are in the byte order of the host: 128.0.0.0 is 00000080 on little-endian, 80000000 on big-endian machines.
-  const half = rows.filter(([, to, , , , , , mask]) => (mask === '00000080' || mask === '80000000') && (to === '00000000' || to === mask)).map(([device = '']) => device);
+  const half = rows.filter(([, to, , , , , , mask]) => (mask === '00000080' || mask === '80000000') && (to === '00000000' || to === mask)).filter(([device]) => device !== '*').map(([device = '']) => device);
   if (half.length < 2) return [];
   return [{
     level: 'warning', subject: 'default routes',
@@ -72,15 +86,37 @@ export const rules: Look = {
   subject: 'rules',
   async look(scene) {
     const foreign = scene.survey.rules.filter((rule) => !isKernels(rule));
-    const inside = foreign.filter((rule) => rule.preference >= PREFERENCE_RANGE.first && rule.preference <= PREFERENCE_RANGE.last);
+    const inside = foreign.filter((rule) => rule.preference >= PREFERENCE_RANGE.first && rule.preference <= PREFERENCE_RANGE.last && rule.action === undefined);
     const after = foreign.filter((rule) => rule.preference > PREFERENCE_RANGE.last && rule.table !== 0 && ![MAIN_TABLE, DEFAULT_TABLE, LOCAL_TABLE].includes(rule.table));
     const before = foreign.filter((rule) => rule.preference < PREFERENCE_RANGE.first && ![DEFAULT_TABLE, LOCAL_TABLE].includes(rule.table));
-    const findings: Finding[] = [];
+    const findings = refusingRules(foreign);
     if (inside.length > 0) findings.push(insideFinding(inside));
     if (after.length > 0) findings.push(afterFinding(after));
     return [...findings, ...(await beforeFindings(before, scene))];
   },
 };
+
+/** What they fit is refused, or goes past us, before our rules are asked. */
+function refusingRules(foreign: readonly ForeignRule[]): Finding[] {
+  const before = foreign.filter((rule) => rule.preference < PREFERENCE.active && rule.action !== undefined && rule.action !== 'nop');
+  const refusing = before.filter((rule) => !rule.action!.startsWith('goto'));
+  const jumping = before.filter((rule) => rule.action!.startsWith('goto') && Number(rule.action!.slice('goto '.length)) > PREFERENCE.main);
+  const remedy = (some: readonly ForeignRule[]): string => `If that is not meant:\n${some.slice(0, NAMED_AT_MOST).map((rule) => `ip -${rule.family} rule delete priority ${rule.preference}${selectorWords(rule) === 'from all' ? '' : ` ${selectorWords(rule)}`}`).join('\n')}`;
+  const findings: Finding[] = [];
+  if (refusing.length > 0) {
+    findings.push({
+      level: refusing.some(fitsAll) ? 'error' : 'note', subject: 'rules',
+      text: `These rules refuse what they fit before uplinkd is asked: ${named(refusing)}${whose(refusing)}.`, remedy: remedy(refusing),
+    });
+  }
+  if (jumping.length > 0) {
+    findings.push({
+      level: jumping.some(fitsAll) ? 'error' : 'note', subject: 'rules',
+      text: `These rules go past uplinkd's (${PREFERENCE_RANGE.first}..${PREFERENCE_RANGE.last}), so that what they fit does not come to an uplink of its choice: ${named(jumping)}.`, remedy: remedy(jumping),
+    });
+  }
+  return findings;
+}
 
 function insideFinding(inside: readonly ForeignRule[]): Finding {
   return {
@@ -186,7 +222,7 @@ function more(count: number): string {
 
 /** As `ip rule` prints it: `IPv4 32764: not from all fwmark 0xca6c lookup 51820`. */
 export function ruleWords(rule: ForeignRule): string {
-  return `IPv${rule.family} ${rule.preference}: ${selectorWords(rule)}${rule.table === 0 ? '' : ` lookup ${rule.table}`}`;
+  return `IPv${rule.family} ${rule.preference}: ${selectorWords(rule)}${rule.table === 0 ? '' : ` lookup ${rule.table}`}${rule.action === undefined ? '' : ` ${rule.action}`}`;
 }
 
 function selectorWords(rule: ForeignRule): string {
@@ -195,6 +231,7 @@ function selectorWords(rule: ForeignRule): string {
     rule.inverted ? 'not ' : '', `from ${rule.from === '' ? 'all' : rule.from}`, rule.to === '' ? '' : ` to ${rule.to}`,
     rule.mark === 0 && rule.markMask === 0 ? '' : ` fwmark 0x${rule.mark.toString(16)}${mask}`,
     rule.inInterface === '' ? '' : ` iif ${rule.inInterface}`, rule.outInterface === '' ? '' : ` oif ${rule.outInterface}`,
+    rule.more ?? '',
   ].join('');
 }
 
@@ -209,7 +246,7 @@ function quoted(some: readonly Route[], { facts }: Scene): string {
 
 function routeWords(route: Route, links: Scene['facts']['links']): string {
   const [hop] = route.hops;
-  if (hop === undefined) return `unreachable ${route.destination}`;
+  if (hop === undefined) return `${route.refuses ?? 'unreachable'} ${route.destination}`;
   const device = links.find((link) => link.index === hop.ifindex)?.name ?? `if${hop.ifindex}`;
   return `${route.destination}${hop.via === '' ? '' : ` via ${hop.via}`} dev ${device}`;
 }

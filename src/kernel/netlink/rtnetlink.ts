@@ -12,10 +12,10 @@ import { NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, type Glance } from './codec.js
 import { KernelError } from './error.js';
 import { RTM_GETLINK, RTM_NEWLINK, decodeBridge, decodeLink, writeLinkRequest } from './link.js';
 import { RTM_GETNEIGH, RTM_NEWNEIGH, decodeNeighbour, writeNeighbourRequest, type Neighbour } from './neighbour.js';
-import { RTM_DELROUTE, RTM_GETROUTE, RTM_NEWROUTE, decodeRoute, glanceAtDefault, glanceAtForeign, isByHand, routeHead, writeRoute, writeRouteRequest, type RouteHead } from './route.js';
+import { RTM_DELROUTE, RTM_GETROUTE, RTM_NEWROUTE, decodeRoute, glanceAtForeign, isByHand, routeHead, writeRoute, writeRouteRequest, type RouteHead } from './route.js';
 import { RTM_DELRULE, RTM_GETRULE, RTM_NEWRULE, decodeRule, writeRule, writeRuleRequest } from './rule.js';
 import { NETLINK_ROUTE, NetlinkSocket } from './socket.js';
-import { decodeForeignRule, decodeIntruder, decodeRefusal, type Survey } from './survey.js';
+import { decodeForeignRule, decodeIntruder, decodeRefusal, glanceAtWide, type Survey } from './survey.js';
 
 export interface Rtnetlink {
   listLinks(): Link[];
@@ -85,7 +85,7 @@ export function openRtnetlink(): Rtnetlink {
     survey: () => ({
       rules: socket.dump(RTM_GETRULE, writeRuleRequest, ({ type, body }) => (type === RTM_NEWRULE ? decodeForeignRule(body) : undefined)),
       routes: dumpRoutes(socket, ANY_ROUTE, decodeIntruder),
-      defaults: dumpRoutes(socket, ANY_ROUTE, decodeRefusal, glanceAtDefault),
+      defaults: dumpRoutes(socket, ANY_ROUTE, decodeRefusal, glanceAtWide),
     }),
     addRoute: (route) => socket.change(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, (out) => writeRoute(out, route)),
     prependRoute: (route) => socket.change(RTM_NEWROUTE, NLM_F_CREATE, (out) => writeRoute(out, route)),
