@@ -58,6 +58,10 @@ export interface World {
   readonly prober: ProbeShell;
   /** Milliseconds of the monotonic clock. */
   now(): Instant;
+  /** Milliseconds since 1970, UTC. */
+  wall(): number;
+  /** The wall clock was set. @returns the override as it ends now */
+  clockSet(): Override | undefined;
   /** Something changed that people may wait for. */
   publish(): void;
   tell(news: News): void;
@@ -100,6 +104,8 @@ export interface Daemon {
 /** Notices are gathered so long before the kernel is read again, and reads are at least so far apart. */
 const GATHER_MS = 5;
 const READ_APART_MS = 100;
+/** The wall clock may drift; who sets it moves it further at once. */
+const CLOCK_SET_MS = 1000;
 
 export function openDaemon(state: State, world: World): Daemon {
   const { kernel, prober } = world;
@@ -115,6 +121,7 @@ export function openDaemon(state: State, world: World): Daemon {
   let lastReadAt = -Infinity;
   let hostBusy: Promise<void> | undefined;
   let hostNext: HostWish | undefined;
+  let wallAhead = world.wall() - world.now();
   const forgetting = new Map<string, Promise<void>>();
 
   function submit(event: Event): void {
@@ -217,7 +224,15 @@ export function openDaemon(state: State, world: World): Daemon {
       readAt = Infinity;
       read(what);
     }
+    watchClock();
     submit({ type: 'wake', at: world.now(), lateMs: Math.max(0, now - askedAt) });
+  }
+
+  function watchClock(): void {
+    const ahead = world.wall() - world.now();
+    if (Math.abs(ahead - wallAhead) < CLOCK_SET_MS) return;
+    wallAhead = ahead;
+    submit({ type: 'clock', at: world.now(), override: world.clockSet() });
   }
 
   function again(what: 'ours' | 'all'): void {

@@ -7,7 +7,7 @@
  *   api ────wishes──►┘                                  └──► board ──► api, log
  */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -54,6 +54,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 78 the config is invalid.
 `;
 
 const PACKAGE = fileURLToPath(new URL('../../package.json', import.meta.url));
+const BOOT_ID = '/proc/sys/kernel/random/boot_id';
 const PROFILES = fileURLToPath(new URL('../../profiles', import.meta.url));
 
 interface Arguments {
@@ -64,7 +65,11 @@ interface Arguments {
   readonly dryRun: boolean;
 }
 
-const clock = { now: () => performance.now() as Instant, wall: () => Date.now() };
+const bootId = existsSync(BOOT_ID) ? readFileSync(BOOT_ID, 'utf8').trim() : '';
+/** Since boot: process.hrtime (CLOCK_MONOTONIC), which is the same for every process of the machine. */
+const clock = {
+  now: () => performance.now() as Instant, wall: () => Date.now(), boot: () => ({ id: bootId, ms: Number(process.hrtime.bigint() / 1_000_000n) }),
+};
 
 await main(process.argv.slice(2));
 
@@ -122,7 +127,7 @@ async function live(wish: Arguments, config: Config, memory: Memory, log: Log): 
   const board = openBoard(() => status(state, clock.now()));
   const prober: Prober = openProber({ now: clock.now, report: (fact) => daemon.report(fact) });
   const daemon = openDaemon(state, {
-    kernel, prober, now: clock.now, publish: () => board.publish(), tell: (news) => tellNews(news, log),
+    kernel, prober, now: clock.now, wall: clock.wall, clockSet: () => (wish.dryRun ? state.override : memory.clockSet()), publish: () => board.publish(), tell: (news) => tellNews(news, log),
     save: (override) => memory.save({ override }),
   });
   const options = (): { profilesDir: string; slots: ReadonlyMap<string, number> } => ({ profilesDir: PROFILES, slots: memory.slots });

@@ -576,6 +576,8 @@ export type Event =
   | { readonly type: 'override'; readonly at: Instant; readonly override: Override | undefined; readonly by: string; readonly token: number }
   | { readonly type: 'confirm'; readonly at: Instant; readonly by: string; readonly token: number }
   | { readonly type: 'forgotten'; readonly at: Instant; readonly order: ForgetOrder; readonly count: number; readonly error: string }
+  /** Somebody set the wall clock: what was read back from before the last boot may end at another time. */
+  | { readonly type: 'clock'; readonly at: Instant; readonly override: Override | undefined }
   /** The timer rang, or time passed: `at` is now. `lateMs`: how much later than asked for. */
   | { readonly type: 'wake'; readonly at: Instant; readonly lateMs: number };
 

@@ -41,6 +41,14 @@ export function absorbConfirm(state: State, event: Extract<Event, { type: 'confi
   news(effects, 'info', 'override', state.override.uplink, `${event.by} confirmed the override on ${state.override.uplink}`);
 }
 
+/** The same order as before, with its times as they are now; none any more = it is over. */
+export function absorbClock(state: State, event: Extract<Event, { type: 'clock' }>): void {
+  if (state.override === undefined) return;
+  const { since, until, confirmBy } = event.override ?? { ...state.override, until: event.at };
+  state.override = { ...state.override, since, until, confirmBy };
+  state.dirty = true;
+}
+
 export function expireOverride(state: State, now: Instant, effects: Effect[]): void {
   const override = state.override;
   if (override === undefined) return;

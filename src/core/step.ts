@@ -24,7 +24,7 @@ import { pass, takeLost, takeReply, takeTraffic } from './judge.js';
 import { countSeldom, lookAround } from './look.js';
 import { tellDecision, tellForgotten } from './news.js';
 import { absorbOutside, expireOutside, nextExpiry } from './outside.js';
-import { absorbConfirm, absorbOverride, expireOverride } from './override.js';
+import { absorbClock, absorbConfirm, absorbOverride, expireOverride } from './override.js';
 import { isClean } from './quality.js';
 import { noteOutcome, reconcile } from './reconcile.js';
 import { noteVerdicts, settle } from './settle.js';
@@ -125,6 +125,9 @@ function absorb(state: State, event: Event, effects: Effect[]): void {
       break;
     case 'override':
       absorbOverride(state, event, effects);
+      break;
+    case 'clock':
+      absorbClock(state, event);
       break;
     case 'confirm':
       absorbConfirm(state, event, effects);

@@ -33,7 +33,7 @@ async function withDaemon(run: (bench: Bench) => Promise<void>, door: Partial<Ke
     }, 1);
   };
   const daemon = openDaemon(state, {
-    kernel: { ...kernel, ...door }, prober: { bind: () => undefined, send: answer, close: () => undefined }, now,
+    kernel: { ...kernel, ...door }, prober: { bind: () => undefined, send: answer, close: () => undefined }, now, wall: () => Date.now(), clockSet: () => state.override,
     publish: () => undefined, tell: (line) => news.push(line), save: (override) => saved.push(override),
   });
   try {

@@ -64,7 +64,7 @@ test('a bug that shows while an order is carried out ends the process, not the r
     const policy = ${JSON.stringify(TWO)};
     const kernel = { watch() {}, readAll: () => (${JSON.stringify(factsOf(['fibre', 'cable']))}), readOurs: () => ({ routes: [], rules: [] }), apply: () => [],
       count: () => [], look: () => ({ links: [], gone: [] }), host: async () => ({ natBackend: 'none', natInSync: true, natRepaired: false, sysctlsInSync: true, problems: [] }) };
-    const daemon = openDaemon(openState(policy, now()), { kernel, prober: { bind() {}, send() {}, close() {} }, now, publish() {}, tell() {},
+    const daemon = openDaemon(openState(policy, now()), { kernel, prober: { bind() {}, send() {}, close() {} }, now, wall: () => Date.now(), clockSet() {}, publish() {}, tell() {},
       save() { throw new Error('a bug'); } });
     daemon.start();
     await daemon.override({ uplink: 'cable', ifDead: 'obey', reason: '', by: 'noc' }).catch(() => console.log('swallowed'));
