@@ -25,6 +25,7 @@ import { culprit } from './kernel/doctor/culprit.js';
 import { examine } from './kernel/doctor/examine.js';
 import { openHost } from './kernel/host.js';
 import { openKernel } from './kernel/kernel.js';
+import { programs } from './kernel/spawn.js';
 import { boundSendBuffer, peerUid } from './libc/sockets.js';
 import { claimNamespace } from './lock.js';
 import { openLog, type Log } from './log.js';
@@ -34,6 +35,9 @@ import { openProber, type Prober } from './probes/prober.js';
 import { openQuestions, type Questions } from './questions.js';
 
 const EXIT = { done: 0, failed: 1, usage: 2, config: 78 } as const;
+
+/** systemd gives us ten seconds: for what runs, and for each program that takes something back. */
+const STOP_MS = { grace: 1000, program: 2000 } as const;
 
 const USAGE = `uplinkd: keeps a router on the internet through several uplinks
 
@@ -119,6 +123,7 @@ async function run(wish: Arguments): Promise<void> {
 async function live(wish: Arguments, config: Config, memory: Memory, log: Log): Promise<void> {
   const warning = wish.dryRun ? '' : await claimNamespace((socket) => peerUid(descriptorOf(socket) ?? -1));
   if (warning !== '') log.warn(warning);
+  programs.onStuck = (text) => log.warn(text);
   const kernel = openDoor(wish, log);
   const state = openState(config.policy, clock.now(), memory.generationBefore);
   state.override = memory.override();
@@ -241,9 +246,13 @@ async function stop({ state, log, daemon, server, kernel, prober }: Running, sig
   const keep = state.policy.stop === 'keep';
   log.info(`${signal}: stopping; routes, rules and NAT ${keep ? 'stay as they are' : 'are taken back'} (stop: ${state.policy.stop})`);
   await server.close();
-  await daemon.stop();
+  const stopped = daemon.stop();
+  await Promise.race([stopped, new Promise((resolve) => setTimeout(resolve, STOP_MS.grace))]);
+  programs.end();
+  await stopped;
   prober.close();
   try {
+    programs.resume(STOP_MS.program);
     if (!keep) await kernel.restore();
   } catch (error) {
     log.error(`not everything could be taken back: ${String(error)}`);

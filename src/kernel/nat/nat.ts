@@ -2,6 +2,9 @@
  * NAT, marks and forward firewall: chooses the backend, asks it for the rules, and takes the other one's away afterwards
  * (new first, then old: never an instant without masquerade).
  *
+ * Masquerade comes first: while it is not known yet who else rules forwarding, because nft does not answer, it is written without
+ * the forward firewall.
+ *
  * `auto` takes the one that order.ts prefers, where it is installed and works, else the other one, and then stays with its choice: a backend
  * that fails once (somebody holds its lock) is a problem to report, not a reason to move everything.
  */
@@ -97,7 +100,9 @@ export function openNat(families: readonly Family[], iptablesProgram: IptablesPr
       const { rules, problems } = usableRules(wish, filteredBridges());
       names = rules.policies.map((policy) => policy.name);
       if (rules.lines.length === 0) return await withoutLines(remove, problems);
-      const firewall = await decideFirewall(wish, rules);
+      const deciding = decideFirewall(wish, rules);
+      if (standing === undefined && (await isSlow(deciding))) await install(wish, { ...rules, lanInterfaces: [] });
+      const firewall = await deciding;
       const report = await install(wish, firewall.rules);
       return { ...report, natInSync: report.natInSync && problems.length === 0, problems: [...problems, ...report.problems, ...firewall.problemsWith(report.natBackend)] };
     },
@@ -130,6 +135,15 @@ function filteredBridges(): readonly string[] {
   } finally {
     netlink.close();
   }
+}
+
+/** Some ms are usual. */
+const SLOW_MS = 1000;
+
+async function isSlow(asked: Promise<unknown>): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const slow = new Promise<boolean>((resolve) => { timer = setTimeout(resolve, SLOW_MS, true); });
+  return Promise.race([asked.then(() => false), slow]).finally(() => clearTimeout(timer));
 }
 
 async function withoutLines(remove: () => Promise<void>, problems: readonly string[]): Promise<NatReport> {
