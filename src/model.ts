@@ -538,7 +538,7 @@ export interface ProbeLine {
 
 /**
  * Why there is no answer, beyond silence. `unsent`: the kernel would not send it. `prober`: our own socket or program is at fault, nothing
- * is said about the line. `unreachable`: an ICMP error. `refused`: closed by a reset. `answer`: not the one expected. `portal`: a captive portal.
+ * is said about the line. `unreachable`: an ICMP error. `refused`: closed by a reset; both explain a silence and never shorten the wait for an answer. `answer`: not the one expected. `portal`: a captive portal.
  * `dns`: a name that could not be looked up. `failed`: a program said no.
  */
 export type LostCause = 'unsent' | 'prober' | 'unreachable' | 'refused' | 'answer' | 'portal' | 'dns' | 'failed';

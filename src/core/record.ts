@@ -143,12 +143,12 @@ export function worstMs(record: TargetRecord, now: Instant): number {
   return record.worstMs * 2 ** (-(now - record.worstAt) / WORST_HALF_LIFE_MS);
 }
 
-/** The probe could not be sent or an error came back: it needs no deadline any more. */
+/** Not sent, or wrongly answered: it needs no deadline any more. Errors of the network explain, and shorten no wait: anybody may send them. */
 export function noteLost(record: TargetRecord, seq: number, at: Instant, cause: LostCause, error: string): void {
   const probe = find(record, seq);
   if (probe === undefined || probe.repliedAt !== undefined) return;
   if (cause === 'prober') probe.void = true;
-  if (probe.deadlineAt > at) probe.deadlineAt = at;
+  if (cause !== 'unreachable' && cause !== 'refused' && probe.deadlineAt > at) probe.deadlineAt = at;
   record.causeRow = record.lastCause === cause ? record.causeRow + 1 : 1;
   record.lastCause = cause;
   record.lastError = error;

@@ -19,6 +19,7 @@ const SOCK_RAW_CLOEXEC_NONBLOCK = 3 | 0o2000000 | 0o4000;
 const SOCK_DGRAM_CLOEXEC_NONBLOCK = 2 | 0o2000000 | 0o4000;
 const MSG_DONTWAIT = 0x40;
 const MSG_TRUNC = 0x20;
+const MSG_ERRQUEUE = 0x2000;
 
 const cSocket = libc.func('int socket(int domain, int type, int protocol)') as (domain: number, type: number, protocol: number) => number;
 const cBind = libc.func('int bind(int fd, const void *address, uint32_t length)') as (fd: number, address: Buffer, length: number) => number;
@@ -102,6 +103,14 @@ export function send(fd: number, bytes: Buffer, length: number): number {
 /** One message block into `bytes`. @returns its true length (more than `bytes` holds: it was cut), or -errno */
 export function receive(fd: number, bytes: Buffer): number {
   return orErrno(cRecv(fd, bytes, bytes.length, MSG_DONTWAIT | MSG_TRUNC));
+}
+
+/**
+ * The packet that an ICMP error of the socket's queue is about (`hearErrors`), as far as the error quotes it; whoever leaves it there is woken for ever.
+ * @returns how long it is, or -errno
+ */
+export function receiveError(fd: number, bytes: Buffer): number {
+  return orErrno(cRecv(fd, bytes, bytes.length, MSG_DONTWAIT | MSG_ERRQUEUE));
 }
 
 /** `send` in a thread of libuv's pool. */

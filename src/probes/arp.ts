@@ -16,7 +16,12 @@ import { addressBytes } from './packet.js';
 
 const BROADCAST = Buffer.alloc(6, 0xff);
 const PACKET_BYTES = 28;
+/** Ethernet, IPv4, their lengths; then the operation. */
+const HEADER = Buffer.from([0, 1, 8, 0, 6, 4]);
+const REQUEST = 1;
 const REPLY = 2;
+/** In the first byte of a MAC address: of a group, which nobody is. */
+const GROUP = 1;
 const SO_ATTACH_FILTER = 26;
 
 /** @throws Error (`no ARP socket: EPERM: ...`) */
@@ -36,18 +41,25 @@ export function openArpLink({ ifindex, source }: ProbeLine): NeighbourLink {
     throw new Error(`no ARP socket: ${errorInWords(result, 'opening')}`);
   }
   const everybody = linkAddress(ETH_P_ARP, ifindex, BROADCAST);
+  const asker = Buffer.alloc(6);
   return {
     fd,
     request(mac, address) {
+      mac.copy(asker);
       const bytes = Buffer.alloc(PACKET_BYTES);
-      bytes.set([0, 1, 8, 0, 6, 4, 0, 1]); // Ethernet, IPv4, their lengths, request
+      HEADER.copy(bytes);
+      bytes.writeUInt16BE(REQUEST, 6);
       mac.copy(bytes, 8);
       own.copy(bytes, 14);
       address.copy(bytes, 24);
       return { bytes, to: everybody };
     },
     answererOf({ bytes }, length) {
-      return length >= PACKET_BYTES && bytes.readUInt16BE(6) === REPLY && bytes.subarray(24, 28).equals(own) ? bytes.subarray(14, 18) : undefined;
+      if (length < PACKET_BYTES || !bytes.subarray(0, 6).equals(HEADER) || bytes.readUInt16BE(6) !== REPLY) return undefined;
+      const isToUs = bytes.subarray(18, 24).equals(asker) && bytes.subarray(24, 28).equals(own);
+      // A switch that sends our own question back has not answered it.
+      const isOfOther = (bytes.readUInt8(8) & GROUP) === 0 && !bytes.subarray(8, 14).equals(asker);
+      return isToUs && isOfOther ? bytes.subarray(14, 18) : undefined;
     },
   };
 }

@@ -7,10 +7,12 @@
  * A socket carries one query at a time, and no more than 16: its source port is random, and a guess has to hit port and id. It is used again
  * because a carrier's NAT keeps each new port for minutes, and a customer has a thousand. It is not used again while a query on it is
  * unanswered: what a stale NAT entry swallows must not look like a dead line.
+ *
+ * An ICMP error is hearsay: whoever guesses a port can make one. It is told if what it quotes is our query, and the answer is awaited all the same.
  */
 import { randomInt } from 'node:crypto';
 import { whenReady } from '../libc/library.js';
-import { closeDescriptor, receive, send } from '../libc/sockets.js';
+import { closeDescriptor, receive, receiveError, send } from '../libc/sockets.js';
 import type { Family, Instant, ProbeLine } from '../model.js';
 import { queryName, readAnswer, writeQuery, type DnsAnswer, type DnsQuestion } from './dns-message.js';
 import { GIVE_UP_MS } from './method.js';
@@ -21,8 +23,9 @@ export interface DnsQuery {
   readonly name: string;
   /** A, or AAAA. */
   readonly family: Family;
-  /** One of the two is called, once, or neither. */
+  /** Once, or never. */
   heard(at: Instant, rttMs: number, answer: DnsAnswer): void;
+  /** Once, or never; what came back as an error may be followed by the answer. */
   lost(at: Instant, loss: Loss): void;
 }
 
@@ -54,6 +57,8 @@ interface QuerySocket {
 interface Flight {
   readonly query: DnsQuery;
   readonly question: DnsQuestion;
+  readonly bytes: Buffer;
+  isLost: boolean;
 }
 
 export function openQuerent(line: ProbeLine, now: () => Instant): Querent {
@@ -76,14 +81,25 @@ export function openQuerent(line: ProbeLine, now: () => Instant): Querent {
     else idle.set(socket.key, socket);
   };
 
+  const readError = (socket: QuerySocket, errno: number): void => {
+    const quoted = receiveError(socket.fd, buffer);
+    const isBroken = quoted < 0 && quoted !== -EAGAIN;
+    const { flight } = socket;
+    if (isBroken) drop(socket);
+    if (flight === undefined || flight.isLost || !(isBroken || quotes(buffer.subarray(0, Math.max(0, quoted)), flight.bytes))) return;
+    flight.isLost = true;
+    flight.query.lost(now(), lossByNetwork(errno));
+  };
+
   const read = (socket: QuerySocket): void => {
     for (let i = 0; i < DATAGRAMS_PER_TURN; i++) {
       const length = receive(socket.fd, buffer);
       if (length === -EAGAIN) return;
       const { flight } = socket;
       if (length < 0) {
-        drop(socket);
-        return flight?.query.lost(now(), lossByNetwork(length));
+        readError(socket, length);
+        if (!sockets.has(socket)) return;
+        continue;
       }
       const answer = flight === undefined ? undefined : readAnswer(buffer.subarray(0, Math.min(length, buffer.length)), flight.question);
       if (flight === undefined || answer === undefined) continue;
@@ -133,7 +149,7 @@ export function openQuerent(line: ProbeLine, now: () => Instant): Querent {
         socket.sentAt = now();
         const sent = send(socket.fd, bytes, bytes.length);
         if (sent >= 0) {
-          socket.flight = { query, question };
+          socket.flight = { query, question, bytes, isLost: false };
           return;
         }
         drop(socket);
@@ -146,4 +162,10 @@ export function openQuerent(line: ProbeLine, now: () => Instant): Querent {
       for (const socket of sockets) drop(socket);
     },
   };
+}
+
+/** A router may quote less than all of it, or nothing (RFC 792). */
+function quotes(quoted: Buffer, sent: Buffer): boolean {
+  const length = Math.min(quoted.length, sent.length);
+  return quoted.compare(sent, 0, length, 0, length) === 0;
 }

@@ -1,13 +1,18 @@
 /**
- * ICMP echo by a raw socket of our own, for one device, one identifier and one way of asking (size, hops).
+ * ICMP echo by a raw socket of our own, for one device, one address, one way of asking (size, hops) and one random identifier.
  *
- *   ask ──► stamp ──► sendto, at once
- *   reply ◄── ours? to this very probe? from the very address we asked? ◄── the kernel's own filter (bpf.ts) ◄── device
- *   lost, passed ◄── an ICMP error about a probe of ours ◄┘
+ *   ask ──► stamp ──► sendto, at once, with a secret of its own
+ *   reply ◄── to this very probe? with its secret? from the very address we asked? ◄── the kernel's own filter (bpf.ts) ◄── device
+ *   lost, passed ◄── an ICMP error about a probe of ours, which quotes its secret ◄┘
+ *
+ * Whoever knows the secret has seen the probe: an answer or an error of anybody else is nothing. Old routers quote no more of a probe than its
+ * header (RFC 792); there identifier and sequence, 32 random bits, are all that can be held against it, and the core takes an error as an
+ * explanation only, never as a reason to wait less.
  *
  * What is in flight is kept for GIVE_UP_MS, so late answers are told, and then forgotten without a word at the next probe: deadlines are the core's.
  * Whatever goes wrong with the socket itself ends it: whoever owns it makes a new one (slot.ts).
  */
+import { randomFillSync, randomInt } from 'node:crypto';
 import { closeDescriptor, setOption, setOptionBytes, SOL_SOCKET } from '../libc/sockets.js';
 import { bindTo } from '../libc/inet.js';
 import { deviceOf, inetAddress, openRawIcmp, receiver, sendTo, SOL_IP, SOL_IPV6, type Received } from '../libc/packet-socket.js';
@@ -21,7 +26,9 @@ import { addressBytes, addressText, canonical, checksum, ECHO_REPLY, ECHO_REQUES
 export interface EchoOptions {
   /** The one device that probes leave by and answers come in by. */
   readonly line: ProbeLine;
-  /** ICMP identifier, 1..65535, distinct among all open sockets. */
+  /** The one that is asked. */
+  readonly address: string;
+  /** ICMP identifier, 1..65535, random and distinct among all open sockets. */
   readonly identifier: number;
   /** Source address, '' = the kernel chooses one of the device. */
   readonly source: string;
@@ -38,20 +45,14 @@ export interface EchoOptions {
 const IN_FLIGHT_AT_MOST = 1000;
 /** Other sockets want their turn, too. */
 const READ_AT_ONCE = 256;
-const SMALL_BYTES = 16;
+const SECRET_BYTES = 16;
 const IP_HEADER = { 4: 20, 6: 40 } as const;
-const PEERS_AT_MOST = 64;
-
-interface Peer {
-  readonly text: string;
-  readonly bytes: Buffer;
-  /** struct sockaddr_in or sockaddr_in6. */
-  readonly socketAddress: Buffer;
-}
+/** Random bytes are drawn for so many probes at once: a draw costs the same for 16 bytes and for 4096. */
+const SECRETS_AT_ONCE = 256;
 
 interface Flight {
   readonly question: Question;
-  readonly peer: Peer;
+  readonly secret: Buffer;
   readonly sentAt: Instant;
   lost: boolean;
 }
@@ -65,12 +66,13 @@ export function openEcho(options: EchoOptions): Asker {
   const { family } = line;
   const fd = openPinned(options);
   const request = requestOf(family, options);
-  const constantSum = ~checksum(request) & 0xffff;
   const flights = new Map<number, Flight>();
-  const peers = new Map<string, Peer>();
+  const peer = addressBytes(family, options.address);
+  const peerText = canonical(family, options.address);
+  const peerAddress = inetAddress(family, peer, isLinkLocal(family, peer) ? line.ifindex : 0);
   const received = (shared ??= receiver(2048));
   const sourceAt = family === 4 ? { bytes: received.bytes, offset: 12 } : { bytes: received.from, offset: 8 };
-  let sequence = identifier;
+  let sequence = randomInt(0x10000);
   let open = true;
 
   const close = (): void => {
@@ -103,18 +105,21 @@ export function openEcho(options: EchoOptions): Asker {
     if (message === undefined || message.identifier !== identifier) return;
     const flight = flights.get(message.sequence);
     if (flight === undefined) return;
+    // ICMPv6 quotes all of a small packet (RFC 4443, 2.4).
+    const isProof = message.kind === 'reply' || family === 6;
+    if (!knows(flight.secret, received.bytes.subarray(message.dataAt, Math.min(length, received.bytes.length)), isProof)) return;
     if (message.kind === 'error') return wrong(at, flight, message);
     const { bytes, offset } = sourceAt;
-    if (flight.peer.bytes.compare(bytes, offset, offset + flight.peer.bytes.length) !== 0) return;
+    if (peer.compare(bytes, offset, offset + peer.length) !== 0) return;
     const missing = request.length - (length - (family === 4 ? IP_HEADER[4] : 0));
     if (options.sizeBytes > 0 && missing > 0) return lose(at, flight, 'answer', `${missing} of ${options.sizeBytes} bytes are missing in the answer`);
     answer(at, flight, message.sequence);
   }
 
   function wrong(at: Instant, flight: Flight, error: Extract<IcmpMessage, { kind: 'error' }>): void {
-    if (error.destination !== flight.peer.text) return;
+    if (error.destination !== peerText) return;
     if (options.hops > 0 && error.exceeded) return answer(at, flight, error.sequence);
-    const says = addressText(family, sourceAt.bytes.subarray(sourceAt.offset, sourceAt.offset + flight.peer.bytes.length));
+    const says = addressText(family, sourceAt.bytes.subarray(sourceAt.offset, sourceAt.offset + peer.length));
     const known = error.mtu !== undefined && error.mtu > 0;
     lose(at, flight, 'unreachable', known ? `a router at ${says} passes ${error.mtu} bytes at most` : `${error.words}, says ${says}`);
   }
@@ -130,16 +135,6 @@ export function openEcho(options: EchoOptions): Asker {
     flight.question.lost(at, cause, error);
   }
 
-  function peerOf(address: string): Peer {
-    const known = peers.get(address);
-    if (known !== undefined) return known;
-    if (peers.size >= PEERS_AT_MOST) peers.clear();
-    const bytes = addressBytes(family, address);
-    const peer = { text: canonical(family, address), bytes, socketAddress: inetAddress(family, bytes, isLinkLocal(family, bytes) ? line.ifindex : 0) };
-    peers.set(address, peer);
-    return peer;
-  }
-
   return {
     ask(question) {
       const sentAt = now();
@@ -147,12 +142,13 @@ export function openEcho(options: EchoOptions): Asker {
       forgetBefore(flights, sentAt - GIVE_UP_MS);
       if (flights.size >= IN_FLIGHT_AT_MOST) return question.lost(sentAt, 'prober', `not sent: ${flights.size} probes are in flight here already, none of them answered`);
       sequence = (sequence + 1) & 0xffff;
+      const secret = drawSecret();
       request.writeUInt16BE(sequence, 6);
+      secret.copy(request, ICMP_HEADER);
       // The kernel writes that of ICMPv6.
-      if (family === 4) request.writeUInt16BE(~((constantSum + sequence) % 0xffff) & 0xffff, 2);
-      const peer = peerOf(question.order.address);
-      flights.set(sequence, { question, peer, sentAt, lost: false });
-      const sent = sendTo(fd, request, request.length, peer.socketAddress);
+      if (family === 4) request.writeUInt16BE(checksum(request.fill(0, 2, 4)), 2);
+      flights.set(sequence, { question, secret, sentAt, lost: false });
+      const sent = sendTo(fd, request, request.length, peerAddress);
       if (sent >= 0) return;
       flights.delete(sequence);
       if (sent === -EMSGSIZE && options.sizeBytes > 0) return question.lost(now(), 'unreachable', tooBigHere(fd, options));
@@ -192,9 +188,25 @@ function openPinned(options: EchoOptions): number {
   return fd;
 }
 
-/** Whole, but for sequence and checksum. */
+let secrets = Buffer.alloc(0);
+
+/** What nobody can know who has not seen the probe. */
+function drawSecret(): Buffer {
+  if (secrets.length === 0) secrets = randomFillSync(Buffer.alloc(SECRETS_AT_ONCE * SECRET_BYTES));
+  const secret = secrets.subarray(0, SECRET_BYTES);
+  secrets = secrets.subarray(SECRET_BYTES);
+  return secret;
+}
+
+/** @param whole all of it must be there; else as much as was quoted */
+function knows(secret: Buffer, data: Buffer, whole: boolean): boolean {
+  const present = Math.min(SECRET_BYTES, data.length);
+  return (!whole || present === SECRET_BYTES) && secret.compare(data, 0, present, 0, present) === 0;
+}
+
+/** Whole, but for sequence, checksum and secret. */
 function requestOf(family: Family, { identifier, sizeBytes }: EchoOptions): Buffer {
-  const length = sizeBytes === 0 ? ICMP_HEADER + SMALL_BYTES : Math.max(ICMP_HEADER, sizeBytes - IP_HEADER[family]);
+  const length = ICMP_HEADER + Math.max(SECRET_BYTES, sizeBytes - IP_HEADER[family] - ICMP_HEADER);
   const request = Buffer.alloc(length);
   request.writeUInt8(ECHO_REQUEST[family], 0);
   request.writeUInt16BE(identifier, 4);

@@ -1,9 +1,10 @@
 /**
  * The methods `icmp` and `hop`: ICMP echo through one line.
  *
- * Size and hops are options of a socket, so a line has one socket for each way of asking, opened at its first probe. A socket of IPv6 that asks a
- * link-local gateway takes whatever link-local address the device has; all others are bound to the line's source address, because without it
- * the kernel may choose that of another uplink (RFC 6724: rule 3 comes before rule 5).
+ * Every address that is asked has a socket of its own for each way of asking (size and hops are options of a socket), opened at its first probe, with a
+ * random identifier: whoever is asked learns nothing by which he could answer for another. A socket of IPv6 that asks a link-local gateway takes
+ * whatever link-local address the device has; all others are bound to the line's source address, because without it the kernel may choose that of
+ * another uplink (RFC 6724: rule 3 comes before rule 5).
  */
 import { randomInt } from 'node:crypto';
 import { openEcho, isLinkLocal } from './echo.js';
@@ -13,18 +14,19 @@ import { addressBytes } from './packet.js';
 import { isFailure, slot, type Slot } from './slot.js';
 
 const IDENTIFIERS = 65_535;
-const TARGETS_AT_MOST = 100;
+/** Of one line: a reload leaves sockets of targets behind that are asked no more. Beyond that the oldest is closed, and opened again if it is needed. */
+const WAYS_AT_MOST = 128;
 
 /** `icmp` and `hop`, with identifiers that no other socket made here has. */
 export function openersOfEcho(): OpenAsker {
   const taken = new Set<number>();
-  // They begin anywhere, so that answers to a former process are not taken for ours.
-  let last = randomInt(IDENTIFIERS);
   const draw = (): number => {
-    do last = (last % IDENTIFIERS) + 1;
-    while (taken.has(last));
-    taken.add(last);
-    return last;
+    for (;;) {
+      const identifier = 1 + randomInt(IDENTIFIERS);
+      if (taken.has(identifier)) continue;
+      taken.add(identifier);
+      return identifier;
+    }
   };
 
   return (line, now) => {
@@ -32,15 +34,17 @@ export function openersOfEcho(): OpenAsker {
     /** What a target was asked by last: found again without a thought at each probe. */
     const former = new Map<Target, { readonly address: string; readonly way: Slot<Asker> }>();
 
-    function wayOf(sizeBytes: number, hops: number, source: string): Slot<Asker> {
-      const key = `${sizeBytes} ${hops} ${source}`;
+    function wayOf(address: string, sizeBytes: number, hops: number): Slot<Asker> {
+      const key = `${address} ${sizeBytes} ${hops}`;
       const known = ways.get(key);
       if (known !== undefined) return known;
+      if (ways.size >= WAYS_AT_MOST) closeOldest();
+      const source = isLinkLocal(line.family, addressBytes(line.family, address)) ? '' : line.source;
       const way: Slot<Asker> = slot(() => {
         const identifier = draw();
         const giveBack = (): boolean => taken.delete(identifier);
         try {
-          const echo = openEcho({ line, identifier, source, sizeBytes, hops, now, broke(error) { giveBack(); way.broke(error); } });
+          const echo = openEcho({ line, address, identifier, source, sizeBytes, hops, now, broke(error) { giveBack(); way.broke(error); } });
           return { ask: (question) => echo.ask(question), close() { giveBack(); echo.close(); } };
         } catch (error) {
           giveBack();
@@ -54,11 +58,19 @@ export function openersOfEcho(): OpenAsker {
     function wayFor({ target, address }: ProbeOrder): Slot<Asker> {
       const known = former.get(target);
       if (known?.address === address) return known.way;
-      if (former.size >= TARGETS_AT_MOST) former.clear();
-      const source = isLinkLocal(line.family, addressBytes(line.family, address)) ? '' : line.source;
-      const way = wayOf(target.kind === 'icmp' ? target.sizeBytes : 0, target.kind === 'hop' ? target.hops : 0, source);
+      if (former.size >= WAYS_AT_MOST) former.clear();
+      const way = wayOf(address, target.kind === 'icmp' ? target.sizeBytes : 0, target.kind === 'hop' ? target.hops : 0);
       former.set(target, { address, way });
       return way;
+    }
+
+    function closeOldest(): void {
+      for (const [key, way] of ways) {
+        way.close();
+        ways.delete(key);
+        break;
+      }
+      former.clear();
     }
 
     return {

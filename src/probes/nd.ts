@@ -51,7 +51,7 @@ export function openNdLink({ ifindex }: ProbeLine): NeighbourLink {
     },
     answererOf(received, length) {
       const { bytes } = received;
-      if (length < ADVERTISEMENT_BYTES || bytes.readUInt8(0) !== ADVERTISEMENT || (bytes.readUInt8(4) & SOLICITED) === 0) return undefined;
+      if (length < ADVERTISEMENT_BYTES || bytes.readUInt16BE(0) !== ADVERTISEMENT << 8 || (bytes.readUInt8(4) & SOLICITED) === 0) return undefined;
       return hopLimitOf(received) === 255 ? bytes.subarray(8, 24) : undefined;
     },
   };

@@ -4,18 +4,21 @@
  *   IPv4 (raw(7))    the IP header comes first; RFC 792
  *   IPv6 (RFC 3542)  starts at the ICMPv6 header;  RFC 4443
  *
- * An error carries the head of the packet it is about: its destination, identifier and sequence say whose probe it was.
+ * An error carries the head of the packet it is about: its destination, identifier and sequence say whose probe it was, and its data, as far as it
+ * is quoted, that whoever says so has seen it.
  * Whatever else comes, short or foreign, is `undefined`: packets from the network never throw.
  */
 import { SocketAddress } from 'node:net';
 import type { Family } from '../model.js';
 
 export type IcmpMessage =
-  | { readonly kind: 'reply'; readonly identifier: number; readonly sequence: number }
+  | { readonly kind: 'reply'; readonly identifier: number; readonly sequence: number; /** Where the echoed data begin in the packet. */ readonly dataAt: number }
   | {
       readonly kind: 'error';
       readonly identifier: number;
       readonly sequence: number;
+      /** Where the quoted data of the probe begin; RFC 792 lets a router quote none of them. */
+      readonly dataAt: number;
       /** Where the probe was going, in the notation of `canonical`. */
       readonly destination: string;
       /** Its hops were used up (code 0): there is a router exactly so far away. */
@@ -118,8 +121,8 @@ function headerLength4(packet: Buffer, offset: number): number | undefined {
   return length >= 20 && packet.length >= offset + length ? length : undefined;
 }
 
-function echoAt(packet: Buffer, offset: number): { readonly identifier: number; readonly sequence: number } {
-  return { identifier: packet.readUInt16BE(offset + 4), sequence: packet.readUInt16BE(offset + 6) };
+function echoAt(packet: Buffer, offset: number): { readonly identifier: number; readonly sequence: number; readonly dataAt: number } {
+  return { identifier: packet.readUInt16BE(offset + 4), sequence: packet.readUInt16BE(offset + 6), dataAt: offset + ICMP_HEADER };
 }
 
 function address6(bytes: Buffer): string {

@@ -91,15 +91,25 @@ test('an answer is taken once, and never for a probe that was not sent', () => {
   assert.deepEqual([record.sent, record.received, record.srttMs], [1, 1, 8]);
 });
 
-test('an error that comes back ends the wait, and a right answer may still follow', () => {
+test('a wrong answer ends the wait, and a right one may still follow', () => {
   const record = recordOf('0>8 1000>-');
-  noteLost(record, 2, at(1001), 'unreachable', 'EHOSTUNREACH: no way there');
+  noteLost(record, 2, at(1001), 'answer', 'SERVFAIL');
   assert.equal(misses(record, at(1001)), 1);
-  assert.equal(record.lastError, 'EHOSTUNREACH: no way there');
+  assert.equal(record.lastError, 'SERVFAIL');
   noteReply(record, 2, at(1005), 5);
   assert.equal(misses(record, at(1005)), 0);
   assert.equal(record.lastError, '');
 });
+
+for (const cause of ['unreachable', 'refused'] as const) {
+  test(`an error of the network (${cause}) explains, and does not shorten the wait`, () => {
+    const record = recordOf('0>8 1000>-');
+    const deadline = nextDeadline(record, at(1001));
+    noteLost(record, 2, at(1001), cause, 'EHOSTUNREACH: no way there');
+    assert.deepEqual([misses(record, at(1001)), nextDeadline(record, at(1001)), record.lastError], [0, deadline, 'EHOSTUNREACH: no way there']);
+    assert.equal(misses(record, deadline!), 1);
+  });
+}
 
 test('the next deadline is that of the first open probe', () => {
   const record = recordOf('0>8 1000>- 1010>-');

@@ -19,7 +19,7 @@ export interface Life {
   readonly health: Health;
   readonly now: number;
   /** The round trip in ms, undefined for no answer, or an error that comes back at once, with its cause (default: unsent). */
-  answer: (order: Asked, now: number) => number | undefined | string | { readonly cause: LostCause; readonly error: string };
+  answer: (order: Asked, now: number) => number | undefined | string | { readonly cause: LostCause; readonly error: string; /** The answer comes after all. */ readonly answeredMs?: number };
   /** What passes through the uplink per second, counted every 20 ms; undefined = nobody counts. */
   traffic: { readonly sent: number; readonly answered: number } | undefined;
   /** `1020 suspect: no answer from ...`, one line for each change. */
@@ -59,7 +59,8 @@ export function openLife(policy: UplinkPolicy, answer: Life['answer']): Life {
       const sentAt = now;
       const error = typeof outcome === 'string' ? { cause: 'unsent' as const, error: outcome } : outcome;
       if (typeof error === 'object') pending.push({ at: now + 0.1, take: (t) => takeLost(health, one.target, one.seq, t, error.cause, error.error) });
-      else if (typeof outcome === 'number') pending.push({ at: now + outcome, take: (t) => takeReply(health, one.target, one.seq, t, t - sentAt, 0, each.target.kind === 'exec' ? life.unpinned : '') });
+      const rttMs = typeof outcome === 'object' ? outcome.answeredMs : outcome;
+      if (typeof rttMs === 'number') pending.push({ at: now + rttMs, take: (t) => takeReply(health, one.target, one.seq, t, t - sentAt, 0, each.target.kind === 'exec' ? life.unpinned : '') });
     }
   };
   let countedAt = 0;

@@ -8,7 +8,10 @@
  *   elsewhere     host unreachable, about a request like this one to another address
  *   foreign       an answer with another identifier
  *   next          an answer with another sequence
- *   short         an answer without the data that was sent
+ *   forged        an answer with other data than were sent
+ *   short         an answer with the first 16 of the data that were sent
+ *   bare          unreachable, and no more of the request is quoted than its header
+ *   forgedError   unreachable, with other data than were sent
  *   exceeded      time exceeded in transit, about the request
  *
  * Answers leave from the address of eth0 whatever address was asked: a request to another one is answered by the wrong host.
@@ -41,7 +44,7 @@ async function play(packet: Buffer, request: Buffer, asker: string): Promise<voi
 function message(answer: string, packet: Buffer, request: Buffer): Buffer {
   const reply = Buffer.from(request);
   reply.writeUInt8(0, 0);
-  const about = Buffer.concat([Buffer.alloc(8), packet.subarray(0, 28)]);
+  const about = Buffer.concat([Buffer.alloc(8), packet]);
   switch (answer) {
     case 'reply':
       return reply;
@@ -55,10 +58,18 @@ function message(answer: string, packet: Buffer, request: Buffer): Buffer {
       about.set([5, 1, 0, 0, 192, 0, 2, 77]);
       return about;
     case 'short':
-      return reply.subarray(0, 8);
+      return reply.subarray(0, 24);
+    case 'forged':
+      return reply.fill(0, 8);
     case 'exceeded':
       about.set([11, 0]);
       return about;
+    case 'bare':
+      about.set([3, 1]);
+      return about.subarray(0, 8 + 28);
+    case 'forgedError':
+      about.set([3, 1]);
+      return about.fill(0, 8 + 28);
     case 'unreachable':
       about.set([3, 1]);
       return about;

@@ -29,6 +29,16 @@ describe('an answer', { concurrency: 4 }, () => {
     assert.deepEqual(heard.slice(1).map((fact) => fact.type), ['reply']);
   });
 
+  test('an old router quotes no more of a probe than its header', async () => {
+    assert.deepEqual(await play('bare'), [UNREACHABLE]);
+  });
+
+  test('a forged answer does not end a probe; the true one comes after', async () => {
+    const heard = await play('forgedThenReply');
+    assert.deepEqual(heard.map((fact) => fact.type), ['reply']);
+    assert.ok((heard[0]?.rttMs ?? 0) >= 20);
+  });
+
   test('duplicates are told once', async () => {
     assert.deepEqual((await play('duplicates')).map((fact) => fact.type), ['reply']);
   });
@@ -40,6 +50,8 @@ describe('an answer', { concurrency: 4 }, () => {
   });
 
   for (const [story, what] of [
+    ['forged', 'without the secret of the probe'],
+    ['forgedError', 'that is an error which quotes another secret'],
     ['foreignIdentifier', 'with a foreign identifier'],
     ['otherSequence', 'with another sequence'],
     ['wrongAddress', 'from an address that was not asked'],

@@ -37,6 +37,10 @@ describe('a DNS probe', { concurrency: 2, skip: reasonToSkip() }, () => {
     }
   });
 
+  test('is answered after an ICMP error about it; an error that does not quote it is nothing', async () => {
+    assert.deepEqual(await play('slander'), [['unreachable', 'answered'], ['answered']]);
+  });
+
   test('takes the socket of the one before, 16 times; a socket of its own while others wait or were lost', async () => {
     assert.deepEqual(await play('sockets'), { said: ['answered', 'silence'], oneByOne: 2, atOnce: 10, silent: 3 });
   });

@@ -13,11 +13,14 @@ import { existsSync, readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import { createServer as createTcpServer } from 'node:net';
+import { inetAddress, openRawIcmp, sendTo } from '../../src/libc/packet-socket.js';
+import { addressBytes, checksum } from '../../src/probes/packet.js';
 import { OTHER, SERVER } from './asker-world.js';
 
 const side = process.argv[2] ?? '';
 /** Answers that are held back. */
 const overtaken: (() => void)[] = [];
+const icmp = openRawIcmp(4);
 
 const talker = createTcpServer((socket) => socket.on('error', () => undefined).end('220 mail.example ESMTP, and not at all HTTP\r\n'));
 const web = createServer(serveHttp);
@@ -78,6 +81,11 @@ async function answer(own: Socket, other: Socket, query: Buffer, asker: RemoteIn
       say(query);
       await new Promise((resolve) => setTimeout(resolve, 50));
       return say(reply(query, { addresses: ['198.51.100.7'] }));
+    case 'slandered': // an error about it, of somebody who has seen it; and then the truth
+    case 'lied': // the same of somebody who has guessed its port
+      slander(labelOf(query) === 'lied' ? Buffer.alloc(query.length) : query, asker);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      return say(reply(query, { addresses: ['198.51.100.7'] }));
     case 'onlyforged':
       return say(reply(query, { addresses: ['198.51.100.7'] }), other);
     case 'web': // where this very server is
@@ -88,6 +96,22 @@ async function answer(own: Socket, other: Socket, query: Buffer, asker: RemoteIn
       say(reply(query, { addresses: ['198.51.100.7', '2001:db8:7::7'] }));
       return overtaken.splice(0).forEach((answerNow) => answerNow());
   }
+}
+
+/** ICMP host unreachable about a datagram that came in with this data (RFC 792); no such thing in IPv6 here. */
+function slander(data: Buffer, asker: RemoteInfo): void {
+  if (asker.family !== 'IPv4') return;
+  const error = Buffer.alloc(8 + 20 + 8 + data.length);
+  error.set([3, 1]);
+  error.set([0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0, ...addressBytes(4, asker.address), ...addressBytes(4, SERVER[4])], 8);
+  error.writeUInt16BE(28 + data.length, 10);
+  error.writeUInt16BE(checksum(error.subarray(8, 28)), 18);
+  error.writeUInt16BE(asker.port, 28);
+  error.writeUInt16BE(53, 30);
+  error.writeUInt16BE(8 + data.length, 32);
+  data.copy(error, 36);
+  error.writeUInt16BE(checksum(Buffer.concat([error, Buffer.alloc(error.length % 2)])), 2);
+  sendTo(icmp, error, error.length, inetAddress(4, addressBytes(4, asker.address), 0));
 }
 
 function labelOf(query: Buffer): string {

@@ -12,6 +12,10 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
   unreachableThenReply: () => played(['unreachable', 'unreachable', 'wait:20', 'reply'], 2),
   duplicates: () => played(['reply', 'reply', 'wait:20', 'reply'], 1),
   late: () => played(['wait:2500', 'reply'], 1),
+  forged: () => played(['forged'], 0),
+  forgedThenReply: () => played(['forged', 'wait:20', 'reply'], 1),
+  forgedError: () => played(['forgedError'], 0),
+  bare: () => played(['bare'], 1),
   foreignIdentifier: () => played(['foreign'], 0),
   otherSequence: () => played(['next'], 0),
   /** answerer.ts answers from eth0's address; the far address was asked. */
@@ -101,7 +105,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     const worded = await ask('a', GATEWAY);
     const before = rawSockets().length;
     letIcmpErrorsBreakSockets();
-    const stranded = send('a', '203.0.113.200');
+    const stranded = send('a', GATEWAY);
     const breaking = await ask('a', GATEWAY);
     await until(() => factOf(stranded) !== undefined);
     const fact = factOf(stranded);

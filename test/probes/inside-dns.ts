@@ -40,6 +40,19 @@ await play({
     return told;
   },
 
+  /** ICMP errors before the answer. */
+  async slander() {
+    const asker = openDns(line('a', 4), now);
+    const told = [];
+    for (const name of ['slandered', 'lied']) {
+      const outcomes = put(asker, about(`${name}.example`), SERVER[4]);
+      await until(() => outcomes.some(({ said }) => said === 'answered'), 3000);
+      told.push(outcomes.map(({ said }) => said.split(':', 1)[0]));
+    }
+    asker.close();
+    return told;
+  },
+
   /** Which sockets the queries take: one after the other, several at a time, after one that was lost. */
   async sockets() {
     ispRun('a', 'nft', 'add', 'table', 'inet', 'p');

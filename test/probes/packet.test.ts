@@ -15,10 +15,10 @@ const echo = '0800 0000 1234 0007';
 const IP6 = '60000000 0010 3a40 20010db8000000000000000000000002 20010db8000100000000000000000009';
 
 test('an echo reply is read, with and without IP options', () => {
-  const reply = { kind: 'reply', identifier: 0x1234, sequence: 7 };
+  const reply = { kind: 'reply', identifier: 0x1234, sequence: 7, dataAt: 28 };
   assert.deepEqual(readIcmp(4, hex(`${ip4()} 0000 0000 1234 0007`)), reply);
-  assert.deepEqual(readIcmp(4, hex(`${ip4('0101010107000000')} 0000 0000 1234 0007`)), reply);
-  assert.deepEqual(readIcmp(6, hex('8100 0000 1234 0007')), reply);
+  assert.deepEqual(readIcmp(4, hex(`${ip4('0101010107000000')} 0000 0000 1234 0007`)), { ...reply, dataAt: 36 });
+  assert.deepEqual(readIcmp(6, hex('8100 0000 1234 0007')), { ...reply, dataAt: 8 });
 });
 
 test('an error is read through to the probe it is about', () => {
@@ -26,6 +26,7 @@ test('an error is read through to the probe it is about', () => {
     kind: 'error',
     identifier: 0x1234,
     sequence: 7,
+    dataAt: 60,
     destination: '192.0.2.2',
     exceeded: true,
     mtu: undefined,
@@ -35,6 +36,7 @@ test('an error is read through to the probe it is about', () => {
     kind: 'error',
     identifier: 0x1234,
     sequence: 7,
+    dataAt: 56,
     destination: '2001:db8:1::9',
     exceeded: false,
     mtu: undefined,
