@@ -518,6 +518,8 @@ export interface ProbeOrder {
   readonly target: Target;
   /** Where to send it: the target's address, or the gateway's; '' where the method finds it by itself. */
   readonly address: string;
+  /** Source address for this destination, where it is another than that of the line. */
+  readonly source?: string;
   /** Unique within (uplink, family, target). */
   readonly seq: number;
 }
@@ -528,7 +530,7 @@ export interface ProbeLine {
   readonly family: Family;
   readonly interface: string;
   readonly ifindex: number;
-  /** Source address, '' = the kernel chooses. */
+  /** Source address of whatever goes into the internet, '' = the kernel chooses. */
   readonly source: string;
   /** '' = point-to-point. */
   readonly gateway: string;

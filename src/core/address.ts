@@ -25,6 +25,12 @@ export function isWithin(address: string, prefix: string): boolean {
   return familyOf(address) === familyOf(network) && prefixOf(address, Number(length)) === prefixOf(network, Number(length));
 }
 
+/** From the first to the last, as text of `0` and `1`. */
+export function bitsOf(address: string): string {
+  const width = familyOf(address) === 4 ? 8 : 16;
+  return groupsOf(address).map((group) => group.toString(2).padStart(width, '0')).join('');
+}
+
 /** The leading `bits` of a group. */
 function maskOf(bits: number, width: number): number {
   const ones = Math.min(width, Math.max(0, bits));

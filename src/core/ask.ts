@@ -7,8 +7,10 @@
  * asked seldom; who has a budget, so seldom that it lasts.
  */
 import type { Instant, ProbeOrder, Target } from '../model.js';
+import { isLinkLocal } from './address.js';
 import type { Health } from './health.js';
 import { isWaiting, nextDeadline, noteSent, timeoutMs, worstMs, type TargetRecord } from './record.js';
+import { sourceOf } from './source.js';
 import { costBytes, roundMs, spend, spentBytes } from './spending.js';
 import { isIdle, progressed } from './traffic.js';
 import { isAside, isGateway, isNearAlive, isSlow } from './witness.js';
@@ -152,7 +154,15 @@ function send(health: Health, record: TargetRecord, now: Instant, orders: ProbeO
   if (address === '' && !isSlow(target)) return;
   const probe = noteSent(record, health.policy.probe, now, again);
   spend(health.spending, costBytes(target, health.family), now);
-  orders.push({ uplink: health.name, family: health.family, target, address, seq: probe.seq });
+  const source = sourceFor(health, address);
+  orders.push({ uplink: health.name, family: health.family, target, address, seq: probe.seq, ...(source === '' ? {} : { source }) });
+}
+
+/** '' = the line's own: a host in another network of the line is asked from the address there. */
+function sourceFor({ line }: Health, address: string): string {
+  if (address === '' || line.addresses.length < 2 || isLinkLocal(address)) return '';
+  const source = sourceOf(line.addresses, { via: line.gateway, source: line.source }, address);
+  return source === line.address ? '' : source;
 }
 
 function burstGapMs(health: Health): number {

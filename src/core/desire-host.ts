@@ -1,8 +1,9 @@
 /** The slow half of the wish: NAT, marks, firewall, sysctls. It stands ready for every uplink, up or not: a switch never touches it. */
-import type { HostWish, NatLine, NatPolicy, Policy, ProbeLine, SysctlWish, TrafficPolicy, UplinkName } from '../model.js';
+import type { HostWish, NatLine, NatPolicy, Policy, ProbeLine, SysctlWish, TrafficPolicy, Translation, UplinkName, UplinkPolicy } from '../model.js';
 import { classesOf, type Classes } from './classes.js';
-import type { Health } from './health.js';
+import type { Health, Line } from './health.js';
 import { cutMarkOf, markOf } from './layout.js';
+import { sourceOf } from './source.js';
 import type { Plane } from './state.js';
 
 type Planes = ReadonlyMap<number, Pick<Plane, 'health'>>;
@@ -11,7 +12,7 @@ export function desireHost(policy: Policy, planes: Planes): HostWish {
   const devices = devicesOf(policy, planes);
   const lines = policy.uplinks.flatMap((uplink): NatLine[] => {
     const device = devices.get(uplink.name) ?? '';
-    return device === '' ? [] : [{ uplink: uplink.name, interface: device, mark: markOf(uplink.slot, policy.markMask), translate: uplink.translate, mss: uplink.mss }];
+    return device === '' ? [] : [{ uplink: uplink.name, interface: device, mark: markOf(uplink.slot, policy.markMask), translate: translations(uplink, planes), mss: uplink.mss }];
   });
   lines.sort((a, b) => (a.interface < b.interface ? -1 : 1));
   const classes = classesOf(policy);
@@ -29,6 +30,16 @@ export function probeLines(healths: Iterable<Health>, mask: number): readonly Pr
   return [...healths].map(({ name, family, line, policy }) => ({
     uplink: name, family, interface: line.device, ifindex: line.ifindex, source: line.address, gateway: line.gateway, mark: markOf(policy.slot, mask),
   }));
+}
+
+function translations({ name, translate }: UplinkPolicy, planes: Planes): NatLine['translate'] {
+  return { 4: translation(translate[4], planes.get(4)?.health.get(name)?.line), 6: translation(translate[6], planes.get(6)?.health.get(name)?.line) };
+}
+
+/** The kernel's masquerading takes no notice of the source that a route asks for: where the two differ it is written down. */
+function translation(wanted: Translation, line: Line | undefined): Translation {
+  if (wanted.kind !== 'masquerade' || line === undefined || line.source === '' || line.source !== line.address) return wanted;
+  return sourceOf(line.addresses, { via: line.gateway, source: '' }) === line.source ? wanted : { kind: 'address', address: line.source };
 }
 
 /** Only what the LAN sends through is counted, so without one there is nothing to count. */

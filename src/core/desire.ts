@@ -172,9 +172,8 @@ function wayOut(uplink: UplinkPolicy, { facts, learnt }: Ground, family: Family,
   if (link === undefined || !link.adminUp || addresses.length === 0) return undefined;
   const path = pathOf(uplink, link, facts, family, learnt);
   if (path === undefined) return undefined;
-  const { source, ...rest } = path;
   // The kernel refuses a source that it does not have.
-  const known = addresses.some((address) => address.address === source && !address.deprecated) ? path : rest;
+  const known = addresses.some(({ address, deprecated }) => address === path.source && !deprecated) ? path : { ...path, source: '' };
   return { hop: { ifindex: link.index, via: path.via, weight, onlink: path.via !== '' }, path: known };
 }
 

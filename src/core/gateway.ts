@@ -9,18 +9,15 @@
 import type { Address, Family, KernelFacts, Link, Policy, Route, UplinkPolicy } from '../model.js';
 import { FAMILIES, tableOf } from './layout.js';
 import { linkOf } from './link.js';
+import { sourceOf, type Way } from './source.js';
 
-export interface Path {
-  /** '' for point-to-point lines. */
-  readonly via: string;
+export interface Path extends Way {
   /** As in Route; absent = none. */
   readonly metrics?: string;
-  /** Preferred source address; absent = the kernel chooses. */
-  readonly source?: string;
 }
 
 export interface Learnt extends Path {
-  /** The device's address at that time. */
+  /** The line's address at that time. */
   readonly address: string;
 }
 
@@ -33,11 +30,11 @@ export function learn(learnt: Map<string, Learnt>, policy: Policy, facts: Kernel
     const link = linkOf(uplink, facts);
     if (link === undefined) continue;
     for (const family of FAMILIES) {
-      const address = globalAddresses(link, facts, family)[0]?.address;
-      if (address === undefined) continue;
+      const addresses = globalAddresses(link, facts, family);
+      if (addresses.length === 0) continue;
       const key = keyOf(uplink, family);
-      const path = shownPath(uplink, link, facts, family) ?? (learnt.has(key) ? undefined : leftByFormerRun(uplink, link, facts, family, address));
-      if (path !== undefined) learnt.set(key, { address, ...path });
+      const path = shownPath(uplink, link, facts, family) ?? (learnt.has(key) ? undefined : leftByFormerRun(uplink, link, facts, family));
+      if (path !== undefined) learnt.set(key, { ...path, address: sourceOf(addresses, path) });
     }
   }
 }
@@ -51,7 +48,7 @@ export function gatewayOf(uplink: UplinkPolicy, link: Link, facts: KernelFacts, 
 export function pathOf(uplink: UplinkPolicy, link: Link, facts: KernelFacts, family: Family, learnt: Memory): Path | undefined {
   const wanted = writtenDown(uplink, family);
   const path = shownPath(uplink, link, facts, family) ?? remembered(uplink, link, facts, family, learnt);
-  return wanted === undefined || path?.via === wanted ? path : { via: wanted };
+  return wanted === undefined || path?.via === wanted ? path : { via: wanted, source: '' };
 }
 
 /** Of a route that leads by several paths, which has but one of each: the smallest packets pass everywhere, the rest is left to the devices. */
@@ -61,7 +58,7 @@ export function joined(paths: readonly Path[]): Omit<Path, 'via'> {
     const values = paths.flatMap(({ metrics }) => new RegExp(`(?:^| )${name} (\\d+)`).exec(metrics ?? '')?.[1] ?? []);
     return values.length === 0 ? [] : [`${name} ${Math.min(...values.map(Number))}`];
   });
-  return sizes.length === 0 ? {} : { metrics: sizes.join(' ') };
+  return { source: '', ...(sizes.length === 0 ? {} : { metrics: sizes.join(' ') }) };
 }
 
 /** Those that new connections may use come first. */
@@ -92,8 +89,9 @@ function shownPath(uplink: UplinkPolicy, link: Link, facts: KernelFacts, family:
   return best === undefined ? undefined : pathBy(best.route, best.via);
 }
 
-function pathBy({ metrics, source }: Route, via: string): Path {
-  return { via, ...(metrics === undefined ? {} : { metrics }), ...(source === '' ? {} : { source }) };
+/** A route that is shared has one source for all its hops, which would be wrong for all but one. */
+function pathBy({ metrics, source, hops }: Route, via: string): Path {
+  return { via, source: hops.length === 1 ? source : '', ...(metrics === undefined ? {} : { metrics }) };
 }
 
 /** As long as the device keeps the address. */
@@ -103,9 +101,11 @@ function remembered(uplink: UplinkPolicy, link: Link, facts: KernelFacts, family
 }
 
 /** The uplink's own table remembers over a restart; its link routes say for which address. */
-function leftByFormerRun(uplink: UplinkPolicy, link: Link, facts: KernelFacts, family: Family, address: string): Path | undefined {
+function leftByFormerRun(uplink: UplinkPolicy, link: Link, facts: KernelFacts, family: Family): Path | undefined {
   const own = facts.routes.filter((route) => route.family === family && route.table === tableOf(uplink.slot) && route.hops[0]?.ifindex === link.index);
-  if (!own.some((route) => route.source === address)) return undefined;
   const left = own.find((route) => route.destination === 'default');
-  return left === undefined ? undefined : pathBy(left, left.hops[0]!.via);
+  if (left === undefined) return undefined;
+  const path = pathBy(left, left.hops[0]!.via);
+  const address = sourceOf(globalAddresses(link, facts, family), path);
+  return own.some((route) => route.source === address) ? path : undefined;
 }

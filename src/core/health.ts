@@ -1,5 +1,5 @@
 /** What is remembered of one uplink in one family. Judged by judge.ts, asked by ask.ts; owned by `step` and changed in place. */
-import type { Evidence, Family, FaultDomain, Instant, OutsideVerdict, Proof, Target, UplinkPolicy, UplinkState } from '../model.js';
+import type { Address, Evidence, Family, FaultDomain, Instant, OutsideVerdict, Proof, Target, UplinkPolicy, UplinkState } from '../model.js';
 import { openRecord, type TargetRecord } from './record.js';
 import { openSpending, type Spending } from './spending.js';
 import { openTraffic, type Traffic } from './traffic.js';
@@ -10,8 +10,12 @@ export interface Line {
   readonly ifindex: number;
   /** The device's present name; what was looked for where there is none. */
   readonly device: string;
-  /** First global address, '' when there is none. */
+  /** The one that packets into the internet bear (source.ts), '' when there is none. */
   readonly address: string;
+  /** All that it has of this family; the destination of a packet decides. */
+  readonly addresses: readonly Address[];
+  /** Preferred source of the route that the gateway was learnt from, '' = it has none. */
+  readonly source: string;
   /** '' for point-to-point lines. */
   readonly gateway: string;
   /** Why no frame can leave, in words; '' when one can. */
@@ -107,7 +111,7 @@ export interface Health {
 }
 
 const UNPLUGGED: Line = {
-  ifindex: 0, device: '', address: '', gateway: '', severed: 'the kernel has not been read yet', severedDomain: 'device',
+  ifindex: 0, device: '', address: '', addresses: [], source: '', gateway: '', severed: 'the kernel has not been read yet', severedDomain: 'device',
 };
 
 /** @param former what was remembered of it under an older policy */

@@ -22,7 +22,7 @@ import { endSuppression, noteSuspicion, noteWrongSuspicion } from './damping.js'
 import { domainOf, silent, whereInWords, whoSpeaks } from './domain.js';
 import { openRecords, type Burst, type Health, type Line } from './health.js';
 import { impairment, isRecovered } from './quality.js';
-import { answeredSince, grantGrace, misses, noteLost, noteReply, silentSince, timeoutMs } from './record.js';
+import { answeredSince, grantGrace, misses, noteLost, noteReply, silentSince, timeoutMs, voidOpen } from './record.js';
 import { noteSight, noteStarvation, starvedMs } from './starvation.js';
 import { doubtTraffic, hasGoneQuiet, noteTraffic } from './traffic.js';
 import { become, explain, isLiving, restate } from './verdict.js';
@@ -55,7 +55,9 @@ function look(health: Health, line: Line, now: Instant): void {
     if (health.state !== 'down' || before.severed !== line.severed) become(health, 'down', line.severed, line.severedDomain, now);
     return;
   }
-  const moved = before.ifindex !== line.ifindex || before.gateway !== line.gateway || before.address !== line.address;
+  const lostAddress = before.address !== line.address && !line.addresses.some(({ address }) => address === before.address);
+  const moved = before.ifindex !== line.ifindex || before.gateway !== line.gateway || lostAddress;
+  if (!moved && before.address !== line.address) health.records.forEach((record) => voidOpen(record, now));
   if (before.severed === '' && !moved) return;
   health.records = openRecords(health.policy, health.family, now, health.records);
   health.judgedAt = now;

@@ -104,10 +104,7 @@ export function noteSent(record: TargetRecord, policy: ProbePolicy, at: Instant,
   return probe;
 }
 
-/**
- * @param isLate we ourselves were late to read it
- * @returns the probe that was answered; undefined when it is unknown (too old) or answered before
- */
+/** @param isLate we ourselves were late to read it @returns the probe that was answered; undefined when it is unknown (too old) or answered before */
 export function noteReply(record: TargetRecord, seq: number, at: Instant, rttMs: number, isLate = false): Probe | undefined {
   const probe = find(record, seq);
   if (probe === undefined || probe.repliedAt !== undefined) return undefined;
@@ -152,6 +149,11 @@ export function noteLost(record: TargetRecord, seq: number, at: Instant, cause: 
   record.causeRow = record.lastCause === cause ? record.causeRow + 1 : 1;
   record.lastCause = cause;
   record.lastError = error;
+}
+
+/** From now on it is asked from another address: what is known stays known, and what is in flight will not be heard. */
+export function voidOpen(record: TargetRecord, now: Instant): void {
+  for (const probe of record.probes) if (isOpen(probe, now)) probe.void = true;
 }
 
 /** Missed replies in a row, the newest first, among probes whose time is over. */
@@ -313,6 +315,5 @@ function isOpen(probe: Probe, now: Instant): boolean {
 
 function find(record: TargetRecord, seq: number): Probe | undefined {
   const first = record.probes[0];
-  if (first === undefined) return undefined;
-  return record.probes[seq - first.seq];
+  return first === undefined ? undefined : record.probes[seq - first.seq];
 }

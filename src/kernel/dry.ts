@@ -130,7 +130,9 @@ function openOutside(table: Table, watcher: () => Watcher | undefined): Outside 
       watcher()?.again('all');
     },
     addAddress(address) {
-      table.addresses.push(address);
+      // The kernel lists the newest of IPv6 first, of IPv4 last.
+      if (address.family === 6) table.addresses.unshift(address);
+      else table.addresses.push(address);
       watcher()?.again('all');
     },
     deleteAddress(address) {

@@ -110,7 +110,7 @@ export function openQuerent(line: ProbeLine, now: () => Instant): Querent {
   };
 
   const socketFor = (server: Endpoint): QuerySocket | Loss => {
-    const key = `${server.address} ${server.port}`;
+    const key = `${server.address} ${server.port} ${server.source ?? ''}`;
     const present = idle.get(key);
     if (present !== undefined) {
       idle.delete(key);

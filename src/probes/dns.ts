@@ -17,10 +17,10 @@ export const openDns: OpenAsker = (line, now) => {
   const querent = openQuerent(line, now);
   return {
     ask({ order, answered, lost }) {
-      const { target, address } = order;
+      const { target, address, source } = order;
       if (target.kind !== 'dns') return lost(now(), 'prober', `${target.id} is not asked by DNS`);
       querent.ask({
-        server: { address, port: target.port },
+        server: { address, port: target.port, source },
         name: target.name,
         family: familyAskedFor(target),
         heard(at, rttMs, answer) {

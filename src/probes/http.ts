@@ -125,7 +125,7 @@ function connect(ground: Ground, flight: Flight, address: string): void {
     lost: fail,
     silent: () => land(ground, flight),
   };
-  const cancel = connectStream(line, { address, port }, now, told, resetOnClose);
+  const cancel = connectStream(line, { address, port, source: flight.question.order.source }, now, told, resetOnClose);
   if (ground.flights.has(flight)) flight.stop = cancel;
 }
 

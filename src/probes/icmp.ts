@@ -32,14 +32,14 @@ export function openersOfEcho(): OpenAsker {
   return (line, now) => {
     const ways = new Map<string, Slot<Asker>>();
     /** What a target was asked by last: found again without a thought at each probe. */
-    const former = new Map<Target, { readonly address: string; readonly way: Slot<Asker> }>();
+    const former = new Map<Target, { readonly address: string; readonly source: string | undefined; readonly way: Slot<Asker> }>();
 
-    function wayOf(address: string, sizeBytes: number, hops: number): Slot<Asker> {
-      const key = `${address} ${sizeBytes} ${hops}`;
+    function wayOf(address: string, from: string, sizeBytes: number, hops: number): Slot<Asker> {
+      const key = `${address} ${from} ${sizeBytes} ${hops}`;
       const known = ways.get(key);
       if (known !== undefined) return known;
       if (ways.size >= WAYS_AT_MOST) closeOldest();
-      const source = isLinkLocal(line.family, addressBytes(line.family, address)) ? '' : line.source;
+      const source = isLinkLocal(line.family, addressBytes(line.family, address)) ? '' : from;
       const way: Slot<Asker> = slot(() => {
         const identifier = draw();
         const giveBack = (): boolean => taken.delete(identifier);
@@ -55,12 +55,12 @@ export function openersOfEcho(): OpenAsker {
       return way;
     }
 
-    function wayFor({ target, address }: ProbeOrder): Slot<Asker> {
+    function wayFor({ target, address, source }: ProbeOrder): Slot<Asker> {
       const known = former.get(target);
-      if (known?.address === address) return known.way;
+      if (known?.address === address && known.source === source) return known.way;
       if (former.size >= WAYS_AT_MOST) former.clear();
-      const way = wayOf(address, target.kind === 'icmp' ? target.sizeBytes : 0, target.kind === 'hop' ? target.hops : 0);
-      former.set(target, { address, way });
+      const way = wayOf(address, source ?? line.source, target.kind === 'icmp' ? target.sizeBytes : 0, target.kind === 'hop' ? target.hops : 0);
+      former.set(target, { address, source, way });
       return way;
     }
 

@@ -27,6 +27,8 @@ export type Opened = { readonly fd: number } | Loss;
 export interface Endpoint {
   readonly address: string;
   readonly port: number;
+  /** Our own address for this one, where it is another than the line's. */
+  readonly source?: string | undefined;
 }
 
 /** Called at most once. Silence is not told. `fd` belongs to whoever is called. */
@@ -100,7 +102,8 @@ export function inWords(errno: number): string {
 }
 
 function open(line: ProbeLine, to: Endpoint, kind: InetKind, prepare: (fd: number) => number): Opened {
-  const { family, ifindex, source } = line;
+  const { family, ifindex } = line;
+  const { source = line.source } = to;
   const remote = socketAddress(family, to.address, to.port, ifindex);
   if (remote === undefined) return { cause: 'unsent', error: `"${to.address}" is not an IPv${family} address` };
   const local = source === '' ? undefined : socketAddress(family, source, 0, ifindex);

@@ -19,7 +19,7 @@ export const openTcp: OpenAsker = (line, now) => {
 
   return {
     ask({ order, answered, lost }) {
-      const { target, address } = order;
+      const { target, address, source } = order;
       if (!open) return lost(now(), 'prober', 'the prober was closed');
       if (target.kind !== 'tcp') return lost(now(), 'prober', `${target.id} is not asked by TCP`);
       if (flights.size >= IN_FLIGHT_AT_MOST) letGo(flights);
@@ -43,7 +43,7 @@ export const openTcp: OpenAsker = (line, now) => {
         silent: () => land(),
       };
       let cancel: () => void = () => undefined;
-      cancel = connectStream(line, { address, port: target.port }, now, connecting, resetOnClose);
+      cancel = connectStream(line, { address, port: target.port, source }, now, connecting, resetOnClose);
       if (!done) flights.add(cancel);
     },
     close() {

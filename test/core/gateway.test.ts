@@ -50,7 +50,7 @@ test('gateway auto: the uplink\'s own table remembers it over a restart, for the
   const left = wished(policyOf([uplinkPolicy('fibre')]), factsOf(['fibre']), 'fibre').routes;
   const learnt = new Map<string, Learnt>();
   learn(learnt, policy, factsOf(['fibre'], { routes: left }));
-  assert.deepEqual(learnt.get('fibre 4'), { address: '198.51.100.2', via: '198.51.100.1' });
+  assert.deepEqual(learnt.get('fibre 4'), { address: '198.51.100.2', via: '198.51.100.1', source: '' });
   const other = new Map<string, Learnt>();
   learn(other, policy, factsOf(['fibre'], { routes: left, addresses: [addressOf('fibre', { address: '198.51.100.3' })] }));
   assert.equal(other.size, 0);

@@ -36,7 +36,7 @@ export interface Life {
   verdict(): Verdict;
 }
 
-export const WHOLE: Line = { ifindex: 2, device: 'eth0', address: '198.51.100.2', gateway: '198.51.100.1', severed: '', severedDomain: 'none' };
+export const WHOLE: Line = { ifindex: 2, device: 'eth0', address: '198.51.100.2', addresses: [], source: '', gateway: '198.51.100.1', severed: '', severedDomain: 'none' };
 
 export function openLife(policy: UplinkPolicy, answer: Life['answer']): Life {
   const health = openHealth(policy, 4, at(0));
