@@ -441,6 +441,8 @@ export interface NatWish {
   readonly cutMark: number;
   /** Count what passes by each line (TrafficCount)? */
   readonly counting: boolean;
+  /** CIDRs that are no part of the internet beyond the lines: what is exchanged with them is not counted. */
+  readonly near: readonly string[];
 }
 
 /** The whole wish for the kernel, made from scratch each time. */
@@ -545,7 +547,10 @@ export interface ProbeLine {
  */
 export type LostCause = 'unsent' | 'prober' | 'unreachable' | 'refused' | 'answer' | 'portal' | 'dns' | 'failed';
 
-/** Forwarded packets of one device and family since counting began: what connections that the LAN began sent out, and what came back for them. */
+/**
+ * Forwarded packets of one device and family since counting began: what connections that the LAN began sent to the internet beyond the line, and
+ * what came back for them.
+ */
 export interface TrafficCount {
   readonly interface: string;
   readonly family: Family;
@@ -553,6 +558,14 @@ export interface TrafficCount {
   readonly sentBytes: number;
   readonly answeredPackets: number;
   readonly answeredBytes: number;
+  /** The same packets by group of destinations. A destination is always in the same group; few groups, so several may share one. */
+  readonly groups: readonly GroupCount[];
+}
+
+/** In packets. */
+export interface GroupCount {
+  readonly sent: number;
+  readonly answered: number;
 }
 
 export type Event =

@@ -63,7 +63,7 @@ export function openLan(storm: Storm, dice: Dice): Lan {
       lastAt = now;
     },
     cut: (line) => keep(sides[line]!, []),
-    counts: (interfaces) => sides.map(({ sentPackets, sentBytes, answeredPackets, answeredBytes }, line) => ({ interface: interfaces[line]!, family: 4, sentPackets, sentBytes, answeredPackets, answeredBytes })),
+    counts: (interfaces) => sides.map(({ sentPackets, sentBytes, answeredPackets, answeredBytes }, line) => ({ interface: interfaces[line]!, family: 4, sentPackets, sentBytes, answeredPackets, answeredBytes, groups: [] })),
   };
 }
 

@@ -8,7 +8,8 @@ import type { Plane } from './state.js';
 
 type Planes = ReadonlyMap<number, Pick<Plane, 'health'>>;
 
-export function desireHost(policy: Policy, planes: Planes): HostWish {
+/** @param near what does not count (near.ts) */
+export function desireHost(policy: Policy, planes: Planes, near: readonly string[] = []): HostWish {
   const devices = devicesOf(policy, planes);
   const lines = policy.uplinks.flatMap((uplink): NatLine[] => {
     const device = devices.get(uplink.name) ?? '';
@@ -20,7 +21,7 @@ export function desireHost(policy: Policy, planes: Planes): HostWish {
     nat: {
       backend: policy.nat.backend, markMask: policy.markMask, lines, lanInterfaces: policy.lanInterfaces, firewall: policy.forwarding.firewall,
       policies: policy.policies.map((each) => natPolicy(each, classes, devices, policy.markMask)), routed: policy.routed, cutMark: cutMarkOf(policy.markMask),
-      counting: isCounting(policy),
+      counting: isCounting(policy), near: isCounting(policy) ? near : [],
     },
     sysctls: sysctls(policy, planes, devices),
   };

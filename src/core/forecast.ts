@@ -8,8 +8,9 @@ import type { Decision, Family } from '../model.js';
 import { desire } from './desire.js';
 import { desireHost } from './desire-host.js';
 import { OUR_PROTOCOL } from './layout.js';
+import { nearOf } from './near.js';
 import { step } from './step.js';
-import type { State } from './state.js';
+import { allHealth, type State } from './state.js';
 
 export interface Forecast {
   readonly decisions: readonly { readonly family: Family; readonly decision: Decision }[];
@@ -51,7 +52,7 @@ function forecast(state: State, first: Event): Forecast {
     next ??= { type: 'applied', at: first.at, failures: [], facts: {} };
   }
   const decisions = [...copy.planes.values()].flatMap(({ family, decision }) => (decision === undefined ? [] : [{ family, decision }]));
-  return { decisions, changes, forgets, host: desireHost(copy.policy, copy.planes) };
+  return { decisions, changes, forgets, host: desireHost(copy.policy, copy.planes, nearOf(copy.policy, allHealth(copy), copy.facts)) };
 }
 
 function follow(copy: State, effect: Effect, at: Instant, changes: Change[], forgets: ForgetOrder[]): Event | undefined {

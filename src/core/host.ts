@@ -6,6 +6,7 @@ import type { Effect, Event, Instant } from '../model.js';
 import { desireHost } from './desire-host.js';
 import { forgetAstray } from './forgets.js';
 import type { Health } from './health.js';
+import { nearOf } from './near.js';
 import { tellHost } from './news.js';
 import { allHealth, type State } from './state.js';
 
@@ -15,9 +16,10 @@ const APART_MS = 500;
 /** Starting a program holds the loop up for some ms: not while an uplink is in doubt. */
 const NOT_NOW_MS = 500;
 
-/** At once when policy or devices have changed, else now and then. */
+/** At once when policy, devices or the networks around them have changed, else now and then. */
 export function askHost(state: State, now: Instant, effects: Effect[]): void {
-  const devices = [...allHealth(state)].map(({ family, line }) => `${family} ${line.device} ${line.ifindex}`).join();
+  const near = nearOf(state.policy, allHealth(state), state.facts);
+  const devices = [...[...allHealth(state)].map(({ family, line }) => `${family} ${line.device} ${line.ifindex}`), ...near].join();
   if (state.hostPolicy === state.policy && state.hostDevices === devices) {
     if (now < state.hostAskAt) return;
     if ([...allHealth(state)].some((health) => health.burst !== undefined || health.state === 'suspect')) {
@@ -29,7 +31,7 @@ export function askHost(state: State, now: Instant, effects: Effect[]): void {
   state.hostDevices = devices;
   state.hostAskedAt = now;
   state.hostAskAt = (now + EVERY_MS) as Instant;
-  const wish = desireHost(state.policy, state.planes);
+  const wish = desireHost(state.policy, state.planes, near);
   // The same wish is the same object, so that a report on it counts although somebody has made us look again meanwhile.
   if (JSON.stringify(wish) !== JSON.stringify(state.hostWish)) state.hostWish = wish;
   effects.push({ type: 'host', wish: state.hostWish ?? wish });

@@ -20,6 +20,7 @@ import type { Instant, LostCause, OutsideVerdict, ProbeOrder, TrafficCount } fro
 import { awaits, expectedMs, nextAsk, patienceMs, sendDue } from './ask.js';
 import { endSuppression, noteSuspicion, noteWrongSuspicion } from './damping.js';
 import { domainOf, silent, whereInWords, whoSpeaks } from './domain.js';
+import { mostAreLively } from './groups.js';
 import { openRecords, type Burst, type Health, type Line } from './health.js';
 import { impairment, isRecovered } from './quality.js';
 import { answeredSince, grantGrace, misses, noteLost, noteReply, silentSince, timeoutMs, voidOpen } from './record.js';
@@ -102,7 +103,7 @@ export function takeTraffic(health: Health, counted: TrafficCount, now: Instant)
   const { burst } = health;
   if (burst !== undefined) {
     // Connections get no answers either: that is no mere delay of the targets. They get some again: it may be one after all.
-    const isConfirmed = burst.isConfirmed ? traffic.answeredAt !== now : hasGoneQuiet(traffic, expectedMs(health), now);
+    const isConfirmed = burst.isConfirmed ? traffic.answeredAt !== now || !mostAreLively(traffic.groups, burst.startedAt, now) : hasGoneQuiet(traffic, expectedMs(health), now);
     if (isConfirmed !== burst.isConfirmed) {
       burst.isConfirmed = isConfirmed;
       bePatient(health, burst, now);

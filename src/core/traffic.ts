@@ -6,9 +6,11 @@
  *     starts a burst of probes before any probe is due, and is never a verdict by itself;
  *   - does it progress? answers come at something like the usual ratio. That vetoes a verdict that rests on silent targets alone.
  *
+ * Neither is answered by packets alone: a lively minority of destinations does not speak for a silent majority (groups.ts).
  * The ratio is learnt, because some traffic is never answered. A wrong alarm makes this uplink's traffic less trusted for a while.
  */
 import type { Instant, TrafficCount, TrafficStatus } from '../model.js';
+import { forgive, mostAreLively, mostHaveGoneQuiet, noteGroup, openGroup, USUAL_MS, type Group } from './groups.js';
 
 /** While something passes it is counted this often, and else this often. */
 export const COUNT_EVERY_MS = { busy: 15, idle: 250 };
@@ -16,8 +18,6 @@ export const COUNT_EVERY_MS = { busy: 15, idle: 250 };
 const IDLE_AFTER_MS = 1000;
 /** Nothing was sent for so long: what comes then begins anew, and its first answers need a round trip. */
 const PAUSE_MS = 60;
-/** The usual ratio is that of about so long. */
-const USUAL_MS = 10_000;
 /** Samples of the recent past, for questions about it. */
 const SAMPLES = 64;
 /** So many answers were to be expected and none came; so many have to have come for there to be a usual ratio. */
@@ -57,6 +57,8 @@ export interface Traffic {
   last: TrafficCount | undefined;
   lastAt: Instant;
   readonly samples: Sample[];
+  /** The same by destinations. */
+  groups: Group[];
   /** Decayed sums: the usual. */
   usualSent: number;
   /** Sent, and not among the usual yet. */
@@ -90,7 +92,7 @@ interface Load {
 
 export function openTraffic(now: Instant): Traffic {
   return {
-    last: undefined, lastAt: now, samples: [], usualSent: 0, heldSent: 0, usualAnswered: 0, levelPerS: 0, answeredAt: now, sentSince: 0, begunAt: now, sentAt: -Infinity as Instant, gapMs: 0, patience: 1, doubtedAt: -Infinity as Instant,
+    last: undefined, lastAt: now, samples: [], groups: [], usualSent: 0, heldSent: 0, usualAnswered: 0, levelPerS: 0, answeredAt: now, sentSince: 0, begunAt: now, sentAt: -Infinity as Instant, gapMs: 0, patience: 1, doubtedAt: -Infinity as Instant,
     rate: { sentPackets: 0, answeredPackets: 0, sentBytes: 0, answeredBytes: 0 }, out: { mostBytes: 0, averageBytes: 0 }, back: { mostBytes: 0, averageBytes: 0 },
   };
 }
@@ -105,7 +107,10 @@ export function noteTraffic(traffic: Traffic, count: TrafficCount, now: Instant,
   traffic.last = count;
   traffic.lastAt = now;
   const elapsedMs = now - lastAt;
-  if (last === undefined || elapsedMs <= 0 || last.interface !== count.interface || count.sentPackets < last.sentPackets || count.answeredPackets < last.answeredPackets) return;
+  if (last === undefined || elapsedMs <= 0 || beganAnew(last, count)) {
+    traffic.groups = count.groups.map(openGroup);
+    return;
+  }
   const sent = count.sentPackets - last.sentPackets;
   const answered = count.answeredPackets - last.answeredPackets;
   traffic.samples.push({ at: now, sent, answered });
@@ -120,11 +125,12 @@ export function noteTraffic(traffic: Traffic, count: TrafficCount, now: Instant,
     traffic.answeredAt = now;
     traffic.sentSince = 0;
   } else traffic.sentSince += sent;
-  if (standing === 'silent') {
+  const weight = standing === 'silent' ? 0 : standing === 'vouching' ? USUAL_MS / VOUCHED_USUAL_MS : 1;
+  traffic.groups.forEach((group, i) => noteGroup(group, count.groups[i]!, elapsedMs, now, weight));
+  if (weight === 0) {
     traffic.heldSent = 0;
     return;
   }
-  const weight = standing === 'vouching' ? USUAL_MS / VOUCHED_USUAL_MS : 1;
   const fade = Math.exp((-elapsedMs * weight) / USUAL_MS);
   traffic.levelPerS += ((1000 * answered) / elapsedMs - traffic.levelPerS) * (1 - fade);
   // An answer belongs to what was sent before it; silence does not become the usual while it is being looked at.
@@ -137,7 +143,12 @@ export function noteTraffic(traffic: Traffic, count: TrafficCount, now: Instant,
 
 /** @param rttMs how long an answer takes at the most, usually */
 export function hasGoneQuiet(traffic: Traffic, rttMs: number, now: Instant): boolean {
-  if (now - traffic.doubtedAt < ALARMS_APART_MS || traffic.usualAnswered < USUAL_AT_LEAST || traffic.sentSince * usualRatio(traffic) < MISSED_AT_LEAST * traffic.patience) return false;
+  if (now - traffic.doubtedAt < ALARMS_APART_MS) return false;
+  return allIsQuiet(traffic, rttMs, now) || mostHaveGoneQuiet(traffic.groups, MISSED_AT_LEAST * traffic.patience, traffic.patience, rttMs, now);
+}
+
+function allIsQuiet(traffic: Traffic, rttMs: number, now: Instant): boolean {
+  if (traffic.usualAnswered < USUAL_AT_LEAST || traffic.sentSince * usualRatio(traffic) < MISSED_AT_LEAST * traffic.patience) return false;
   const quietMs = now - Math.max(traffic.answeredAt, traffic.begunAt);
   const resumed = traffic.begunAt >= traffic.answeredAt ? rttMs + COUNT_EVERY_MS.busy : 0;
   return quietMs >= traffic.patience * Math.max(GONE_QUIET_AFTER_MS, USUAL_GAPS * traffic.gapMs, resumed);
@@ -149,6 +160,7 @@ export function doubtTraffic(traffic: Traffic): void {
   traffic.doubtedAt = traffic.lastAt;
   traffic.answeredAt = traffic.lastAt;
   traffic.sentSince = 0;
+  for (const group of traffic.groups) forgive(group);
 }
 
 /** Did connections get answers since then, at something like the usual ratio? undefined = hardly anything was sent. */
@@ -166,12 +178,12 @@ export function progressed(traffic: Traffic, since: Instant): boolean | undefine
 }
 
 /**
- * Answers come at the usual ratio, and about as many as used to: the line lives, whatever the targets say.
+ * Answers come at the usual ratio, from most who are asked, and about as many as used to: the line lives, whatever the targets say.
  *
  * @param few so many need not be: somebody else vouches, too
  */
 export function vouches(traffic: Traffic, since: Instant, now: Instant, few: boolean): boolean {
-  if (progressed(traffic, since) !== true) return false;
+  if (progressed(traffic, since) !== true || !mostAreLively(traffic.groups, since, now)) return false;
   if (few) return true;
   const from = Math.max(since, traffic.samples[0]?.at ?? now);
   const answered = traffic.samples.reduce((sum, sample) => sum + (sample.at > from ? sample.answered : 0), 0);
@@ -196,6 +208,11 @@ export function trafficStatus(traffic: Traffic, now: Instant): TrafficStatus | u
   if (traffic.last === undefined) return undefined;
   const current = now - traffic.lastAt < 2 * RATE_MS ? traffic.rate : { sentPackets: 0, answeredPackets: 0, sentBytes: 0, answeredBytes: 0 };
   return { ...current, progressing: progressed(traffic, (now - RATE_MS) as Instant) };
+}
+
+/** Another device, or counters that fell. */
+function beganAnew(last: TrafficCount, count: TrafficCount): boolean {
+  return last.interface !== count.interface || last.groups.length !== count.groups.length || count.sentPackets < last.sentPackets || count.answeredPackets < last.answeredPackets;
 }
 
 function noteRate(traffic: Traffic, last: TrafficCount, count: TrafficCount, elapsedMs: number): void {

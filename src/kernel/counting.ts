@@ -1,23 +1,15 @@
 /**
- * What connections that pass by each uplink send, and what comes back for them: a table `uplinkd_count` of our own with two named counters per
- * device and family, written by nft in the slow half of the door and read by one netlink request (netlink/counters.ts) in the fast one. It is apart from
- * the NAT rules, so that it works beside iptables too and stays as it is when they are rewritten.
+ * What connections that pass by each uplink send, and what comes back for them: a table `uplinkd_count` of our own with named counters (what is
+ * counted, and why: counting-text.ts), written by nft in the slow half of the door and read by one netlink request (netlink/counters.ts) in the
+ * fast one. It is apart from the NAT rules, so that it works beside iptables too and stays as it is when they are rewritten.
  *
- * It is evidence about a line, so what counts must be chosen well:
- *
- *   forwarded packets alone   what the router itself sends, our own probes above all, must never be evidence about itself
- *   sent                      what connections that the LAN began (original direction) send out by the device
- *   answered                  what comes back for those by the device (reply direction), established only: an ICMP error (related) says
- *                             that somebody on the way could not deliver, and that is no answer
- *   after the firewalls       the chain is last on its hook: what was dropped before was not sent
- *
- * Devices are looked up in maps: seven rules whatever the number of uplinks. Where the table cannot be had, nothing is counted, which is told
- * as one problem and disturbs nothing else. What stands is compared as text with what nft listed after our own write, as in nat/nftables.ts.
+ * Where the table cannot be had, nothing is counted, which is told as one problem and disturbs nothing else. What stands is compared as text with
+ * what nft listed after our own write, as in nat/nftables.ts.
  */
-import type { Family, NatWish, TrafficCount } from '../model.js';
+import type { Family, GroupCount, NatWish, TrafficCount } from '../model.js';
+import { pairsOf, tableText, type Pair } from './counting-text.js';
 import { difference, type Places } from './nat/preview.js';
 import { COUNT_TABLE } from './nat/nft-text.js';
-import { usableRules } from './nat/rules.js';
 import { openCounterReader } from './netlink/counters.js';
 import { run, type Ran } from './spawn.js';
 
@@ -33,14 +25,6 @@ export interface Counting {
   close(): void;
 }
 
-/** Two counters. */
-interface Pair {
-  readonly interface: string;
-  readonly family: Family;
-  readonly sent: string;
-  readonly answered: string;
-}
-
 interface Standing {
   readonly counters: readonly string[];
   /** A base chain's hook is its first line. */
@@ -48,9 +32,6 @@ interface Standing {
 }
 
 const OF = `inet ${COUNT_TABLE}`;
-const CHAIN = 'passing';
-/** Behind whatever drops at `filter`, at `security`, or near them. */
-const HOOK = 'type filter hook forward priority 300; policy accept;';
 
 export function openCounting(families: readonly Family[]): Counting {
   const reader = openCounterReader();
@@ -76,13 +57,13 @@ export function openCounting(families: readonly Family[]): Counting {
   };
 
   /** @returns undefined = it stands, else why not */
-  const install = async (wished: readonly Pair[]): Promise<Pick<Ran, 'missing' | 'error'> | undefined> => {
-    const wish = tableText(wished, new Set());
+  const install = async (wished: readonly Pair[], near: readonly string[]): Promise<Pick<Ran, 'missing' | 'error'> | undefined> => {
+    const wish = tableText(wished, near, new Set());
     const listing = await list();
     if (wish === learned.wish && listing === learned.listing) return undefined;
     forgetWhatStood();
     gone = false;
-    const rewritten = await run('nft', ['-f', '-'], rewriteText(wished, standingIn(listing)));
+    const rewritten = await run('nft', ['-f', '-'], rewriteText(wished, near, standingIn(listing)));
     if (rewritten.missing) return rewritten;
     if (!rewritten.ok) {
       // Somebody made an object of ours another kind of thing. Adding before deleting makes deleting succeed whether it stands or not.
@@ -100,7 +81,7 @@ export function openCounting(families: readonly Family[]): Counting {
     async sync(wish) {
       const wished = pairsOf(families, wish);
       if (wished.length > 0) {
-        const refused = await install(wished);
+        const refused = await install(wished, wish.near);
         return refused === undefined ? [] : [problemOf(refused)];
       }
       if (gone) return [];
@@ -110,17 +91,26 @@ export function openCounting(families: readonly Family[]): Counting {
       const listed = await run('nft', ['-s', 'list', 'table', 'inet', COUNT_TABLE]);
       if (listed.missing) return [];
       const wished = pairsOf(families, wish);
-      const text = wished.length === 0 ? '' : tableText(wished, new Set());
+      const text = wished.length === 0 ? '' : tableText(wished, wish.near, new Set());
       if (text !== '' && text === learned.wish && plain(listed.stdout) === learned.listing) return [];
       return difference(shown(standingIn(listed.stdout)), shown(standingIn(text)), alike);
     },
     count() {
       if (pairs.length === 0) return [];
       const counters = new Map(reader.read(COUNT_TABLE).map((counter) => [counter.name, counter]));
-      return pairs.flatMap(({ interface: device, family, sent: sentName, answered: answeredName }) => {
-        const [sent, answered] = [counters.get(sentName), counters.get(answeredName)];
-        if (sent === undefined || answered === undefined) return [];
-        return [{ interface: device, family, sentPackets: sent.packets, sentBytes: sent.bytes, answeredPackets: answered.packets, answeredBytes: answered.bytes }];
+      return pairs.flatMap(({ interface: device, family, groups }): readonly TrafficCount[] => {
+        const counted: GroupCount[] = [];
+        let [sentPackets, sentBytes, answeredPackets, answeredBytes] = [0, 0, 0, 0];
+        for (const names of groups) {
+          const [sent, answered] = [counters.get(names.sent), counters.get(names.answered)];
+          if (sent === undefined || answered === undefined) return [];
+          counted.push({ sent: sent.packets, answered: answered.packets });
+          sentPackets += sent.packets;
+          sentBytes += sent.bytes;
+          answeredPackets += answered.packets;
+          answeredBytes += answered.bytes;
+        }
+        return [{ interface: device, family, sentPackets, sentBytes, answeredPackets, answeredBytes, groups: counted }];
       });
     },
     remove,
@@ -133,47 +123,14 @@ function problemOf({ missing, error }: Pick<Ran, 'missing' | 'error'>): string {
   return `connections are no evidence, because nothing counts their packets: ${error.replace(/\s+/g, ' ')}; ${remedy}`;
 }
 
-/** Providers answer for names themselves, from what they remember: that says nothing about the way beyond them. */
-const NAMES = ['dport', 'sport'].map((port) => `meta l4proto { tcp, udp } th ${port} 53 return comment "look-ups (${port}) are no evidence"`);
-
-/** Whoever refuses may stand anywhere on the way, and says nothing about what lies beyond him. */
-const REFUSALS = 'tcp flags & rst == rst return comment "refusals are no evidence"';
-
-/** Empty = no table. Lines that cannot be written as rules are the NAT's to complain of. */
-function pairsOf(families: readonly Family[], wish: NatWish): readonly Pair[] {
-  if (!wish.counting) return [];
-  return usableRules(wish).rules.lines.flatMap(({ interface: device }) => families.map((family) => ({
-    interface: device, family, sent: `sent${family}_${writable(device)}`, answered: `answered${family}_${writable(device)}`,
-  })));
-}
-
-/** nft takes letters, digits, `-`, `_`, `.` and `/` in a name; the last is in no name of a device. `ppp0@x` → `ppp0/40x`. */
-function writable(device: string): string {
-  return device.replace(/[^A-Za-z0-9_.-]/g, (letter) => `/${letter.charCodeAt(0).toString(16)}`);
-}
-
-/** @param standing names of counters that are there already and go on counting */
-function tableText(pairs: readonly Pair[], standing: ReadonlySet<string>): string {
-  const counters = pairs.flatMap(({ sent, answered }) => [sent, answered]).filter((name) => !standing.has(name)).map((name) => `\tcounter ${name} {\n\t}\n`);
-  const rules = [...new Set(pairs.map(({ family }) => family))].flatMap((family) => {
-    const own = pairs.filter((pair) => pair.family === family);
-    const map = (name: (pair: Pair) => string): string => `map { ${own.map((pair) => `"${pair.interface}" : "${name(pair)}"`).join(', ')} }`;
-    return [
-      `meta nfproto ipv${family} ct direction original ct state established,new counter name oifname ${map(({ sent }) => sent)} comment "IPv${family}: what connections of the LAN send"`,
-      `meta nfproto ipv${family} ct direction reply ct state established counter name iifname ${map(({ answered }) => answered)} comment "IPv${family}: what is answered"`,
-    ];
-  });
-  return `table ${OF} {\n${counters.join('')}\tchain ${CHAIN} {\n${[HOOK, ...NAMES, REFUSALS, ...rules].map((line) => `\t\t${line}\n`).join('')}\t}\n}\n`;
-}
-
 /** Flushing takes the rules and leaves the counters: those of uplinks that stay go on. */
-function rewriteText(pairs: readonly Pair[], standing: Standing): string {
-  const wanted = new Set(pairs.flatMap(({ sent, answered }) => [sent, answered]));
+function rewriteText(pairs: readonly Pair[], near: readonly string[], standing: Standing): string {
+  const wanted = standingIn(tableText(pairs, near, new Set()));
   return [
     `add table ${OF}`, `flush table ${OF}`,
-    ...[...standing.chains.keys()].filter((name) => name !== CHAIN).map((name) => `delete chain ${OF} ${name}`),
-    ...standing.counters.filter((name) => !wanted.has(name)).map((name) => `delete counter ${OF} ${name}`),
-    tableText(pairs, new Set(standing.counters)),
+    ...[...standing.chains.keys()].filter((name) => !wanted.chains.has(name)).map((name) => `delete chain ${OF} ${name}`),
+    ...standing.counters.filter((name) => !wanted.counters.includes(name)).map((name) => `delete counter ${OF} ${name}`),
+    tableText(pairs, near, new Set(standing.counters)),
   ].join('\n');
 }
 
@@ -203,19 +160,27 @@ function standingIn(listing: string): Standing {
   return { counters, chains };
 }
 
-/** What every version of nft spells alike: names, and the comments of rules. */
+/** What every version of nft spells alike, and lists in whatever order: names, and the comments of rules. */
 function shapeOf({ counters, chains }: Standing): string {
-  return JSON.stringify([[...counters].sort(), [...chains].map(([name, rules]) => [name, rules.map((rule) => /comment "(.*?)"/.exec(rule)?.[1] ?? '')])]);
+  return JSON.stringify([[...counters].sort(), [...chains].sort(([one], [other]) => (one < other ? -1 : 1)).map(([name, rules]) => [name, rules.map((rule) => /comment "(.*?)"/.exec(rule)?.[1] ?? '')])]);
 }
 
+/** Groups are alike, so each is shown once for all of them. */
 function shown({ counters, chains }: Standing): Places {
-  return new Map([
-    [`nft add counter ${OF}`, [...counters].sort()],
-    ...[...chains].map(([name, rules]): [string, readonly string[]] => [`nft add rule ${OF} ${name}`, rules]),
-  ]);
+  const places = new Map([[`nft add counter ${OF}`, [...new Set(counters.map(ungrouped))].sort()]]);
+  for (const [name, rules] of chains) {
+    const place = `nft add rule ${OF} ${ungrouped(name)}`;
+    places.set(place, [...new Set([...(places.get(place) ?? []), ...rules.map((rule) => (ungrouped(name) === name ? rule : ungrouped(rule)))])]);
+  }
+  return places;
+}
+
+/** `sent4_3_wan0` → `sent4_wan0` */
+function ungrouped(text: string): string {
+  return text.replace(/\b((?:sent|answered)[46])_\d+/g, '$1');
 }
 
 /** Elements come back in an order of nft's own. */
 function alike(rule: string): string {
-  return rule.replace(/map \{ (.*?) \}/, (_, elements: string) => `map { ${elements.split(', ').sort().join(', ')} }`);
+  return rule.replace(/\{ (.*?) \}/g, (_, elements: string) => `{ ${elements.split(', ').sort().join(', ')} }`);
 }

@@ -293,7 +293,7 @@ test('a load is that of each direction by itself', () => {
         total.sentBytes += 1e5 * sent;
         total.answeredBytes += 1e5 * answered;
         const { sentBytes, answeredBytes } = total;
-        noteTraffic(traffic, { interface: 'eth0', family: 4, sentBytes, answeredBytes, sentPackets: Math.floor(sentBytes / 1000), answeredPackets: Math.floor(answeredBytes / 1000) }, at(now));
+        noteTraffic(traffic, { interface: 'eth0', family: 4, sentBytes, answeredBytes, sentPackets: Math.floor(sentBytes / 1000), answeredPackets: Math.floor(answeredBytes / 1000), groups: [] }, at(now));
       }
     }
   }

@@ -24,7 +24,7 @@ function openCounted(rttMs = 20): Counted {
   let owed = { sent: 0, answered: 0 };
   let alarmAt: number | undefined;
   const counted: Counted = {
-    traffic, count: { interface: 'eth0', family: 4, sentPackets: 0, sentBytes: 0, answeredPackets: 0, answeredBytes: 0 },
+    traffic, count: { interface: 'eth0', family: 4, sentPackets: 0, sentBytes: 0, answeredPackets: 0, answeredBytes: 0, groups: [] },
     get now() { return now; },
     get alarmAt() { return alarmAt; },
     pass(ms, sentPerS, answeredPerS, standing) {

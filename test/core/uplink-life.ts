@@ -64,7 +64,7 @@ export function openLife(policy: UplinkPolicy, answer: Life['answer']): Life {
     }
   };
   let countedAt = 0;
-  let counted: TrafficCount = { interface: 'eth0', family: 4, sentPackets: 0, sentBytes: 0, answeredPackets: 0, answeredBytes: 0 };
+  let counted: TrafficCount = { interface: 'eth0', family: 4, sentPackets: 0, sentBytes: 0, answeredPackets: 0, answeredBytes: 0, groups: [] };
   const countTraffic = (): void => {
     if (life.traffic === undefined || now < countedAt + 20) return;
     const seconds = (now - countedAt) / 1000;

@@ -151,7 +151,7 @@ inNamespaces(import.meta.url, 'the doctor, in a namespace', () => {
       const { policy } = question();
       const host = openHost({ stateDir: '/run/state' });
       const lines = policy.uplinks.map(({ name, interface: device, slot, translate, mss }) => ({ uplink: name, interface: device, mark: slot << 7, translate, mss }));
-      const report = await host.host({ nat: { backend, markMask: policy.markMask, lines, policies: [], routed: [], lanInterfaces: ['lan0'], firewall: 'on', cutMark: 0x3f80, counting: true }, sysctls: [] });
+      const report = await host.host({ nat: { backend, markMask: policy.markMask, lines, policies: [], routed: [], lanInterfaces: ['lan0'], firewall: 'on', cutMark: 0x3f80, counting: true, near: [] }, sysctls: [] });
       assert.deepEqual(report.problems, []);
       assert.deepEqual(told(await seen({ policy: { forwarding: { firewall: 'on' } } })), []);
       await host.restore();

@@ -49,7 +49,7 @@ export function line(uplink: string, device: string, mark: number, changes: Part
 export const LINES: readonly NatLine[] = [line('fibre', 'wan0', 0x80), line('cable', 'wan1', 0x100)];
 
 export function natWish(changes: Partial<NatWish>): NatWish {
-  return { backend: 'auto', markMask: MASK, lines: LINES, policies: [], routed: [], lanInterfaces: ['lan0'], firewall: 'off', cutMark: CUT, counting: false, ...changes };
+  return { backend: 'auto', markMask: MASK, lines: LINES, policies: [], routed: [], lanInterfaces: ['lan0'], firewall: 'off', cutMark: CUT, counting: false, near: [], ...changes };
 }
 
 /** Fits everything from the LAN. */

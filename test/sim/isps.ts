@@ -3,7 +3,7 @@
  * can break, and a round trip that takes its time. It also keeps the truth that the laws are judged by: since when an uplink surely
  * lives in a family, or is surely dead.
  */
-import { familyOf } from '../../src/core/address.js';
+import { familyOf, isWithin } from '../../src/core/address.js';
 import { ACTIVE_TABLE, MAIN_TABLE, PREFERENCE, tableOf } from '../../src/core/layout.js';
 import type { Address, Family, Link, LostCause, ProbeLine, ProbeOrder, Route, Target, TrafficCount, UplinkPolicy } from '../../src/model.js';
 import { addressOf, foreignDefault, linkLocal, linkOf, type LineName } from '../core/fixture.js';
@@ -41,7 +41,11 @@ export interface Isp {
   portal: boolean;
   /** What connections of the LAN send by it, packets of 1000 bytes per second; each is answered where the line is well. */
   flowPerS: number;
-  readonly flow: { sent: number; answered: number; settledAt: number };
+  /** Of the groups of destinations that these go to, so many stand in the provider's own house, this side of what breaks upstream. */
+  cached: number;
+  /** What they exchange with a box in the line's own network, packets per second: it goes on as long as the cable does. */
+  nearPerS: number;
+  readonly flow: { readonly groups: { sent: number; answered: number }[]; settledAt: number };
   /** When something about it last went wrong, or changed. */
   troubledAt: number;
   /** No answer takes longer to be missed; the adaptive timeout is within this while nothing was slowed down. */
@@ -63,16 +67,20 @@ export interface Isps {
   blind: boolean;
   /** What has passed so far. */
   count(): readonly TrafficCount[];
+  /** What the packet filter was last told not to count. */
+  near: readonly string[];
   bind(lines: readonly ProbeLine[]): void;
   send(order: ProbeOrder, loop: Loop): void;
 }
+
+const GROUPS = 8;
 
 export function openIsps(ports: readonly Port[], kernel: ShakyKernel, agenda: Agenda, dice: Dice): Isps {
   let lines: readonly ProbeLine[] = [];
   const all = ports.flatMap((port) => port.families.map((family) => openIsp(port, family, agenda, dice)));
 
   function touch(isps: readonly Isp[], change: () => void): void {
-    all.forEach((isp) => flowOn(isp, kernel, agenda.now));
+    all.forEach((isp) => flowOn(isp, kernel, agenda.now, world.near));
     change();
     for (const isp of isps) {
       isp.troubledAt = agenda.now;
@@ -104,12 +112,13 @@ export function openIsps(ports: readonly Port[], kernel: ShakyKernel, agenda: Ag
   }
 
   const world: Isps = {
-    ports, all, touch, send, blind: false,
+    ports, all, touch, send, blind: false, near: [],
     count() {
-      all.forEach((isp) => flowOn(isp, kernel, agenda.now));
+      all.forEach((isp) => flowOn(isp, kernel, agenda.now, world.near));
       return all.map(({ policy, family, flow }) => {
-        const [sentPackets, answeredPackets] = [Math.floor(flow.sent), Math.floor(flow.answered)];
-        return { interface: policy.interface, family, sentPackets, sentBytes: 1000 * sentPackets, answeredPackets, answeredBytes: 1000 * answeredPackets };
+        const groups = flow.groups.map(({ sent, answered }) => ({ sent: Math.floor(sent), answered: Math.floor(answered) }));
+        const [sentPackets, answeredPackets] = [groups.reduce((sum, { sent }) => sum + sent, 0), groups.reduce((sum, { answered }) => sum + answered, 0)];
+        return { interface: policy.interface, family, sentPackets, sentBytes: 1000 * sentPackets, answeredPackets, answeredBytes: 1000 * answeredPackets, groups };
       });
     },
     on: (port) => all.filter((isp) => isp.port === port),
@@ -126,7 +135,7 @@ function openIsp(port: Port, family: Family, agenda: Agenda, dice: Dice): Isp {
   const rttMs = dice.pick([1, 8, 30, 120, 300]);
   const jitterMs = rttMs * dice.pick([0, 0.05, 0.3]);
   return {
-    port, family, rttMs, jitterMs, lossChance: 0, swallow: 0, gatewayUp: true, upstreamUp: true, deadHosts: new Set(), mutedTargets: false, condemnedBy: new Map(), portal: false, flowPerS: 0, flow: { sent: 0, answered: 0, settledAt: agenda.now }, troubledAt: agenda.now,
+    port, family, rttMs, jitterMs, lossChance: 0, swallow: 0, gatewayUp: true, upstreamUp: true, deadHosts: new Set(), mutedTargets: false, condemnedBy: new Map(), portal: false, flowPerS: 0, cached: 0, nearPerS: 0, flow: { groups: Array.from({ length: GROUPS }, () => ({ sent: 0, answered: 0 })), settledAt: agenda.now }, troubledAt: agenda.now,
     timeoutAtMostMs: Math.min(port.policy.probe.timeoutMaxMs, 30 + 3 * (rttMs + jitterMs)), aliveSince: undefined, deadSince: undefined, sent: 0,
     get policy() { return port.policy; },
     get ifindex() { return port.ifindex; },
@@ -188,9 +197,17 @@ export function carries(isp: Isp, kernel: ShakyKernel): boolean {
   return kernel.isPlugged(isp.ifindex) && isp.gatewayUp && isp.upstreamUp && hasAddress(isp, kernel);
 }
 
-function flowOn(isp: Isp, kernel: ShakyKernel, now: number): void {
-  const sent = (isp.flowPerS * (now - isp.flow.settledAt)) / 1000;
+function flowOn(isp: Isp, kernel: ShakyKernel, now: number, near: readonly string[]): void {
+  const seconds = (now - isp.flow.settledAt) / 1000;
   isp.flow.settledAt = now;
-  isp.flow.sent += sent;
-  if (carries(isp, kernel)) isp.flow.answered += sent * (1 - isp.lossChance) ** 2;
+  const own = kernel.isPlugged(isp.ifindex) && hasAddress(isp, kernel);
+  isp.flow.groups.forEach((group, i) => {
+    const sent = (isp.flowPerS / GROUPS) * seconds;
+    group.sent += sent;
+    if (i < isp.cached ? own && isp.gatewayUp : carries(isp, kernel)) group.answered += sent * (1 - isp.lossChance) ** 2;
+  });
+  const box = kernel.truth().addresses.find((address) => address.ifindex === isp.ifindex && address.family === isp.family && address.scope === 0);
+  if (isp.nearPerS === 0 || box === undefined || near.some((prefix) => isWithin(box.address, prefix))) return;
+  isp.flow.groups[0]!.sent += isp.nearPerS * seconds;
+  if (own) isp.flow.groups[0]!.answered += isp.nearPerS * seconds;
 }

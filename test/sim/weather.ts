@@ -80,6 +80,7 @@ export const WEATHERS: readonly Weather[] = [
   { name: 'suspended', fair: true, burst: 0, longerMs: 400_000, begin: (world) => { steady(world); repeat(world, 20_000, 30_000, () => world.starve(world.dice.pick([60_000, 120_000, 300_000]))); } },
   { name: 'outsiders', begin: (world) => { repeat(world, 3000, 7000, () => outsider(world)); trouble(world, [silence, cable]); } },
   { name: 'budgets', traffic: 1, budgets: true, begin: (world) => { flow(world); trouble(world, [silence, gatewayDies, cable]); } },
+  { name: 'next door', begin: (world) => { nextDoor(world); trouble(world, [silence, silence, gatewayDies]); } },
 ];
 
 type Fault = (world: World, port: Port, forMs: number) => void;
@@ -196,6 +197,12 @@ function steady(world: World): void {
 /** Connections of the LAN go by every line, and stay. */
 function flow(world: World): void {
   world.isps.touch(world.isps.all, () => world.isps.all.forEach((isp) => { isp.flowPerS = world.dice.pick([0, 20, 200, 1000]); }));
+}
+
+/** The LAN is busy with a box beside the gateway, and some of what it asks for is kept in the provider's own house: both go on when the rest is dead. */
+function nextDoor(world: World): void {
+  const { dice, isps } = world;
+  isps.touch(isps.all, () => isps.all.forEach((isp) => { Object.assign(isp, { flowPerS: dice.pick([0, 100, 400]), nearPerS: dice.pick([100, 400]), cached: dice.whole(0, 3) }); }));
 }
 
 /** Connections fill the line, and its queue. */

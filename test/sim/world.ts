@@ -78,8 +78,13 @@ export function openWorld(seed: number, { policy: firstPolicy, six }: Draw): Wor
       save: (override) => {
         saved = override;
       },
-      turns: (event) => world.beforeTurn(event), turned: (event, effects, wakeAt) => world.onTurn(event, effects, wakeAt), settled: () => world.onSettled(),
+      turns: (event) => world.beforeTurn(event), turned: (event, effects, wakeAt) => turned(event, effects, wakeAt), settled: () => world.onSettled(),
     });
+  }
+
+  function turned(event: Event, effects: readonly Effect[], wakeAt: number): void {
+    for (const effect of effects) if (effect.type === 'host') isps.touch([], () => { isps.near = effect.wish.nat.near; });
+    world.onTurn(event, effects, wakeAt);
   }
 
   const later = (ms: number, run: () => void): void => agenda.at(agenda.now + ms, run);
