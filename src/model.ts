@@ -321,10 +321,11 @@ export type UplinkState = 'up' | 'suspect' | 'degraded' | 'down' | 'draining' | 
 
 /**
  * Where it broke. `none`: nothing is known to be broken. `hops`: between the gateway and the first router beyond it that is watched. `quality`: it
- * works, badly. `everything`: all uplinks at once, so perhaps we ourselves. `prober`: we cannot ask. `outside`: somebody else said so.
+ * works, badly. `connections`: targets answer, connections do not.
+ * `everything`: all uplinks at once, so perhaps we ourselves. `prober`: we cannot ask. `outside`: somebody else said so.
  */
 export type FaultDomain =
-  | 'none' | 'device' | 'link' | 'address' | 'gateway' | 'hops' | 'upstream' | 'target' | 'dns' | 'portal' | 'mtu' | 'quality'
+  | 'none' | 'device' | 'link' | 'address' | 'gateway' | 'hops' | 'upstream' | 'target' | 'dns' | 'portal' | 'mtu' | 'quality' | 'connections'
   | 'everything' | 'prober' | 'outside';
 
 /** What one witness had to say when a verdict was made. */

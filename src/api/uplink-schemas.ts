@@ -26,6 +26,7 @@ export const FAULT_MEANINGS = {
   portal: 'a captive portal wants somebody to log in',
   mtu: 'large packets do not pass',
   quality: 'it works, badly',
+  connections: 'targets answer, connections do not',
   everything: 'all uplinks at once, so perhaps this machine',
   prober: 'this machine cannot ask, so nothing is said about the line',
   outside: 'somebody else says so',

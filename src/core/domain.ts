@@ -34,10 +34,14 @@ export function silent(health: Health): string {
   return witnesses(health).map((record) => record.target.id).join(', ');
 }
 
-/** Who answers now. */
+/** Who answers now; where nobody does at this moment, whoever answered last. '' = nobody ever did. */
 export function answering(health: Health, now: Instant): string {
-  const names = witnesses(health).filter((record) => record.lastReplyAt !== undefined && !record.excused && misses(record, now) === 0).map((record) => record.target.id);
-  return [...names, ...health.outside.filter(({ state }) => state === 'up').map(({ by }) => by)].join(', ');
+  const heard = witnesses(health).filter((record) => record.lastReplyAt !== undefined);
+  const answer = heard.filter((record) => !record.excused && misses(record, now) === 0);
+  const outsiders = health.outside.filter(({ state }) => state === 'up').map(({ by }) => by);
+  const last = Math.max(...heard.map((record) => record.lastReplyAt!));
+  const speak = answer.length + outsiders.length > 0 ? answer : heard.filter((record) => record.lastReplyAt === last);
+  return [...speak.map((record) => record.target.id), ...outsiders].join(', ');
 }
 
 /** `icmp 1.1.1.1, noc answered`; where nobody but outsiders speaks for it, that they say so. */

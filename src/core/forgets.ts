@@ -16,6 +16,7 @@ import type { Effect, Family, FlowPolicy, ForgetOrder, Instant, Rank, UplinkPoli
 import { classesOf } from './classes.js';
 import { classRanks } from './desire.js';
 import type { Health } from './health.js';
+import { isHollow } from './hollow.js';
 import { cutMarkOf, markOf } from './layout.js';
 import { activeRoutes, type Plane, type State } from './state.js';
 
@@ -33,8 +34,9 @@ const SWEEP_AFTER_MS = 1000;
  */
 const ASTRAY_AFTER_MS = [1000, 35_000, 605_000] as const;
 
-/** A verdict that became suspect or down. */
+/** A verdict that became suspect or down, or that connections get no answers by a line that goes on standing behind the others. */
 export function forgetLeft(state: State, health: Health): void {
+  if (isHollow(health)) plan(state, 'moved', orderFor(state, health.policy, health.family, { which: 'unanswered', cutMark: 0 }), -Infinity as Instant);
   if (health.state !== 'suspect' && health.state !== 'down') return;
   const which = health.state === 'down' ? 'all' : 'unanswered';
   plan(state, 'left', orderFor(state, health.policy, health.family, { which, cutMark: which === 'all' ? undefined : 0 }), -Infinity as Instant);

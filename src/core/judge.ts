@@ -22,11 +22,11 @@ import { endSuppression, noteSuspicion, noteWrongSuspicion } from './damping.js'
 import { domainOf, silent, whereInWords, whoSpeaks } from './domain.js';
 import { mostAreLively } from './groups.js';
 import { openRecords, type Burst, type Health, type Line } from './health.js';
-import { impairment, isRecovered } from './quality.js';
+import { judgeQuality } from './quality.js';
 import { answeredSince, grantGrace, misses, noteLost, noteReply, silentSince, timeoutMs, voidOpen } from './record.js';
 import { noteSight, noteStarvation, starvedMs } from './starvation.js';
 import { doubtTraffic, hasGoneQuiet, noteTraffic } from './traffic.js';
-import { become, explain, isLiving, restate } from './verdict.js';
+import { become, explain, isLiving } from './verdict.js';
 import { condemnation, flowsStillVouch, flowsVouch, isAside, isBlinded, quorumSince, steadySince } from './witness.js';
 import { count, duration } from './words.js';
 
@@ -38,7 +38,6 @@ const GRACE_MS = 15;
 /** Connections that vouch for a line, or bring a suspect back, must have got their answers for so long. */
 const VOUCH_MS = 500;
 const VOUCHED_LATELY_MS = 1500;
-const QUALITY_EVERY_MS = 1000;
 /** While our own prober fails, whoever is in doubt is asked this often. */
 const BLIND_MS = 200;
 
@@ -304,17 +303,4 @@ function revive(health: Health, why: string, now: Instant): void {
   if (poor === undefined) become(health, 'up', `${again}; new flows return after ${duration(restMs)}`, 'none', now);
   else become(health, 'degraded', poor.because, poor.domain, now);
   health.restUntil = (now + restMs) as Instant;
-}
-
-function judgeQuality(health: Health, now: Instant): void {
-  health.qualityAt = (now + QUALITY_EVERY_MS) as Instant;
-  if (!isLiving(health) || health.burst !== undefined) return;
-  const found = impairment(health, now);
-  if (health.records.some((record) => record.excused)) explain(health, now);
-  if (health.state === 'up') {
-    if (found !== undefined) become(health, 'degraded', found.because, found.domain, now);
-  } else if (found === undefined ? isRecovered(health, now) : found.domain !== health.domain) {
-    if (found === undefined) become(health, 'up', 'works well again', 'none', now);
-    else restate(health, found.because, found.domain, now);
-  }
 }

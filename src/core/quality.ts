@@ -7,10 +7,13 @@
  */
 import type { FaultDomain, Instant, QualityStatus, Threshold } from '../model.js';
 import type { Health } from './health.js';
+import { isHollow, isStillHollow } from './hollow.js';
 import { answeredSince, delay, isSilent, overSince, silentSince, tally, type TargetRecord } from './record.js';
 import { isLoaded } from './traffic.js';
+import { become, explain, isLiving, restate } from './verdict.js';
 import { isGateway, isSlow, witnesses } from './witness.js';
 
+const EVERY_MS = 1000;
 const SAMPLES_AT_LEAST = 10;
 /** Chance: p n plus so many times the root of it and a few more is seen less than once a month. */
 const DEVIATIONS = 3;
@@ -34,10 +37,25 @@ export interface Impairment {
   readonly because: string;
 }
 
+/** Looks at a line that answers, once a second. */
+export function judgeQuality(health: Health, now: Instant): void {
+  health.qualityAt = (now + EVERY_MS) as Instant;
+  if (!isLiving(health) || health.burst !== undefined) return;
+  const found = impairment(health, now);
+  if (health.records.some((record) => record.excused)) explain(health, now);
+  if (health.state === 'up') {
+    if (found !== undefined) become(health, 'degraded', found.because, found.domain, now);
+  } else if (found === undefined ? isRecovered(health, now) : found.domain !== health.domain) {
+    if (found === undefined) become(health, 'up', isHollow(health) && health.traffic.answeredAt <= health.since ? 'is tried again' : 'works well again', 'none', now);
+    else restate(health, found.because, found.domain, now);
+  }
+}
+
 /** What is wrong with a line that answers; undefined = nothing, or not known yet. A degraded one is measured by the `up` levels. */
 export function impairment(health: Health, now: Instant): Impairment | undefined {
   // What targets miss while connections alone keep the line up is no loss of the line.
   if (isBusy(health, now) || health.vouchedSince !== undefined) health.qualityFrom = now;
+  if (isStillHollow(health, now)) return { domain: 'connections', because: health.because };
   return portal(health) ?? names(health, now) ?? largePackets(health, now) ?? figures(health, now);
 }
 

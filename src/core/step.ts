@@ -25,6 +25,7 @@ import { countSeldom, lookAround } from './look.js';
 import { tellDecision, tellForgotten } from './news.js';
 import { absorbOutside, expireOutside, nextExpiry } from './outside.js';
 import { absorbClock, absorbConfirm, absorbOverride, expireOverride } from './override.js';
+import { weighConnections } from './hollow.js';
 import { isClean } from './quality.js';
 import { noteOutcome, reconcile } from './reconcile.js';
 import { noteVerdicts, settle } from './settle.js';
@@ -153,6 +154,7 @@ function askAndJudge(state: State, event: Extract<Event, { type: 'wake' }>, effe
     // Before the leader is left, the others are asked whether they live.
     if (doubt) for (const each of health.values()) check(each, event.at, orders);
   }
+  for (const { health } of state.planes.values()) weighConnections(health.values(), event.at);
   for (const order of orders) effects.push({ type: 'probe', order });
 }
 

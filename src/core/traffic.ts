@@ -11,6 +11,7 @@
  */
 import type { Instant, TrafficCount, TrafficStatus } from '../model.js';
 import { forgive, mostAreLively, mostHaveGoneQuiet, noteGroup, openGroup, USUAL_MS, type Group } from './groups.js';
+import { noteUnanswered, openUnanswered, type Unanswered } from './unanswered.js';
 
 /** While something passes it is counted this often, and else this often. */
 export const COUNT_EVERY_MS = { busy: 15, idle: 250 };
@@ -59,6 +60,7 @@ export interface Traffic {
   readonly samples: Sample[];
   /** The same by destinations. */
   groups: Group[];
+  readonly unanswered: Unanswered;
   /** Decayed sums: the usual. */
   usualSent: number;
   /** Sent, and not among the usual yet. */
@@ -92,7 +94,7 @@ interface Load {
 
 export function openTraffic(now: Instant): Traffic {
   return {
-    last: undefined, lastAt: now, samples: [], groups: [], usualSent: 0, heldSent: 0, usualAnswered: 0, levelPerS: 0, answeredAt: now, sentSince: 0, begunAt: now, sentAt: -Infinity as Instant, gapMs: 0, patience: 1, doubtedAt: -Infinity as Instant,
+    last: undefined, lastAt: now, samples: [], groups: [], unanswered: openUnanswered(), usualSent: 0, heldSent: 0, usualAnswered: 0, levelPerS: 0, answeredAt: now, sentSince: 0, begunAt: now, sentAt: -Infinity as Instant, gapMs: 0, patience: 1, doubtedAt: -Infinity as Instant,
     rate: { sentPackets: 0, answeredPackets: 0, sentBytes: 0, answeredBytes: 0 }, out: { mostBytes: 0, averageBytes: 0 }, back: { mostBytes: 0, averageBytes: 0 },
   };
 }
@@ -126,6 +128,7 @@ export function noteTraffic(traffic: Traffic, count: TrafficCount, now: Instant,
     traffic.sentSince = 0;
   } else traffic.sentSince += sent;
   const weight = standing === 'silent' ? 0 : standing === 'vouching' ? USUAL_MS / VOUCHED_USUAL_MS : 1;
+  noteUnanswered(traffic.unanswered, count.groups.map(({ sent: all, answered: back }, i) => ({ sent: all - traffic.groups[i]!.last.sent, answered: back - traffic.groups[i]!.last.answered })), now);
   traffic.groups.forEach((group, i) => noteGroup(group, count.groups[i]!, elapsedMs, now, weight));
   if (weight === 0) {
     traffic.heldSent = 0;

@@ -68,5 +68,6 @@ export function restate(health: Health, because: string, domain: FaultDomain, no
 
 function answers(health: Health, now: Instant): string {
   const names = answering(health, now);
+  if (names === '') return 'no target has answered yet';
   return `${names} ${names.includes(', ') ? 'answer' : 'answers'}`;
 }

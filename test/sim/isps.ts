@@ -43,6 +43,8 @@ export interface Isp {
   flowPerS: number;
   /** Of the groups of destinations that these go to, so many stand in the provider's own house, this side of what breaks upstream. */
   cached: number;
+  /** A modem answers for the targets, and nothing is behind it: since then. */
+  hollowSince: number | undefined;
   /** What they exchange with a box in the line's own network, packets per second: it goes on as long as the cable does. */
   nearPerS: number;
   readonly flow: { readonly groups: { sent: number; answered: number }[]; settledAt: number };
@@ -135,7 +137,7 @@ function openIsp(port: Port, family: Family, agenda: Agenda, dice: Dice): Isp {
   const rttMs = dice.pick([1, 8, 30, 120, 300]);
   const jitterMs = rttMs * dice.pick([0, 0.05, 0.3]);
   return {
-    port, family, rttMs, jitterMs, lossChance: 0, swallow: 0, gatewayUp: true, upstreamUp: true, deadHosts: new Set(), mutedTargets: false, condemnedBy: new Map(), portal: false, flowPerS: 0, cached: 0, nearPerS: 0, flow: { groups: Array.from({ length: GROUPS }, () => ({ sent: 0, answered: 0 })), settledAt: agenda.now }, troubledAt: agenda.now,
+    port, family, rttMs, jitterMs, lossChance: 0, swallow: 0, gatewayUp: true, upstreamUp: true, deadHosts: new Set(), mutedTargets: false, condemnedBy: new Map(), portal: false, flowPerS: 0, cached: 0, hollowSince: undefined, nearPerS: 0, flow: { groups: Array.from({ length: GROUPS }, () => ({ sent: 0, answered: 0 })), settledAt: agenda.now }, troubledAt: agenda.now,
     timeoutAtMostMs: Math.min(port.policy.probe.timeoutMaxMs, 30 + 3 * (rttMs + jitterMs)), aliveSince: undefined, deadSince: undefined, sent: 0,
     get policy() { return port.policy; },
     get ifindex() { return port.ifindex; },
@@ -189,12 +191,12 @@ function condition(isp: Isp, kernel: ShakyKernel): 'alive' | 'dead' | 'shaky' {
     const answering = isp.upstreamUp ? targets.filter((target) => !isp.deadHosts.has(target.host)).length : 0;
     if (answering < Math.min(isp.policy.probe.quorum, targets.length)) return 'dead';
   }
-  return isp.lossChance > 0 || isp.portal || isp.condemnedBy.size > 0 ? 'shaky' : 'alive';
+  return isp.lossChance > 0 || isp.hollowSince !== undefined || isp.portal || isp.condemnedBy.size > 0 ? 'shaky' : 'alive';
 }
 
 /** Do connections of the LAN get their answers by it? */
 export function carries(isp: Isp, kernel: ShakyKernel): boolean {
-  return kernel.isPlugged(isp.ifindex) && isp.gatewayUp && isp.upstreamUp && hasAddress(isp, kernel);
+  return kernel.isPlugged(isp.ifindex) && isp.gatewayUp && isp.upstreamUp && isp.hollowSince === undefined && hasAddress(isp, kernel);
 }
 
 function flowOn(isp: Isp, kernel: ShakyKernel, now: number, near: readonly string[]): void {

@@ -81,6 +81,7 @@ export const WEATHERS: readonly Weather[] = [
   { name: 'outsiders', begin: (world) => { repeat(world, 3000, 7000, () => outsider(world)); trouble(world, [silence, cable]); } },
   { name: 'budgets', traffic: 1, budgets: true, begin: (world) => { flow(world); trouble(world, [silence, gatewayDies, cable]); } },
   { name: 'next door', begin: (world) => { nextDoor(world); trouble(world, [silence, silence, gatewayDies]); } },
+  { name: 'hollow lines', longerMs: 120_000, begin: (world) => { hollow(world); trouble(world, [silence]); } },
 ];
 
 type Fault = (world: World, port: Port, forMs: number) => void;
@@ -197,6 +198,15 @@ function steady(world: World): void {
 /** Connections of the LAN go by every line, and stay. */
 function flow(world: World): void {
   world.isps.touch(world.isps.all, () => world.isps.all.forEach((isp) => { isp.flowPerS = world.dice.pick([0, 20, 200, 1000]); }));
+}
+
+/** Behind one line after the other there is nothing for a while, and its targets answer all the same. */
+function hollow(world: World): void {
+  const { dice, isps, agenda } = world;
+  isps.touch(isps.all, () => isps.all.forEach((isp) => { isp.flowPerS = dice.pick([20, 100, 400]); }));
+  const isp = dice.pick(isps.all);
+  const since = agenda.now + BEGIN_MS + TROUBLE_MS;
+  later(world, BEGIN_MS + TROUBLE_MS, () => isps.touch([isp], () => { isp.hollowSince = since; }));
 }
 
 /** The LAN is busy with a box beside the gateway, and some of what it asks for is kept in the provider's own house: both go on when the rest is dead. */

@@ -1,7 +1,7 @@
 /** Laws about what verdicts rest on: probes, connections, what others say; and what is done about lines that work badly. */
 import type { Verdict } from '../../../src/model.js';
 import { carries, type Isp } from '../isps.js';
-import { isOrdinary, type Law, type View } from './law.js';
+import { isOrdinary, leadingIsps, type Law, type View } from './law.js';
 
 export const noVerdictWithoutEvidence: Law = {
   name: 'no-verdict-without-evidence',
@@ -20,6 +20,46 @@ export const noVerdictWithoutEvidence: Law = {
           const badly = state === 'degraded';
           if (!returns && !badly && evidence.every((each) => each.says === 'alive')) return `${name} is ${state} (${because}), and all the evidence speaks for it`;
         }
+        return '';
+      },
+    };
+  },
+};
+
+export const reasonsHaveASubject: Law = {
+  name: 'reasons-have-a-subject',
+  says: 'What is said of an uplink is a sentence: somebody answers, or is silent.',
+  watch: () => ({
+    turn({ verdicts }) {
+      for (const [name, { because, evidence }] of verdicts) {
+        for (const text of [because, ...evidence.map((each) => each.text)]) if (/^ | {2}|, ?,|^answers? again|from( to|$|;)/.test(text)) return `${name}: "${text}"`;
+      }
+      return '';
+    },
+  }),
+};
+
+/** 20 s, a second's look, and a round trip. */
+const HOLLOW_MS = 23_000;
+
+export const hollowLinesAreLeft: Law = {
+  name: 'hollow-lines-are-left',
+  says: 'A line that leads, whose targets answer and whose connections get nothing for long, is left for one that is well; and nobody else is accused of that.',
+  watch(view) {
+    let since = Infinity;
+    return {
+      tick() {
+        const { world } = view;
+        const now = world.agenda.now;
+        const leading = leadingIsps(view);
+        const hollow = leading.find((isp) => isp.hollowSince !== undefined);
+        const better = view.isps.some((isp) => isp.hollowSince === undefined && isp.aliveSince !== undefined && now - isp.aliveSince > HOLLOW_MS);
+        if (hollow === undefined || !better || !isOrdinary(view, HOLLOW_MS) || world.loop.state.override !== undefined) since = Infinity;
+        else since = Math.min(since, now);
+        return now - since > HOLLOW_MS ? `${hollow!.policy.name} leads, and there is nothing behind it` : '';
+      },
+      turn({ verdicts }) {
+        for (const [name, { domain }] of verdicts) if (domain === 'connections' && view.isp(name).hollowSince === undefined) return `${name} is accused, and connections get their answers by it`;
         return '';
       },
     };

@@ -127,8 +127,9 @@ function unproven(view: View, { uplink, which, only }: ForgetOrder, verdicts: Re
   const { policy } = view.world;
   const state = verdicts.get(uplink)?.state;
   const silent = state === 'suspect' || state === 'down';
+  const hollow = which === 'unanswered' && verdicts.get(uplink)?.domain === 'connections';
   const wantsIt = isp.policy.metered || policy.failback.flows === 'move' || (only !== undefined && policy.flows.some((flow) => flow.name === only.name && flow.failback === 'move'));
-  if (silent ? which === 'all' && state !== 'down' && !wantsIt : !wantsIt || which !== 'all') return `while it is ${state}`;
+  if (!hollow && (silent ? which === 'all' && state !== 'down' && !wantsIt : !wantsIt || which !== 'all')) return `while it is ${state}`;
   if (!isOrdinary(view, 5500)) return '';
   const leading = leadingIsps(view);
   // What broke at this very instant nobody can know.

@@ -1,0 +1,65 @@
+/**
+ * Targets answer, connections do not: a modem that answers for the addresses of the targets from its own memory, with nothing behind it. Probes
+ * never see that, and connections do (unanswered.ts).
+ *
+ * It is a fault of a line that leads, while another one is well. As it may be the LAN's own doing, the harm is bounded: new connections leave, and
+ * nothing that was answered is cut; when they get no answers by the other line either, they come back, and nobody is accused of it for an hour; and the
+ * line is tried again after a while, longer with each repeat.
+ */
+import type { Instant } from '../model.js';
+import type { Health } from './health.js';
+import { askAnew, getNothing } from './unanswered.js';
+import { become } from './verdict.js';
+import { quorumSince } from './witness.js';
+import { duration } from './words.js';
+
+/** The line is tried again after this, and twice as long after each repeat. */
+const RETRY_MS = { first: 300_000, most: 3_600_000 };
+/** It is the LAN's own doing: nobody is accused of it for so long. */
+const NOBODYS_FAULT_MS = 3_600_000;
+
+/** What follows from it for a line, compared with the others of its family. */
+export function weighConnections(all: Iterable<Health>, now: Instant): void {
+  const healths = [...all];
+  for (const health of healths) {
+    const { unanswered } = health.traffic;
+    if (isHollow(health)) {
+      const instead = healths.find((other) => other !== health && other.leads && doGetNothing(other, now));
+      if (instead === undefined) continue;
+      for (const each of [health, instead]) forgive(each, now);
+      become(health, 'up', `connections get no answers by ${instead.name} either`, 'none', now);
+    } else if (health.leads && health.state === 'up' && doGetNothing(health, now) && healths.some((other) => other !== health && isWell(other, now))) {
+      unanswered.times++;
+      become(health, 'degraded', `targets answer, connections do not: nothing has come back for them for ${duration(now - unanswered.since!)}`, 'connections', now);
+    }
+  }
+}
+
+/** Degraded for that reason. */
+export function isHollow({ state, domain }: Pick<Health, 'state' | 'domain'>): boolean {
+  return state === 'degraded' && domain === 'connections';
+}
+
+/** Connections that were left on it get no answers, and it is too early to try it again. */
+export function isStillHollow(health: Health, now: Instant): boolean {
+  const { answeredAt, unanswered } = health.traffic;
+  if (!isHollow(health) || answeredAt > health.since) return false;
+  if (now - health.since < Math.min(RETRY_MS.most, RETRY_MS.first * 2 ** (unanswered.times - 1))) return true;
+  askAnew(unanswered);
+  return false;
+}
+
+function isWell(health: Health, now: Instant): boolean {
+  return health.state === 'up' && health.burst === undefined && health.line.severed === '' && !doGetNothing(health, now);
+}
+
+/** And targets do: else it is silence as any other. */
+function doGetNothing(health: Health, now: Instant): boolean {
+  const { unanswered } = health.traffic;
+  return health.policy.probe.passive && health.burst === undefined && getNothing(unanswered, now) && quorumSince(health, unanswered.since!);
+}
+
+function forgive({ traffic }: Health, now: Instant): void {
+  traffic.unanswered.notBefore = (now + NOBODYS_FAULT_MS) as Instant;
+  askAnew(traffic.unanswered);
+}
