@@ -581,8 +581,8 @@ export type Event =
   | { readonly type: 'host'; readonly at: Instant; readonly wish: HostWish; readonly report: HostReport }
   /** Somebody changed the packet filter's rules, perhaps we ourselves. */
   | { readonly type: 'ruleset'; readonly at: Instant }
-  /** A probe was answered. `at` = when the answer was received. Late answers come too. `unpinned`: why it may have gone by another uplink, if it may. */
-  | { readonly type: 'reply'; readonly at: Instant; readonly uplink: UplinkName; readonly family: Family; readonly target: string; readonly seq: number; readonly rttMs: number; readonly unpinned?: string }
+  /** A probe was answered. `at` = when the answer was received. Late answers come too. `unpinned`: why it may have gone by another uplink, if it may. `hopLimit`: what the answer's time to live had left. */
+  | { readonly type: 'reply'; readonly at: Instant; readonly uplink: UplinkName; readonly family: Family; readonly target: string; readonly seq: number; readonly rttMs: number; readonly unpinned?: string; readonly hopLimit?: number }
   /** A probe could not be sent, or an error came back for it: a lost probe, with a reason for people. */
   | { readonly type: 'lost'; readonly at: Instant; readonly uplink: UplinkName; readonly family: Family; readonly target: string; readonly seq: number; readonly cause: LostCause; readonly error: string }
   /** What the packet filter counted. Empty: it counts nothing (yet). */

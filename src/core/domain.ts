@@ -3,7 +3,7 @@ import type { Evidence, FaultDomain, Instant } from '../model.js';
 import type { Health } from './health.js';
 import { answeredSince, isBlind, misses, silentSince, tally, type TargetRecord } from './record.js';
 import { progressed } from './traffic.js';
-import { isGateway, witnesses } from './witness.js';
+import { isGateway, isNextDoor, witnesses } from './witness.js';
 import { duration, roundTrip } from './words.js';
 
 /** Connections of the last second or so are evidence. */
@@ -70,6 +70,7 @@ function told(health: Health, record: TargetRecord, now: Instant): Evidence {
   if (record.lastReplyAt === undefined) return { witness: 'target', name: id, says: 'nothing', text: 'has not been heard yet' };
   const text = `answers in ${roundTrip(record.srttMs ?? 0)}`;
   if (record.unpinned !== '') return { witness: 'target', name: id, says: 'nothing', text: `${text}, which may be by another uplink: ${record.unpinned}` };
+  if (isNextDoor(record)) return { witness: 'target', name: id, says: 'nothing', text: `${text}, from next door: the answer has passed no router` };
   const { quality } = health.policy.health;
   const { over, missed: lost } = tally(record, Math.max(health.qualityFrom, now - quality.windowMs) as Instant, now);
   if (over >= SAMPLES_AT_LEAST && 100 * lost > quality.lossPercent.down * over) return { witness: 'target', name: id, says: 'poor', text: `${text}, loses ${Math.round((100 * lost) / over)} %` };

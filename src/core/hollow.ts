@@ -8,9 +8,9 @@
  */
 import type { Instant } from '../model.js';
 import type { Health } from './health.js';
-import { askAnew, getNothing } from './unanswered.js';
+import { askAnew, getNothing, LONG, SHORT, type Proof } from './unanswered.js';
 import { become } from './verdict.js';
-import { quorumSince } from './witness.js';
+import { isNextDoor, quorumSince, witnesses } from './witness.js';
 import { duration } from './words.js';
 
 /** The line is tried again after this, and twice as long after each repeat. */
@@ -24,11 +24,11 @@ export function weighConnections(all: Iterable<Health>, now: Instant): void {
   for (const health of healths) {
     const { unanswered } = health.traffic;
     if (isHollow(health)) {
-      const instead = healths.find((other) => other !== health && other.leads && doGetNothing(other, now));
+      const instead = healths.find((other) => other !== health && other.leads && doGetNothing(other, SHORT, now));
       if (instead === undefined) continue;
       for (const each of [health, instead]) forgive(each, now);
       become(health, 'up', `connections get no answers by ${instead.name} either`, 'none', now);
-    } else if (health.leads && health.state === 'up' && doGetNothing(health, now) && healths.some((other) => other !== health && isWell(other, now))) {
+    } else if (health.leads && health.state === 'up' && doGetNothing(health, proofFor(health), now) && healths.some((other) => other !== health && isWell(other, now))) {
       unanswered.times++;
       become(health, 'degraded', `targets answer, connections do not: nothing has come back for them for ${duration(now - unanswered.since!)}`, 'connections', now);
     }
@@ -50,13 +50,19 @@ export function isStillHollow(health: Health, now: Instant): boolean {
 }
 
 function isWell(health: Health, now: Instant): boolean {
-  return health.state === 'up' && health.burst === undefined && health.line.severed === '' && !doGetNothing(health, now);
+  return health.state === 'up' && health.burst === undefined && health.line.severed === '' && !doGetNothing(health, SHORT, now);
+}
+
+/** Answers that came from next door are half the proof. */
+function proofFor(health: Health): Proof {
+  const heard = witnesses(health);
+  return heard.length > 0 && heard.every((record) => isNextDoor(record) || record.lastReplyAt === undefined) ? SHORT : LONG;
 }
 
 /** And targets do: else it is silence as any other. */
-function doGetNothing(health: Health, now: Instant): boolean {
+function doGetNothing(health: Health, proof: Proof, now: Instant): boolean {
   const { unanswered } = health.traffic;
-  return health.policy.probe.passive && health.burst === undefined && getNothing(unanswered, now) && quorumSince(health, unanswered.since!);
+  return health.policy.probe.passive && health.burst === undefined && getNothing(unanswered, proof, now) && quorumSince(health, unanswered.since!);
 }
 
 function forgive({ traffic }: Health, now: Instant): void {

@@ -40,6 +40,8 @@ const VOUCH_MS = 500;
 const VOUCHED_LATELY_MS = 1500;
 /** While our own prober fails, whoever is in doubt is asked this often. */
 const BLIND_MS = 200;
+/** What senders begin with: such an answer passed no router. */
+const FRESH_HOP_LIMITS: readonly number[] = [64, 128, 255];
 
 /** The line was looked at: a severed one is down at once, a whole one is asked anew. */
 export function noteLine(health: Health, line: Line, now: Instant): void {
@@ -69,11 +71,12 @@ function look(health: Health, line: Line, now: Instant): void {
 }
 
 /** @param lateMs how long this answer may have lain unread, as far as our own timer tells */
-export function takeReply(health: Health, target: string, seq: number, at: Instant, rttMs: number, lateMs = 0, unpinned = ''): void {
+export function takeReply(health: Health, target: string, seq: number, at: Instant, rttMs: number, lateMs = 0, unpinned = '', hopLimit?: number): void {
   const record = health.records.find((other) => other.target.id === target);
   const wasExcused = record?.excused;
   if (record === undefined || noteReply(record, seq, at, rttMs, lateMs > LATE_MS) === undefined) return;
   record.unpinned = unpinned;
+  record.nextDoor = hopLimit === undefined ? 0 : FRESH_HOP_LIMITS.includes(hopLimit) ? Math.max(0, record.nextDoor) + 1 : -1;
   if (wasExcused === true || health.domain === 'prober') explain(health, at);
   if (health.awaits !== 'nothing') health.changed = true;
   weigh(health, at);

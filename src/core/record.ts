@@ -69,6 +69,8 @@ export interface TargetRecord {
   received: number;
   /** A burst found the uplink alive although this target had gone silent: no further burst until it answers again. */
   excused: boolean;
+  /** So many of its last answers passed no router, somebody next door sent them; -1: they came from afar; 0: not known. */
+  nextDoor: number;
   /** Why its answers may come by another uplink; '' = they do not. */
   unpinned: string;
 }
@@ -80,7 +82,7 @@ export interface TargetRecord {
 export function openRecord(target: Target, dueAt: Instant, perWindow: number, former?: TargetRecord): TargetRecord {
   return {
     target, probes: [], capacity: Math.min(RING.most, Math.max(RING.least, Math.ceil(2 * perWindow))), nextSeq: former?.nextSeq ?? 1, gridAt: dueAt, dueAt,
-    srttMs: undefined, rttvarMs: 0, bestMs: Infinity, worstMs: former?.worstMs ?? 0, worstAt: former?.worstAt ?? dueAt, longestMs: 0, heardAt: undefined, lastReplyAt: undefined, lastError: '', lastCause: undefined, causeRow: 0, sent: 0, received: 0, excused: false, unpinned: '',
+    srttMs: undefined, rttvarMs: 0, bestMs: Infinity, worstMs: former?.worstMs ?? 0, worstAt: former?.worstAt ?? dueAt, longestMs: 0, heardAt: undefined, lastReplyAt: undefined, lastError: '', lastCause: undefined, causeRow: 0, sent: 0, received: 0, excused: false, nextDoor: 0, unpinned: '',
   };
 }
 

@@ -106,7 +106,7 @@ function absorb(state: State, event: Event, effects: Effect[]): void {
       break;
     case 'reply': {
       const health = state.planes.get(event.family)?.health.get(event.uplink);
-      if (health !== undefined) takeReply(health, event.target, event.seq, event.at, event.rttMs, event.at - state.wakeAt, event.unpinned);
+      if (health !== undefined) takeReply(health, event.target, event.seq, event.at, event.rttMs, event.at - state.wakeAt, event.unpinned, event.hopLimit);
       break;
     }
     case 'lost': {

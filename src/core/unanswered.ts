@@ -4,12 +4,19 @@
  */
 import type { Instant } from '../model.js';
 
-/** So long nothing must have come back, and in so many seconds of that time something must have been sent. */
-const AFTER_MS = 20_000;
-const ASKED_SECONDS = 10;
+/** What it takes: so long nothing must have come back, in so many seconds of that time something must have been sent, to so many groups of destinations. */
+export interface Proof {
+  readonly afterMs: number;
+  readonly seconds: number;
+  readonly groups: number;
+}
+
+/** Where connections alone say so. */
+export const LONG: Proof = { afterMs: 20_000, seconds: 10, groups: 3 };
+/** Where there are other signs. */
+export const SHORT: Proof = { afterMs: 8000, seconds: 5, groups: 1 };
 const SECOND_MS = 1000;
-/** By so many groups of destinations, each with more than a single packet. */
-const GROUPS_AT_LEAST = 3;
+/** A group counts by more than a single packet. */
 const PACKETS_AT_LEAST = 2;
 /** Nothing was sent for so long: whoever asked has given up. */
 const GIVEN_UP_MS = 10_000;
@@ -59,10 +66,10 @@ export function noteUnanswered(unanswered: Unanswered, groups: readonly { readon
 }
 
 /** For long, and although they ask steadily. */
-export function getNothing({ since, seconds, inVain, notBefore, sentAt }: Unanswered, now: Instant): boolean {
-  if (since === undefined || now - since < AFTER_MS || seconds < ASKED_SECONDS || now < notBefore || now - sentAt > GIVEN_UP_MS) return false;
+export function getNothing({ since, seconds, inVain, notBefore, sentAt }: Unanswered, proof: Proof, now: Instant): boolean {
+  if (since === undefined || now - since < proof.afterMs || seconds < proof.seconds || now < notBefore || now - sentAt > GIVEN_UP_MS) return false;
   const asked = inVain.filter((group) => group.before < IN_VAIN && group.now - group.before >= PACKETS_AT_LEAST).length;
-  return asked > 0 && asked >= Math.min(GROUPS_AT_LEAST, inVain.length);
+  return asked > 0 && asked >= Math.min(proof.groups, inVain.length);
 }
 
 /** What was asked so far is not held against the line any more. */

@@ -7,6 +7,9 @@ import type { Health } from './health.js';
 import { answeredSince, answersInRow, isBlind, misses, type TargetRecord } from './record.js';
 import { vouches } from './traffic.js';
 
+/** So many answers in a row. */
+const NEXT_DOOR_AT_LEAST = 3;
+
 /** Asked seldom: they explain, and nothing hangs on them. */
 export function isAside({ target }: Pick<TargetRecord, 'target'>): boolean {
   return target.kind === 'hop' || (target.kind === 'icmp' && target.sizeBytes > 0);
@@ -37,10 +40,18 @@ export function isGateway({ target }: Pick<TargetRecord, 'target'>): boolean {
   return target.host === 'gateway';
 }
 
+/** Whoever answers for this address is on the line itself, and says nothing of the internet. */
+export function isNextDoor(record: TargetRecord): boolean {
+  return record.nextDoor >= NEXT_DOOR_AT_LEAST && !isGateway(record);
+}
+
 /** The targets whose answers count. */
 export function witnesses({ records }: Health): readonly TargetRecord[] {
   const pinned = records.filter((record) => !isAside(record) && record.unpinned === '');
   const beyond = pinned.filter((record) => !isGateway(record));
+  // Where somebody rewrites hop limits all answers look as if they came from next door: then they count.
+  const far = beyond.filter((record) => !isNextDoor(record));
+  if (far.length < beyond.length && far.some((record) => record.nextDoor < 0)) return far;
   if (beyond.length > 0) return beyond;
   const gateways = pinned.length > 0 ? pinned : records.filter((record) => !isAside(record));
   return gateways.length > 0 ? gateways : records;

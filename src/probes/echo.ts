@@ -16,7 +16,7 @@ import { randomFillSync, randomInt } from 'node:crypto';
 import { closeDescriptor, setOption, setOptionBytes, SOL_SOCKET } from '../libc/sockets.js';
 import { bindTo } from '../libc/inet.js';
 import { deviceOf, inetAddress, openRawIcmp, receiver, sendTo, SOL_IP, SOL_IPV6, type Received } from '../libc/packet-socket.js';
-import { addressOf, whenReady } from '../libc/library.js';
+import { addressOf, POINTER_BYTES, whenReady } from '../libc/library.js';
 import type { Family, Instant, ProbeLine } from '../model.js';
 import { echoFilter, FPROG_BYTES } from './bpf.js';
 import { errorInWords, isSocketBroken } from './errno.js';
@@ -113,7 +113,7 @@ export function openEcho(options: EchoOptions): Asker {
     if (peer.compare(bytes, offset, offset + peer.length) !== 0) return;
     const missing = request.length - (length - (family === 4 ? IP_HEADER[4] : 0));
     if (options.sizeBytes > 0 && missing > 0) return lose(at, flight, 'answer', `${missing} of ${options.sizeBytes} bytes are missing in the answer`);
-    answer(at, flight, message.sequence);
+    answer(at, flight, message.sequence, hopLimitOf(family, received));
   }
 
   function wrong(at: Instant, flight: Flight, error: Extract<IcmpMessage, { kind: 'error' }>): void {
@@ -124,9 +124,9 @@ export function openEcho(options: EchoOptions): Asker {
     lose(at, flight, 'unreachable', known ? `a router at ${says} passes ${error.mtu} bytes at most` : `${error.words}, says ${says}`);
   }
 
-  function answer(at: Instant, flight: Flight, of: number): void {
+  function answer(at: Instant, flight: Flight, of: number, hopLimit?: number): void {
     flights.delete(of);
-    flight.question.answered(at, at - flight.sentAt);
+    flight.question.answered(at, at - flight.sentAt, '', hopLimit);
   }
 
   function lose(at: Instant, flight: Flight, cause: 'unreachable' | 'answer', error: string): void {
@@ -177,6 +177,7 @@ function openPinned(options: EchoOptions): number {
     () => setOption(fd, SOL_SOCKET, SO_BINDTOIFINDEX, ifindex),
     () => (source === '' ? 0 : bindTo(fd, inetAddress(family, addressBytes(family, source), isLinkLocal(family, addressBytes(family, source)) ? ifindex : 0))),
     () => (hops === 0 ? 0 : setOption(fd, level, family === 4 ? IP_TTL : IPV6_UNICAST_HOPS, hops)),
+    () => (family === 4 ? 0 : setOption(fd, SOL_IPV6, IPV6_RECVHOPLIMIT, 1)),
     () => (sizeBytes === 0 ? 0 : setOption(fd, level, family === 4 ? IP_MTU_DISCOVER : IPV6_MTU_DISCOVER, PMTUDISC_PROBE)),
   ];
   for (const step of steps) {
@@ -213,6 +214,13 @@ function requestOf(family: Family, { identifier, sizeBytes }: EchoOptions): Buff
   return request;
 }
 
+/** What the packet's time to live had left: its header is there in IPv4, a struct cmsghdr beside it tells that of IPv6 (RFC 3542, 6.3). */
+function hopLimitOf(family: Family, { bytes, control, controlLength }: Received): number | undefined {
+  if (family === 4) return bytes[8];
+  const [level, type, hopLimit] = new Int32Array(control.buffer, control.byteOffset + POINTER_BYTES, 3);
+  return controlLength() >= POINTER_BYTES + 12 && level === SOL_IPV6 && type === IPV6_HOPLIMIT ? hopLimit : undefined;
+}
+
 function typesFilter(family: Family): Buffer {
   const filter = Buffer.alloc(family === 4 ? 4 : 32, 0xff); // a set bit = stays in the kernel
   const words = new Uint32Array(filter.buffer, filter.byteOffset, filter.length / 4); // host byte order
@@ -244,6 +252,8 @@ const IPPROTO_ICMPV6 = 58;
 const ICMPV6_FILTER = 1;
 const IP_TTL = 2;
 const IPV6_UNICAST_HOPS = 16;
+const IPV6_RECVHOPLIMIT = 51;
+const IPV6_HOPLIMIT = 52;
 const IP_MTU_DISCOVER = 10;
 const IPV6_MTU_DISCOVER = 23;
 /** Forbids fragments, and takes no notice of what earlier errors said of the path: each probe finds out by itself. */

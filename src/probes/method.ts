@@ -12,8 +12,11 @@ export const GIVE_UP_MS = 10_000;
 /** One probe and who wants to hear of it. */
 export interface Question {
   readonly order: ProbeOrder;
-  /** @param unpinned why it may have gone by another uplink; absent or '' = it did not */
-  answered(at: Instant, rttMs: number, unpinned?: string): void;
+  /**
+   * @param unpinned why it may have gone by another uplink; absent or '' = it did not
+   * @param hopLimit what the answer's time to live had left; undefined = not known
+   */
+  answered(at: Instant, rttMs: number, unpinned?: string, hopLimit?: number): void;
   lost(at: Instant, cause: LostCause, error: string): void;
 }
 

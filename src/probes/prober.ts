@@ -70,7 +70,9 @@ export function openProber({ report, now }: ProberOptions): Prober {
     if (refusal !== '' || heldLine === undefined) return lost(now(), 'unsent', refusal);
     const asker = askerOf(heldLine, kind).take();
     if (isFailure(asker)) return lost(now(), asker.failed, asker.error);
-    asker.ask({ order, lost, answered: (at, rttMs, unpinned = '') => tell.fact({ type: 'reply', at, uplink, family, target, seq, rttMs, ...(unpinned === '' ? {} : { unpinned }) }) });
+    asker.ask({ order, lost, answered: (at, rttMs, unpinned = '', hopLimit = undefined) => tell.fact({
+      type: 'reply', at, uplink, family, target, seq, rttMs, ...(unpinned === '' ? {} : { unpinned }), ...(hopLimit === undefined ? {} : { hopLimit }),
+    }) });
   }
 
   return {
