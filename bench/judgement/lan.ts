@@ -4,7 +4,7 @@
  * from the condition of the line when they passed it.
  *
  * A connection goes with the line that was active when it began. Who gets no answers sends less and less, as TCP backs off. A line that is full of our
- * own upload carries that upload besides.
+ * own upload carries that upload besides. A connection has a destination of its own, and those are counted in groups; how packets fall to groups is not drawn.
  */
 import type { TrafficCount } from '../../src/model.js';
 import type { Dice } from '../../test/sim/dice.js';
@@ -19,6 +19,7 @@ export interface Lan {
   counts(interfaces: readonly string[]): readonly TrafficCount[];
 }
 
+const GROUPS = 8;
 /** Of the upload that fills a line. */
 const UPLOAD = { packetsPerSecond: 600, bytesPerPacket: 1400, answersPerPacket: 0.5, bytesPerAnswer: 60 };
 /** Some packets ask for no answer. */
@@ -36,7 +37,9 @@ interface Side {
   endsAt: number;
   silentSince: number | undefined;
   /** On their way, the oldest first. */
-  underWay: { readonly dueAt: number; readonly packets: number; readonly bytesPerAnswer: number; readonly chance: number }[];
+  /** By group: its share of the packets, what it is owed of them, and what was counted of it. */
+  readonly groups: { share: number; owed: number; sent: number; answered: number }[];
+  underWay: { readonly dueAt: number; readonly packets: number; readonly byGroup: readonly number[]; readonly bytesPerAnswer: number; readonly chance: number }[];
   sentPackets: number;
   sentBytes: number;
   answeredPackets: number;
@@ -45,7 +48,7 @@ interface Side {
 
 export function openLan(storm: Storm, dice: Dice): Lan {
   const sides = storm.lines.map((line): Side => ({
-    view: openView(line), flows: [], packetsPerSecond: 0, bytesPerSecond: 0, endsAt: Infinity, silentSince: undefined, underWay: [], sentPackets: 0, sentBytes: 0, answeredPackets: 0, answeredBytes: 0,
+    view: openView(line), flows: [], packetsPerSecond: 0, bytesPerSecond: 0, endsAt: Infinity, silentSince: undefined, groups: Array.from({ length: GROUPS }, () => ({ share: 0, owed: 0, sent: 0, answered: 0 })), underWay: [], sentPackets: 0, sentBytes: 0, answeredPackets: 0, answeredBytes: 0,
   }));
   let lastAt = 0;
   let next = 0;
@@ -63,7 +66,9 @@ export function openLan(storm: Storm, dice: Dice): Lan {
       lastAt = now;
     },
     cut: (line) => keep(sides[line]!, []),
-    counts: (interfaces) => sides.map(({ sentPackets, sentBytes, answeredPackets, answeredBytes }, line) => ({ interface: interfaces[line]!, family: 4, sentPackets, sentBytes, answeredPackets, answeredBytes, groups: [] })),
+    counts: (interfaces) => sides.map(({ sentPackets, sentBytes, answeredPackets, answeredBytes, groups }, line) => ({
+      interface: interfaces[line]!, family: 4, sentPackets, sentBytes, answeredPackets, answeredBytes, groups: groups.map(({ sent, answered }) => ({ sent, answered })),
+    })),
   };
 }
 
@@ -71,7 +76,15 @@ function keep(side: Side, flows: Flow[]): void {
   side.flows = flows;
   side.packetsPerSecond = flows.reduce((sum, flow) => sum + flow.packetsPerSecond, 0);
   side.bytesPerSecond = flows.reduce((sum, flow) => sum + flow.packetsPerSecond * flow.bytesPerPacket, 0);
+  side.groups.forEach((group, i) => {
+    const own = flows.reduce((sum, flow) => sum + (groupOf(flow) === i ? flow.packetsPerSecond : 0), 0);
+    group.share = side.packetsPerSecond === 0 ? 0 : own / side.packetsPerSecond;
+  });
   side.endsAt = Math.min(Infinity, ...flows.map(({ endAt }) => endAt));
+}
+
+function groupOf({ beginAt }: Flow): number {
+  return (Math.imul(Math.floor(beginAt), 0x9e3779b1) >>> 0) % GROUPS;
 }
 
 function pass(side: Side, line: number, from: number, to: number, dice: Dice): void {
@@ -91,16 +104,39 @@ function send(side: Side, at: number, packets: number, bytesPerPacket: number, a
   side.sentPackets += packets;
   side.sentBytes += Math.round(packets * bytesPerPacket);
   const passes = flowChance(side.view.at(at)) * Math.sign(flowChance(side.view.at(at + rttMs)));
-  if (passes > 0) side.underWay.push({ dueAt: at + rttMs + jitterMs, packets, bytesPerAnswer, chance: passes * answersPerPacket });
+  const byGroup = shareOut(side, packets);
+  if (passes > 0) side.underWay.push({ dueAt: at + rttMs + jitterMs, packets, byGroup, bytesPerAnswer, chance: passes * answersPerPacket });
+}
+
+/** Whoever is owed most is next. */
+function shareOut(side: Side, packets: number): readonly number[] {
+  const byGroup = side.groups.map(() => 0);
+  for (const group of side.groups) group.owed += group.share * packets;
+  for (let left = packets; left > 0;) {
+    const most = side.groups.reduce((best, group, i) => (group.owed > side.groups[best]!.owed ? i : best), 0);
+    const own = Math.min(left, Math.max(1, Math.floor(side.groups[most]!.owed)));
+    byGroup[most]! += own;
+    side.groups[most]!.owed -= own;
+    side.groups[most]!.sent += own;
+    left -= own;
+  }
+  return byGroup;
 }
 
 function arrive(side: Side, now: number, dice: Dice): void {
   let due = 0;
   for (; due < side.underWay.length && side.underWay[due]!.dueAt <= now; due++) {
-    const { packets, chance, bytesPerAnswer } = side.underWay[due]!;
+    const { packets, byGroup, chance, bytesPerAnswer } = side.underWay[due]!;
     const answered = binomial(dice, packets, chance);
     side.answeredPackets += answered;
     side.answeredBytes += Math.round(answered * bytesPerAnswer);
+    let [left, of] = [answered, packets];
+    byGroup.forEach((sent, i) => {
+      const own = of === 0 ? 0 : Math.min(sent, Math.round((left * sent) / of));
+      side.groups[i]!.answered += own;
+      left -= own;
+      of -= sent;
+    });
   }
   if (due > 0) side.underWay.splice(0, due);
 }
