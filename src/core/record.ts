@@ -69,8 +69,7 @@ export interface TargetRecord {
   received: number;
   /** A burst found the uplink alive although this target had gone silent: no further burst until it answers again. */
   excused: boolean;
-  /** So many of its last answers passed no router, somebody next door sent them; -1: they came from afar; 0: not known. */
-  nextDoor: number;
+  nextDoor: number; // so many of its last answers passed no router; -1: they came from afar, 0: not known
   /** Why its answers may come by another uplink; '' = they do not. */
   unpinned: string;
 }
