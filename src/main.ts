@@ -25,7 +25,7 @@ import { culprit } from './kernel/doctor/culprit.js';
 import { examine } from './kernel/doctor/examine.js';
 import { openHost } from './kernel/host.js';
 import { openKernel } from './kernel/kernel.js';
-import { programs } from './kernel/spawn.js';
+import { programs, takesLonger } from './kernel/spawn.js';
 import { boundSendBuffer, peerUid } from './libc/sockets.js';
 import { claimNamespace } from './lock.js';
 import { openLog, type Log } from './log.js';
@@ -247,8 +247,7 @@ async function stop({ state, log, daemon, server, kernel, prober }: Running, sig
   log.info(`${signal}: stopping; routes, rules and NAT ${keep ? 'stay as they are' : 'are taken back'} (stop: ${state.policy.stop})`);
   await server.close();
   const stopped = daemon.stop();
-  await Promise.race([stopped, new Promise((resolve) => setTimeout(resolve, STOP_MS.grace))]);
-  programs.end();
+  if (await takesLonger(stopped, STOP_MS.grace)) programs.end();
   await stopped;
   prober.close();
   try {

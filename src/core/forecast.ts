@@ -59,11 +59,11 @@ function follow(copy: State, effect: Effect, at: Instant, changes: Change[], for
   if (effect.type === 'forget') forgets.push(effect.order);
   if (effect.type !== 'apply' || copy.facts === undefined) return undefined;
   changes.push(...effect.plan.changes);
-  const { routes, rules, deprecated } = desire({ ...copy, facts: copy.facts });
+  const { routes, standIns, rules, deprecated } = desire({ ...copy, facts: copy.facts });
   const addresses = copy.facts.addresses.map((address) => {
     const isDeprecated = deprecated.some((other) => other.address === address.address && other.ifindex === address.ifindex);
     if (isDeprecated) return { ...address, deprecated: true, protocol: OUR_PROTOCOL };
     return address.protocol === OUR_PROTOCOL ? { ...address, deprecated: false } : address;
   });
-  return { type: 'applied', at, failures: [], facts: { routes, rules, addresses } };
+  return { type: 'applied', at, failures: [], facts: { routes: [...routes, ...standIns], rules, addresses } };
 }

@@ -80,13 +80,22 @@ function nameIn(links: readonly Link[], ifindex: number): string {
   return links.find((link) => link.index === ifindex)?.name ?? `if${ifindex}`;
 }
 
-/** Those that stand in share their place with foreign routes, so that there is no metric to change hands: new ones first, then old ones go. */
+/**
+ * Those that stand in: in IPv4 they share their place with foreign routes, so that new ones come first and then old ones go; in IPv6 the place is
+ * ours alone, and what is there already is replaced.
+ */
 function switchMain(changes: Change[], wish: Wish, have: Standing): void {
-  const wished = new Set(wish.standIns.map(routeKey));
   const inMain = have.routes.filter((route) => route.table === MAIN_TABLE);
-  for (const route of without(wish.standIns, inMain, routeKey)) changes.push({ op: route.family === 4 ? 'prepend' : 'add', route });
-  switchTable(changes, MAIN_TABLE, wish, { ...have, routes: inMain.filter((route) => route.destination === 'default' && !wished.has(routeKey(route))) });
-  for (const route of inMain) if (route.destination !== 'default' && !wished.has(routeKey(route))) changes.push({ op: 'delete', route });
+  const kept = new Set(wish.standIns.map(standInKey));
+  const places = new Set(inMain.map(slotKey));
+  for (const route of without(wish.standIns, inMain, routeKey)) changes.push({ op: route.family === 4 ? 'prepend' : places.has(slotKey(route)) ? 'replace' : 'add', route });
+  const left = inMain.filter((route) => !kept.has(standInKey(route)));
+  switchTable(changes, MAIN_TABLE, wish, { ...have, routes: left.filter((route) => route.destination === 'default') });
+  for (const route of left) if (route.destination !== 'default') changes.push({ op: 'delete', route });
+}
+
+function standInKey(route: Route): string {
+  return route.family === 4 ? routeKey(route) : slotKey(route);
 }
 
 function switchTable(changes: Change[], table: number, wish: Wish, have: Standing): void {

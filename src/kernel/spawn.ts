@@ -47,6 +47,13 @@ export const programs = {
   },
 };
 
+/** Does what programs are asked for take longer than that? Answers as soon as it is known. */
+export async function takesLonger(asked: Promise<unknown>, thanMs: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const slow = new Promise<boolean>((resolve) => { timer = setTimeout(resolve, thanMs, true); });
+  return Promise.race([asked.then(() => false), slow]).finally(() => clearTimeout(timer));
+}
+
 let ended = false;
 let ending = newEnding();
 let timeLimitMs = Infinity;

@@ -11,7 +11,7 @@ const isNear = (near: readonly string[], address: string): boolean => near.some(
 
 test('the network of the line, its gateway, its targets, and what nobody routes through the internet; and nothing else', () => {
   const health = openHealth(policy.uplinks[0]!, 4, at(0));
-  health.line = { ifindex: linkOf('fibre').index, device: 'eth0', address: '198.51.100.2', gateway: '192.0.2.254', severed: '', severedDomain: 'none' };
+  health.line = { ifindex: linkOf('fibre').index, device: 'eth0', address: '198.51.100.2', addresses: [], source: '', gateway: '192.0.2.254', severed: '', severedDomain: 'none' };
   const addresses = [
     addressOf('fibre', { address: '198.51.100.2', prefixLength: 26 }),
     addressOf('fibre', { family: 6, address: '2001:db8:7::5', prefixLength: 128 }),

@@ -82,6 +82,10 @@ export const WEATHERS: readonly Weather[] = [
   { name: 'budgets', traffic: 1, budgets: true, begin: (world) => { flow(world); trouble(world, [silence, gatewayDies, cable]); } },
   { name: 'next door', begin: (world) => { nextDoor(world); trouble(world, [silence, silence, gatewayDies]); } },
   { name: 'hollow lines', longerMs: 120_000, begin: (world) => { hollow(world); trouble(world, [silence]); } },
+  {
+    name: 'foreign routes', dual: 0.5,
+    begin: (world) => { world.isps.all.forEach((isp) => pin(world, isp)); repeat(world, 4000, 9000, () => killSwitch(world)); trouble(world, [silence, silence, gatewayDies, cable]); },
+  },
 ];
 
 type Fault = (world: World, port: Port, forMs: number) => void;
@@ -256,6 +260,23 @@ function meddle(world: World, kernel: ShakyKernel): void {
     case 5: return routes.filter((route) => route.protocol === 4).forEach((route) => kernel.outside.deleteRoute(route));
     case 6: return isp.policy.gateways[isp.family] === 'auto' ? void kernel.outside.deleteRoute(leased(isp)) : undefined;
   }
+}
+
+/** Something beyond the line that is reached by it and by no other, as networkd, OpenVPN and DHCP option 121 have it. */
+function pin({ kernel }: World, isp: Isp): void {
+  const host = isp.ifindex % 100;
+  const destination = isp.family === 4 ? `192.88.99.${host}/32` : `2001:db8:ffff::${host}/128`;
+  kernel.outside.addRoute({ ...leased(isp), destination, metric: isp.family === 4 ? host % 2 : 1024, protocol: 16 });
+}
+
+/** Somebody wants nothing to leave by main, for a while. */
+function killSwitch(world: World): void {
+  const { dice, kernel } = world;
+  const isp = dice.pick(world.isps.all);
+  const { refuses } = dice.pick([{ refuses: 'blackhole' }, { refuses: 'prohibit' }, { refuses: undefined }] as const);
+  const metric = isp.family === 4 ? dice.pick([0, 1, 20]) : dice.pick([5, 20]);
+  const route: Route = { ...leased(isp), hops: [], metric, protocol: 4, ...(refuses === undefined ? {} : { refuses }) };
+  if (kernel.outside.addRoute(route) === '') later(world, dice.between(500, 3000), () => void kernel.outside.deleteRoute(route));
 }
 
 function deleteLeading(kernel: ShakyKernel): void {

@@ -11,6 +11,7 @@
 import { existsSync } from 'node:fs';
 import type { Family, HostReport, NatWish, PolicyCounter } from '../../model.js';
 import { openRtnetlink } from '../netlink/rtnetlink.js';
+import { takesLonger } from '../spawn.js';
 import { openIptables, type IptablesProgram } from './iptables.js';
 import { openNftables } from './nftables.js';
 import { prefersNftables } from './order.js';
@@ -101,7 +102,7 @@ export function openNat(families: readonly Family[], iptablesProgram: IptablesPr
       names = rules.policies.map((policy) => policy.name);
       if (rules.lines.length === 0) return await withoutLines(remove, problems);
       const deciding = decideFirewall(wish, rules);
-      if (standing === undefined && (await isSlow(deciding))) await install(wish, { ...rules, lanInterfaces: [] });
+      if (standing === undefined && (await takesLonger(deciding, SLOW_MS))) await install(wish, { ...rules, lanInterfaces: [] });
       const firewall = await deciding;
       const report = await install(wish, firewall.rules);
       return { ...report, natInSync: report.natInSync && problems.length === 0, problems: [...problems, ...report.problems, ...firewall.problemsWith(report.natBackend)] };
@@ -139,12 +140,6 @@ function filteredBridges(): readonly string[] {
 
 /** Some ms are usual. */
 const SLOW_MS = 1000;
-
-async function isSlow(asked: Promise<unknown>): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const slow = new Promise<boolean>((resolve) => { timer = setTimeout(resolve, SLOW_MS, true); });
-  return Promise.race([asked.then(() => false), slow]).finally(() => clearTimeout(timer));
-}
 
 async function withoutLines(remove: () => Promise<void>, problems: readonly string[]): Promise<NatReport> {
   try {

@@ -3,7 +3,8 @@ import { ACTIVE_TABLE, MAIN_TABLE, markOf, OUR_PROTOCOL, PREFERENCE } from '../.
 import { desire } from '../../../src/core/desire.js';
 import { plan } from '../../../src/core/plan.js';
 import { allHealth } from '../../../src/core/state.js';
-import type { KernelFacts } from '../../../src/model.js';
+import type { KernelFacts, Route } from '../../../src/model.js';
+import type { Isp } from '../isps.js';
 import { QUIET_MS } from '../weather.js';
 import { defaultsIn } from '../world.js';
 import { detectMs, findMs, isOrdinary, leadingIsps, type Law, type View } from './law.js';
@@ -56,6 +57,52 @@ export const activeIsAlive: Law = {
     },
   }),
 };
+
+export const mainLeadsSomewhere: Law = {
+  name: 'main-leads-somewhere',
+  says: 'A foreign route in main that refuses, or leads into a dead line, has ours by another line before it; one into a line that works has not.',
+  watch(view) {
+    const { world, family } = view;
+    const silentAt = new Map<number, number>();
+    const refusedSince = new Map<string, number>();
+    return {
+      tick() {
+        const { now } = world.agenda;
+        const facts = world.kernel.truth();
+        const verdicts = view.verdicts();
+        for (const isp of view.isps) if (['suspect', 'down'].includes(verdicts.get(isp.policy.name)?.state ?? 'down')) silentAt.set(isp.ifindex, now);
+        const foreign = [...facts.foreignDefaults, ...facts.foreignRoutes].filter((route) => route.family === family);
+        const refusing = foreign.filter(({ hops, metric }) => hops.length === 0 && metric < 30);
+        for (const key of refusedSince.keys()) if (!refusing.some((route) => String(route.metric) === key)) refusedSince.delete(key);
+        for (const { metric } of refusing) if (!refusedSince.has(String(metric))) refusedSince.set(String(metric), now);
+        if (!couldStand(view) || !isOrdinary(view, 5600) || now - world.startedAt < 5600) return '';
+        const ours = facts.routes.filter((route) => route.table === MAIN_TABLE && route.family === family);
+        const before = ({ destination, metric }: Route): Route | undefined => ours.find((one) => one.destination === destination && (family === 4 ? one.metric === metric : one.metric < metric));
+        const unheeded = refusing.find((route) => now - refusedSince.get(String(route.metric))! > 300 && before(route) === undefined);
+        if (unheeded !== undefined) return `everything is refused by a default of metric ${unheeded.metric}`;
+        for (const route of foreign.filter(({ destination }) => destination !== 'default')) {
+          const isp = view.isps.find(({ ifindex }) => ifindex === route.hops[0]?.ifindex);
+          if (isp === undefined) continue;
+          const standIn = before(route);
+          const silent = isSurelySilent(view, isp);
+          if (silent && standIn?.hops.some(({ ifindex }) => ifindex === isp.ifindex) !== false) return `${route.destination} leads into ${isp.policy.name}, which is dead`;
+          if (!silent && standIn !== undefined && now - (silentAt.get(isp.ifindex) ?? -Infinity) > 300) return `${route.destination} does not lead into ${isp.policy.name}, which works`;
+        }
+        return '';
+      },
+    };
+  },
+};
+
+/** For so long that it must have been seen, and another one lives that leads instead. */
+function isSurelySilent(view: View, isp: Isp): boolean {
+  const { world, isps } = view;
+  const { now } = world.agenda;
+  const boundMs = detectMs(view, isp) + 300;
+  const isDead = isp.deadSince !== undefined && now - isp.deadSince > boundMs;
+  if (!isDead || now - world.startedAt < boundMs + 2500 || !world.kernel.isPlugged(isp.ifindex) || leadingIsps(view).includes(isp)) return false;
+  return isps.some((other) => other !== isp && other.aliveSince !== undefined && now - other.aliveSince > findMs(other)) && !leadingIsps(view).some(({ deadSince }) => deadSince !== undefined);
+}
 
 export const foreignUntouched: Law = {
   name: 'foreign-untouched',
