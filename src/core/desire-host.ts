@@ -1,5 +1,6 @@
 /** The slow half of the wish: NAT, marks, firewall, sysctls. It stands ready for every uplink, up or not: a switch never touches it. */
-import type { HostWish, NatLine, NatPolicy, Policy, ProbeLine, SysctlWish, TrafficPolicy, Translation, UplinkName, UplinkPolicy } from '../model.js';
+import type { Address, HostWish, NatLine, NatPolicy, Policy, ProbeLine, SysctlWish, TrafficPolicy, Translation, UplinkName, UplinkPolicy } from '../model.js';
+import { isWithin } from './address.js';
 import { classesOf, type Classes } from './classes.js';
 import type { Health, Line } from './health.js';
 import { cutMarkOf, markOf } from './layout.js';
@@ -78,9 +79,27 @@ function sysctls(policy: Policy, planes: Planes, devices: ReadonlyMap<UplinkName
     wishes.push({ path: `net/ipv4/conf/${device}/rp_filter`, value: '2' }, { path: `net/ipv4/conf/${device}/ignore_routes_with_linkdown`, value: '1' });
     if (hasIPv6) wishes.push({ path: `net/ipv6/conf/${device}/ignore_routes_with_linkdown`, value: '1' });
   }
+  for (const device of inOneSegment(policy, planes)) {
+    wishes.push({ path: `net/ipv4/conf/${device}/arp_ignore`, value: '1', unless: '2' }, { path: `net/ipv4/conf/${device}/arp_announce`, value: '2' });
+  }
   wishes.push({ path: 'net/ipv4/fib_multipath_hash_policy', value: '1' });
   if (hasIPv6) wishes.push({ path: 'net/ipv6/fib_multipath_hash_policy', value: '1' });
   if (routes) wishes.push({ path: 'net/ipv4/ip_forward', value: '1' });
   if (routes && hasIPv6) wishes.push({ path: 'net/ipv6/conf/all/forwarding', value: '1' });
   return wishes;
+}
+
+/**
+ * Devices of uplinks that share an IPv4 network, and so perhaps a segment. There Linux answers on each for the addresses of all (ARP flux), and what
+ * is sent to one line comes in by another. IPv6 answers for a device's own addresses only.
+ */
+function inOneSegment(policy: Policy, planes: Planes): readonly string[] {
+  const lines = policy.uplinks.flatMap(({ name }) => planes.get(4)?.health.get(name)?.line ?? []).filter(({ ifindex }) => ifindex > 0);
+  const shares = (one: Line, other: Line): boolean => one.ifindex !== other.ifindex
+    && one.addresses.some((a) => other.addresses.some((b) => isOnLink(a, b.address) || isOnLink(b, a.address)));
+  return [...new Set(lines.filter((one) => lines.some((other) => shares(one, other))).map(({ device }) => device))];
+}
+
+function isOnLink({ address, prefixLength, peer }: Address, other: string): boolean {
+  return peer === '' && prefixLength < 32 && isWithin(other, `${address}/${prefixLength}`);
 }

@@ -127,6 +127,14 @@ test('the host: NAT and marks for every uplink, forwarding only where there is a
   assert.deepEqual(sysctls.filter(({ path }) => path.startsWith('net/ipv6') && !path.endsWith('accept_ra')), [], 'IPv6 is left alone where no uplink has it');
 });
 
+test('lines in one network: each port answers ARP for its own address alone; lines in different ones are left as they are', () => {
+  const arp = (...addresses: readonly ReturnType<typeof addressOf>[]): readonly string[] => desireHost(TWO, planes(factsOf(['fibre', 'cable'], { addresses })))
+    .sysctls.filter(({ path }) => path.includes('/arp_')).map(({ path, value }) => `${path.split('/').slice(3).join(' ')} ${value}`);
+  const [fibre, cable, shared] = [addressOf('fibre'), addressOf('cable'), addressOf('cable', { address: '198.51.100.3' })];
+  const both = ['eth0 arp_ignore 1', 'eth0 arp_announce 2', 'eth1 arp_ignore 1', 'eth1 arp_announce 2'];
+  assert.deepEqual([arp(fibre, cable), arp(fibre, shared), arp(fibre, cable, shared), arp(fibre, { ...shared, prefixLength: 32 })], [[], both, both, both]);
+});
+
 test('probe lines name the device as it is now', () => {
   const { health } = planeOf(TWO, factsOf(['fibre']), 4, undefined);
   assert.deepEqual(probeLines(health.values(), DEFAULT_MARK_MASK), [

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { culprit } from '../../src/kernel/doctor/culprit.js';
 import { examine } from '../../src/kernel/doctor/examine.js';
 import type { ForeignRule } from '../../src/kernel/netlink/survey.js';
-import type { Match } from '../../src/model.js';
+import type { Finding, Match } from '../../src/model.js';
 import { address, defaultRoute, link, madeUp, only, question, told, uplink } from './doctor-ground.js';
 
 const NETWORKD = { words: ['/usr/lib/systemd/systemd-networkd'] };
@@ -173,7 +173,12 @@ test('overlapping addresses, one router behind two lines, small packets', async 
   assert.match(findings[2]!.text, /Uplinks fibre .* and cable .* same network/);
 
   const arp = ['IP address HW type Flags HW address Mask Device', '198.51.100.1 0x1 0x2 02:aa:00:00:00:01 * wan0', '203.0.113.1 0x1 0x2 02:aa:00:00:00:01 * wan1'].join('\n');
-  assert.match(only(await examine(question(), madeUp(t, { files: { '/proc/net/arp': arp } })), 'gateways').text, /fibre and cable end at the same router/);
+  const sameRouter = async (files: Readonly<Record<string, string>>): Promise<Finding> => only(await examine(question(), madeUp(t, { files: { '/proc/net/arp': arp, ...files } })), 'gateways');
+  const open = await sameRouter({});
+  assert.match(open.text, /fibre and cable end at the same router.*answers ARP/);
+  assert.deepEqual([open.level, /arp_ignore=1/.test(open.remedy)], ['warning', true]);
+  const closed = await sameRouter(Object.fromEntries(['wan0', 'wan1'].map((device) => [`/proc/sys/net/ipv4/conf/${device}/arp_ignore`, '1'])));
+  assert.deepEqual([closed.level, closed.remedy], ['note', '']);
 
   const lte = question({ policy: { uplinks: [uplink('fibre', 'wan0', 1), uplink('lte', 'wan1', 2, { mss: 'off' })] }, facts: { links: [link(2, 'lan0'), link(3, 'wan0'), link(4, 'wan1', { mtu: 1430 })] } });
   const sizes = (await examine(lte, madeUp(t))).filter((finding) => finding.subject === 'mtu');

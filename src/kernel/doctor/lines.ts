@@ -90,7 +90,7 @@ export const overlaps: Look = {
 function sameNet(first: Uplink, second: Uplink, [one, other]: readonly [Address, Address]): Finding {
   return {
     level: 'note', subject: 'addresses',
-    text: `Uplinks ${first.name} (${cidr(one)}) and ${second.name} (${cidr(other)}) are in the same network. Traffic and probes are kept apart by device; but hosts in that network, as the page of the modem, are reached by one of the two only.`,
+    text: `Uplinks ${first.name} (${cidr(one)}) and ${second.name} (${cidr(other)}) are in the same network. Traffic and probes are kept apart by device, and each port answers ARP for its own address alone (arp_ignore); but hosts in that network, as the page of the modem, are reached by one of the two only.`,
     remedy: `To reach the other's modem from the router: ping -I ${second.interface} ADDRESS; curl --interface ${second.interface} http://ADDRESS/`,
   };
 }
@@ -105,16 +105,22 @@ export const sameRouter: Look = {
       return { uplink, mac };
     }).filter(({ mac }) => mac !== '' && mac !== '00:00:00:00:00:00');
     const findings: Finding[] = [];
-    known.forEach(({ uplink, mac }, at) => {
+    for (const [at, { uplink, mac }] of known.entries()) {
       const twins = known.slice(at + 1).filter((one) => one.mac === mac).map((one) => one.uplink);
-      if (twins.length === 0 || known.slice(0, at).some((one) => one.mac === mac)) return;
+      if (twins.length === 0 || known.slice(0, at).some((one) => one.mac === mac)) continue;
       const devices = [uplink, ...twins].map((one) => one.interface);
+      const text = `Uplinks ${list([uplink, ...twins].map((one) => one.name))} end at the same router (gateway ${mac}): they will fail together.`;
+      const settings = await Promise.all(devices.map((device) => sysctl(scene.machine, `net/ipv4/conf/${device}/arp_ignore`)));
+      if (settings.every((value) => Number(value) > 0)) {
+        findings.push({ level: 'note', subject: 'gateways', text, remedy: '' });
+        continue;
+      }
       findings.push({
-        level: 'note', subject: 'gateways',
-        text: `Uplinks ${list([uplink, ...twins].map((one) => one.name))} end at the same router (gateway ${mac}): they will fail together. And the kernel answers for the address of one of them on the others, so that answers may come in by the wrong line.`,
+        level: 'warning', subject: 'gateways',
+        text: `${text} And the kernel answers ARP for the address of one of them on the others, so that answers may come in by the wrong line, which is down then although it works. Where they share a network uplinkd prevents that by itself.`,
         remedy: setAndKeep(devices.flatMap((device) => [[`net/ipv4/conf/${device}/arp_ignore`, '1'], [`net/ipv4/conf/${device}/arp_announce`, '2']] as const)),
       });
-    });
+    }
     return findings;
   },
 };
