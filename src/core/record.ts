@@ -154,7 +154,7 @@ export function noteLost(record: TargetRecord, seq: number, at: Instant, cause: 
 
 /** From now on it is asked from another address: what is known stays known, and what is in flight will not be heard. */
 export function voidOpen(record: TargetRecord, now: Instant): void {
-  for (const probe of record.probes) if (isOpen(probe, now)) probe.void = true;
+  for (const each of record.probes) if (isOpen(each, now)) each.void = true;
 }
 
 /** Missed replies in a row, the newest first, among probes whose time is over. */
