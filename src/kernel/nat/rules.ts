@@ -165,7 +165,7 @@ export function rulesFor(family: Family, rules: NatRules): FamilyRules {
 }
 
 /** What programs say when they, or the kernel, do not know what a rule asks for. */
-const UNKNOWN = /ipsec|policy|not supported|no such file|by that name|syntax error|kernel module/i;
+export const UNKNOWN = /ipsec|match .?policy|not supported|no such file|by that name|syntax error|kernel module/i;
 
 /**
  * Writes all. Where the question about IPsec is what is refused (kernels and firewall programs without it), all but that; where policies
