@@ -5,6 +5,7 @@
  * The lateness is taken inside the daemon by a module that is loaded before it (lateness-inside.ts) and looks at nothing but its timer: the
  * intervals between probes have dice in them, so that gaps on the wire would not tell.
  */
+import type { LabProcess } from '../test/lab/anchor.js';
 import { openLab, type Lab } from '../test/lab/lab.js';
 import { cpuPercent } from './costs.js';
 import { quantile, row, type Row } from './figures.js';
@@ -25,7 +26,7 @@ export async function manyProbes(seconds: number): Promise<readonly Row[]> {
     const targets = [{ icmp: 'gateway' }, { icmp: '1.1.1.1' }, { icmp: '9.9.9.9' }];
     const config = lab.config({ probe: { interval: '100ms', targets } });
     const daemon = await lab.startDaemon({ config, environment: watched('daemon') });
-    const bare = await lab.start('client', ['env', ...Object.entries(watched('bare')).map(([name, value]) => `${name}=${value}`), process.execPath, '-e', BARE]);
+    const bare = await startWaiting(lab);
     await daemon.ready({ timeoutMs: 60_000 });
     await daemon.until('all uplinks are up', ({ uplinks }) => uplinks.length === UPLINKS && uplinks.every(({ state }) => state === 'up'), { timeoutMs: 60_000 });
     await pause(3000);
@@ -50,6 +51,11 @@ export async function manyProbes(seconds: number): Promise<readonly Row[]> {
 }
 
 type Watched = 'daemon' | 'bare';
+
+/** A process that does nothing but wait. */
+export async function startWaiting(lab: Lab): Promise<LabProcess> {
+  return lab.start('client', ['env', ...Object.entries(watched('bare')).map(([name, value]) => `${name}=${value}`), process.execPath, '-e', BARE]);
+}
 
 /** @returns since the last time it was asked for, ms */
 export async function lateness(lab: Lab, pid: number, who: Watched = 'daemon'): Promise<readonly number[]> {

@@ -71,7 +71,10 @@ export async function keepUnix({ path, lookEveryMs, open, tell }: UnixDoorWorld)
     else if (found !== '') tellOnce(`${path} is not our socket any more: another program made it anew. uplinkctl cannot reach this daemon. Remove it, and it is made again`);
     else {
       busy = true;
-      again().catch((error: unknown) => tellOnce(`${path} could not be made again: ${error instanceof Error ? error.message : String(error)}`)).finally(() => (busy = false));
+      again()
+        .catch((error: unknown) => tellOnce(`${path} could not be made again, and is tried again: ${error instanceof Error ? error.message : String(error)}. Where uplinkd may not make the directory itself, `
+          + 'restart it (systemctl restart uplinkd); that interrupts no traffic'))
+        .finally(() => (busy = false));
     }
   };
 

@@ -113,7 +113,7 @@ export const findings: readonly Finding[] = [
   { level: 'warning', subject: 'networkd', text: 'systemd-networkd removes routes that it did not make', remedy: 'printf \'[Network]\\nManageForeignRoutes=no\\n\' > /etc/systemd/networkd.conf.d/uplinkd.conf\nsystemctl restart systemd-networkd\n' },
 ];
 
-/** The state of the fake daemon; tests put another status here. */
+/** The state of the fake daemon; tests put another status here, and that is news. */
 export interface World {
   status: Status;
   readonly board: Board;
@@ -132,9 +132,16 @@ export interface World {
 }
 
 export function openWorld(): World {
+  let current = healthy;
   const world: World = {
-    status: healthy,
-    board: openBoard(() => world.status),
+    get status() {
+      return current;
+    },
+    set status(status) {
+      current = status;
+      world.board.publish();
+    },
+    board: openBoard(() => current),
     clock: {
       nowMs: 60_000,
       wallOffsetMs: STARTED_WALL_MS,
