@@ -33,9 +33,10 @@ export async function readers(runs: number): Promise<readonly Row[]> {
   const lab = await openLab({ isps: 2 });
   try {
     const config = lab.config({ health: { sensitivity: 'fast', ...FORGIVING }, failback: { hold: '100ms' }, api: { listen: `127.0.0.1:${PORT}` } });
+    const bare = await startWaiting(lab);
     const daemon = await lab.startDaemon({ config, environment: watchedDaemon });
     await daemon.ready();
-    const bare = await startWaiting(lab);
+    await pause(3000);
     const alone = await measured(lab, daemon, bare.pid, runs);
     const rows = rowsOf('nobody', alone);
     for (const crowd of CROWDS) {
