@@ -1,6 +1,6 @@
 /**
- * Readers of the API over TCP that mean no good, in the router itself: `node readers-inside.js KIND PORT`. They go on until they are ended;
- * who is closed comes back.
+ * Readers of the API over TCP that mean no good, in the router itself: `node readers-inside.js KIND PORT`. They go on
+ * until they are ended; who is closed comes back.
  *
  *   deaf      64 connections send 63 kB of requests each and read nothing
  *   greedy    64 connections send as many, and read what comes

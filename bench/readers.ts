@@ -1,6 +1,7 @@
 /**
- * What readers of the API that mean no good do to the router: how late the daemon is, how long an operator waits for a switch and new flows
- * stand still when a line goes silent, how much memory it takes. Each beside the same without readers, in the same run and lab.
+ * What readers of the API that mean no good do to the router: how late the daemon is, how long an operator waits for
+ * a switch and new flows stand still when a line goes silent, how much memory it takes. Each beside the same without
+ * readers, in the same run and lab.
  */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

@@ -4,8 +4,8 @@
  *   daemon ──publish()──► board ──► listeners        something changed: ask when you have time
  *   teller ──get()──────► board ──► read()           judged at this moment, never stored
  *
- * The daemon alone publishes. A listener is called inside the daemon's turn, between a decision and the kernel: it notes that there is news,
- * judges nothing there, and must not throw.
+ * The daemon alone publishes. A listener is called inside the daemon's turn, between a decision and the kernel: it
+ * notes that there is news, judges nothing there, and must not throw.
  */
 import type { Status } from './model.js';
 

@@ -20,9 +20,11 @@ export async function getActive(desk: Desk, request: Request): Promise<Answer> {
   }
   const known = request.ifNoneMatch;
   if (waitMs > 0) {
-    const end = await desk.waiting.until({ door: request.door, isNews: newsTest(desk, query.generation, known), waitMs, onGone: request.onGone });
+    const isNews = newsTest(desk, query.generation, known);
+    const end = await desk.waiting.until({ door: request.door, isNews, waitMs, onGone: request.onGone });
     if (end === 'full') {
-      const detail = 'So many requests wait for a change that no more are let in. Ask without `wait`, or again in some seconds.';
+      const detail = 'So many requests wait for a change that no more are let in. '
+        + 'Ask without `wait`, or again in some seconds.';
       return problem('too-many-waiters', detail, {}, { 'retry-after': '5' });
     }
   }
@@ -34,7 +36,8 @@ export async function getActive(desk: Desk, request: Request): Promise<Answer> {
 function newsTest(desk: Desk, generation: string | undefined, known: string): (snapshot: Snapshot) => boolean {
   const etag = (snapshot: Snapshot) => current(desk, snapshot).headers.etag;
   if (generation !== undefined) {
-    return (snapshot) => snapshot.status.decision.generation !== Number(generation) || (known !== '' && !matches(known, etag(snapshot)));
+    return (snapshot) => snapshot.status.decision.generation !== Number(generation)
+      || (known !== '' && !matches(known, etag(snapshot)));
   }
   const before = known === '' ? etag(desk.now()) : known;
   return (snapshot) => !matches(before, etag(snapshot));

@@ -1,5 +1,6 @@
 /**
- * Who asks: over TCP anybody on this machine, who may read; on the unix socket whom its file mode lets in, by the name of his user.
+ * Who asks: over TCP anybody on this machine, who may read; on the unix socket whom its file mode lets in, by the name
+ * of his user.
  */
 import type { Server, Socket } from 'node:net';
 import { userName } from './accounts.js';

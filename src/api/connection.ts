@@ -1,13 +1,15 @@
 /**
- * One connection, between its socket and the HTTP parser. It hands the parser what came line by line, and stops where a request is whole:
+ * One connection, between its socket and the HTTP parser. It hands the parser what came line by line, and stops where
+ * a request is whole:
  *
  *   socket ──chunk──► held ──lines, in turns of the API──► parser ──► one request in flight ──answer──► socket
  *
- * The next request is handed on when the answer to the one before it has left for the kernel. So whatever a client sends without reading,
- * there is one request of it, one answer to it and one chunk (64 KiB) behind it, and its next request waits for a turn as everybody's does.
+ * The next request is handed on when the answer to the one before it has left for the kernel. So whatever a client
+ * sends without reading, there is one request of it, one answer to it and one chunk (64 KiB) behind it, and its next
+ * request waits for a turn as everybody's does.
  *
- * While the client is waited for, a deadline runs: nothing comes, a request does not end, an answer is not taken. Nothing of it depends on
- * the client closing its end.
+ * While the client is waited for, a deadline runs: nothing comes, a request does not end, an answer is not taken.
+ * Nothing of it depends on the client closing its end.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';

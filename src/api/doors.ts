@@ -1,10 +1,10 @@
 /**
  * Where the API listens: a unix socket, whose file mode says who may change things, and loopback TCP, which may read.
  *
- * The socket file of a run that died is left behind and blocks the name. Who connects to it finds out: refused = nobody is there,
- * take the name over; accepted = another uplinkd is running, and two of them on one kernel would fight.
- * The file is born with mode 0660 (umask), so there is no moment at which others could connect. While we run somebody may remove it, or the
- * whole run directory: it is looked for every second, made again and told.
+ * The socket file of a run that died is left behind and blocks the name. Who connects to it finds out: refused =
+ * nobody is there, take the name over; accepted = another uplinkd is running, and two of them on one kernel would
+ * fight. The file is born with mode 0660 (umask), so there is no moment at which others could connect. While we run
+ * somebody may remove it, or the whole run directory: it is looked for every second, made again and told.
  */
 import { chownSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs';
 import { connect, isIP, type Server } from 'node:net';
@@ -68,12 +68,17 @@ export async function keepUnix({ path, lookEveryMs, open, tell }: UnixDoorWorld)
     if (busy) return;
     const found = fileAt(path);
     if (found === file) told.clear();
-    else if (found !== '') tellOnce(`${path} is not our socket any more: another program made it anew. uplinkctl cannot reach this daemon. Remove it, and it is made again`);
-    else {
+    else if (found !== '') {
+      tellOnce(`${path} is not our socket any more: another program made it anew. uplinkctl cannot reach this daemon. `
+        + 'Remove it, and it is made again');
+    } else {
       busy = true;
       again()
-        .catch((error: unknown) => tellOnce(`${path} could not be made again, and is tried again: ${error instanceof Error ? error.message : String(error)}. Where uplinkd may not make the directory itself, `
-          + 'restart it (systemctl restart uplinkd); that interrupts no traffic'))
+        .catch((error: unknown) => {
+          const why = error instanceof Error ? error.message : String(error);
+          tellOnce(`${path} could not be made again, and is tried again: ${why}. Where uplinkd may not make the directory itself, `
+            + 'restart it (systemctl restart uplinkd); that interrupts no traffic');
+        })
         .finally(() => (busy = false));
     }
   };

@@ -1,7 +1,8 @@
 /**
- * All connections of one door. There is room for so many; the next one takes the place of the one that has kept us waiting longest:
- * that says nothing, does not finish its request or does not take its answer. So who has something to ask finds room, however many
- * others hold a connection and are silent. Only where every one of them is being answered is the next one closed.
+ * All connections of one door. There is room for so many; the next one takes the place of the one that has kept us
+ * waiting longest: that says nothing, does not finish its request or does not take its answer. So who has something
+ * to ask finds room, however many others hold a connection and are silent. Only where every one of them is being
+ * answered is the next one closed.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
@@ -36,7 +37,9 @@ export function openHall(world: HallWorld): Hall {
 
   function makeRoom(): boolean {
     let slowest: Connection | undefined;
-    for (const one of connections.values()) if ((one.waitsSince() ?? Infinity) < (slowest?.waitsSince() ?? Infinity)) slowest = one;
+    for (const one of connections.values()) {
+      if ((one.waitsSince() ?? Infinity) < (slowest?.waitsSince() ?? Infinity)) slowest = one;
+    }
     slowest?.destroy();
     return slowest !== undefined;
   }

@@ -1,5 +1,6 @@
 /**
- * HTTP for connections that are handed to it, as text of the wire: node's parser, and answers where there is no request to answer.
+ * HTTP for connections that are handed to it, as text of the wire: node's parser, and answers where there is no
+ * request to answer.
  */
 import { createServer, STATUS_CODES, type RequestListener, type Server } from 'node:http';
 import type { Duplex } from 'node:stream';

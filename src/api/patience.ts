@@ -1,6 +1,6 @@
 /**
- * How long and how often at once something slow is asked. Who may only read must not be able to keep the daemon from its work,
- * however much he asks; see turns.ts, too.
+ * How long and how often at once something slow is asked. Who may only read must not be able to keep the daemon from
+ * its work, however much he asks; see turns.ts, too.
  */
 
 /** What came of it, or undefined when it took longer; then it goes on, and nobody hears of its end. */

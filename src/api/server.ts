@@ -7,7 +7,8 @@
  *   door ──► hall ──► connection ──one request at a time, in its turn──► parser ──► fastify ──► the table
  *
  * Which of the two a request came by is written down when its connection is accepted; a connection that is not in that book may read
- * only. Every error leaves as a problem document, those of the HTTP parser too. Everything is bounded, for each door apart: LIMITS.
+ * only. Every error leaves as a problem document, those of the HTTP parser too. Everything is bounded, for each door
+ * apart: LIMITS.
  */
 import { fastify, type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Server as HttpServer } from 'node:http';
@@ -151,7 +152,8 @@ export function buildServer(options: ServerOptions): Server {
     tooSlow: endLateConnection,
   });
   const halls = [hall('unix'), hall('tcp')] as const;
-  const letIn = (through: Hall, callerAt: (socket: Socket) => Caller) => createListener({ allowHalfOpen: true, noDelay: true }, (socket) => {
+  const sockets = { allowHalfOpen: true, noDelay: true } as const;
+  const letIn = (through: Hall, callerAt: (socket: Socket) => Caller) => createListener(sockets, (socket) => {
     const connection = through.admit(socket);
     if (connection !== undefined) callers.set(connection.stream, callerAt(socket));
   });
@@ -199,7 +201,8 @@ function route(endpoint: Endpoint, desk: Desk, callerOf: (request: FastifyReques
     const { body } = answer;
     if (typeof body === 'string') return { ...answer, body: Buffer.from(body) };
     if (Buffer.isBuffer(body)) return answer;
-    return { ...answer, headers: { 'content-type': 'application/json; charset=utf-8', ...answer.headers }, body: Buffer.from(String(reply.serialize(body))) };
+    const headers = { 'content-type': 'application/json; charset=utf-8', ...answer.headers };
+    return { ...answer, headers, body: Buffer.from(String(reply.serialize(body))) };
   };
   return {
     method: endpoint.method,
@@ -226,7 +229,8 @@ function route(endpoint: Endpoint, desk: Desk, callerOf: (request: FastifyReques
       if (endpoint.body === undefined && !isEmpty(request.body)) {
         return send(reply, problem('malformed-request', `${endpoint.method} ${endpoint.path} takes no body. Leave it out.`));
       }
-      const answer = endpoint.shared === true ? desk.now().once(endpoint.path, () => written(request, reply)) : handle(request, reply);
+      const isShared = endpoint.shared === true;
+      const answer = isShared ? desk.now().once(endpoint.path, () => written(request, reply)) : handle(request, reply);
       return answer instanceof Promise ? answer.then((late) => send(reply, late)) : send(reply, answer);
     },
   };
@@ -252,12 +256,15 @@ function takeJsonOnly(app: FastifyInstance): void {
 
 /** @returns the TCP port, and what closes both doors */
 async function open(
-  doors: Readonly<Record<Door, () => Listener>>, options: ServerOptions, limits: { readonly timeoutCheckMs: number; readonly sendBufferBytes: number },
+  doors: Readonly<Record<Door, () => Listener>>, options: ServerOptions,
+  limits: { readonly timeoutCheckMs: number; readonly sendBufferBytes: number },
 ): Promise<{ readonly port: number | undefined; readonly close: () => void }> {
   const { log, socketPath, tcp } = options;
-  const unixDoor = await keepUnix({ path: socketPath, lookEveryMs: limits.timeoutCheckMs, open: doors.unix, tell: (text) => log.warn({ socket: socketPath }, text) });
+  const tell = (text: string): void => log.warn({ socket: socketPath }, text);
+  const unixDoor = await keepUnix({ path: socketPath, lookEveryMs: limits.timeoutCheckMs, open: doors.unix, tell });
   const tcpDoor = doors.tcp();
-  const port = tcp && (await listenTcp(tcpDoor, tcp.host, tcp.port, (text) => log.warn({}, text)).catch((error: unknown) => {
+  const tellTcp = (text: string): void => log.warn({}, text);
+  const port = tcp && (await listenTcp(tcpDoor, tcp.host, tcp.port, tellTcp).catch((error: unknown) => {
     // Half open is not open: nobody closes what did not come to be.
     unixDoor.close();
     throw error;

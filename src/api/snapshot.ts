@@ -1,9 +1,9 @@
 /**
  * The status as readers get it: judged once, and written once, for all of them.
  *
- * To judge and to write it costs a router with many uplinks milliseconds, and anybody may ask as often as he likes. So what one reader
- * gets the next ones get too, for FRESH_MS, or longer where it takes long to make. News ends that at once: who made a change, or waited for
- * one, reads what came of it.
+ * To judge and to write it costs a router with many uplinks milliseconds, and anybody may ask as often as he likes.
+ * So what one reader gets the next ones get too, for FRESH_MS, or longer where it takes long to make. News ends that
+ * at once: who made a change, or waited for one, reads what came of it.
  */
 import type { Board } from '../board.js';
 import type { Status } from '../model.js';
@@ -42,7 +42,8 @@ export function openSnapshots(board: Board, clock: Clock, calendar: () => ShowTi
     now() {
       const show = calendar();
       const now = clock.now();
-      const isFresh = leave !== undefined && now - madeAt < Math.min(FRESH_AT_MOST_MS, Math.max(FRESH_MS, FRESH_PER_COST * costMs));
+      const freshMs = Math.min(FRESH_AT_MOST_MS, Math.max(FRESH_MS, FRESH_PER_COST * costMs));
+      const isFresh = leave !== undefined && now - madeAt < freshMs;
       if (snapshot !== undefined && isFresh && snapshot.show === show) return snapshot;
       costMs = 0;
       madeAt = now;

@@ -1,11 +1,12 @@
 /**
- * The API's share of the event loop. All that readers cost is a job: one request parsed and answered, one long poll that ends, one forecast.
+ * The API's share of the event loop. All that readers cost is a job: one request parsed and answered, one long poll
+ * that ends, one forecast.
  *
  *   timers, probes, netlink │ one job │ timers, probes, netlink │ one job │ ...
  *
- * A turn of the loop has room for one job, after everything that was ready to be read. A job is followed by a rest that is
- * REST_PER_JOB times as long, so that however much is asked, the API has a quarter of the time and the router the other three.
- * Jobs of the unix socket come before those of TCP.
+ * A turn of the loop has room for one job, after everything that was ready to be read. A job is followed by a rest
+ * that is REST_PER_JOB times as long, so that however much is asked, the API has a quarter of the time and the router
+ * the other three. Jobs of the unix socket come before those of TCP.
  */
 export type Door = 'unix' | 'tcp';
 

@@ -1,7 +1,8 @@
 /**
- * Long polls: requests that are answered when something changes. They are few (`atMost` for each door), each has an end (`waitMs`),
- * each is let go when its client hangs up or the server closes. All together are one listener of the board, which does nothing in the
- * daemon's turn: whether the news is theirs is looked at in a turn of the API, and each is answered in one.
+ * Long polls: requests that are answered when something changes. They are few (`atMost` for each door), each has an
+ * end (`waitMs`), each is let go when its client hangs up or the server closes. All together are one listener of the
+ * board, which does nothing in the daemon's turn: whether the news is theirs is looked at in a turn of the API, and
+ * each is answered in one.
  */
 import type { Board } from '../board.js';
 import type { Snapshot } from './snapshot.js';

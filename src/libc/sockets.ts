@@ -88,8 +88,9 @@ export function peerUid(fd: number): number | undefined {
 }
 
 /**
- * How much the kernel keeps for a peer that does not read: of a listening TCP socket, for all that it accepts. By itself Linux lets it grow to
- * megabytes (tcp_wmem). The kernel doubles the number and counts its own overhead in it (socket(7)). @returns 0 or -errno
+ * How much the kernel keeps for a peer that does not read: of a listening TCP socket, for all that it accepts. By
+ * itself Linux lets it grow to megabytes (tcp_wmem). The kernel doubles the number and counts its own overhead in it
+ * (socket(7)). @returns 0 or -errno
  */
 export function boundSendBuffer(fd: number, bytes: number): number {
   return setOption(fd, SOL_SOCKET, SO_SNDBUF, bytes);
