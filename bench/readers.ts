@@ -87,6 +87,7 @@ async function measured(lab: Lab, daemon: Daemon, barePid: number, runs: number)
   for (let run = 0; run < runs; run++) {
     for (const uplink of [second, first]) switchMs.push((await daemon.rest('PUT', '/v1/override', { uplink })).tookMs);
     await daemon.rest('DELETE', '/v1/override');
+    await daemon.untilActive(first, { timeoutMs: 60_000 });
     const fresh = await lab.stream({ kind: 'new-udp' });
     await pause(900);
     const fault = await lab.upstreamDead(first);
