@@ -1,6 +1,5 @@
 /** Connections of an uplink that died: how long it takes to forget them, who is held up by it, and when TCP clients know. */
-import { spawn } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
+import { inside } from './inside.js';
 import { quantile, row, type Row } from './figures.js';
 
 /** What flows-inside.ts prints. */
@@ -20,7 +19,7 @@ export interface FlowFigures {
 const HELP = { cut: 'cut', deleted: 'deleted only', none: 'no help' } as const;
 
 export async function flowsRows(): Promise<readonly Row[]> {
-  const figures = JSON.parse(await inside()) as FlowFigures;
+  const figures = await inside<FlowFigures>('flows-inside');
   const emptyMs = quantile(figures.emptyMs, 0.5);
   return [
     row('forget in an empty table', figures.emptyMs, 'ms'),
@@ -36,20 +35,4 @@ export async function flowsRows(): Promise<readonly Row[]> {
       return help === 'cut' ? row(what, ms, 'ms', '<= 100 ms', 100) : row(what, ms, 'ms');
     }),
   ];
-}
-
-/** In namespaces of its own; with them everything goes. */
-function inside(): Promise<string> {
-  const script = fileURLToPath(new URL('flows-inside.js', import.meta.url));
-  const child = spawn('unshare', ['--user', '--map-root-user', 'unshare', '--net', '--mount', '--pid', '--mount-proc', '--fork', '--kill-child', process.execPath, script], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-    timeout: 120_000,
-    killSignal: 'SIGKILL',
-  });
-  let text = '';
-  child.stdout.setEncoding('utf8').on('data', (part: string) => (text += part));
-  return new Promise((resolve, reject) => {
-    child.on('error', reject);
-    child.on('close', (code) => (code === 0 ? resolve(text) : reject(new Error(`flows-inside ended with ${String(code)}`))));
-  });
 }

@@ -8,10 +8,12 @@ import { parseArgs } from 'node:util';
 import { ordeals, poorLine } from './calm.js';
 import { flapping, footprint, rest, routeSwitch } from './costs.js';
 import { printTable, type Row } from './figures.js';
+import { flood } from './flood.js';
 import { flowsRows } from './flows.js';
 import { families, renumbering } from './lines.js';
 import { earlyConnect, killed, moves, otherPort, outages } from './outages.js';
 import { manyProbes } from './pace.js';
+import { rules } from './rules.js';
 import { scale } from './scale.js';
 import { readers } from './readers.js';
 import { reloads, sharing } from './sharing.js';
@@ -38,6 +40,8 @@ const PARTS: Readonly<Record<string, { readonly title: string; readonly measure:
   sharing: { title: 'Load sharing', measure: async () => sharing(Math.min(5, runs)) },
   reloads: { title: 'Reload', measure: async () => reloads(Math.min(5, runs)) },
   flows: { title: 'Connections that are cut', measure: flowsRows },
+  rules: { title: 'Rules, counters and notices', measure: rules },
+  flood: { title: 'A flood of pings', measure: flood },
   scale: { title: 'Big against small', measure: async () => scale(runs) },
   killed: { title: 'The daemon dies', measure: async () => killed(runs) },
   rest: { title: 'REST', measure: async () => rest(Math.max(50, runs)) },

@@ -82,8 +82,8 @@ describe('an HTTP probe', { concurrency: 2, skip: reasonToSkip() }, () => {
     const told = await play<Record<string, unknown>>('lookups');
     for (const [family, server] of FAMILIES) {
       const gateway = family === 4 ? '192.0.2.1' : '2001:db8:a::1';
+      // It was asked again while no query got through.
       for (const name of ['good', 'again', 'one of two']) assert.equal(told[`${name} ${family}`], 'answered', name);
-      assert.equal(told[`kept ${family}`], 1, 'one packet less: the query');
       assert.equal(told[`nx ${family}`], `dns: nx.example could not be looked up: ${server} answered NXDOMAIN for nx.example`);
       assert.equal(told[`refused ${family}`], `dns: web2.example could not be looked up: ${gateway}: ECONNREFUSED: connection refused`);
       assert.equal(told[`no resolver ${family}`], `dns: web3.example could not be looked up: none of its resolvers has an IPv${family} address`);
