@@ -265,4 +265,8 @@ export const MUTANTS: readonly Mutant[] = [
     law: 'deterministic', slip: 'a look at the clock on the wall', file: 'look.js', weather: 'fair', seed: 1,
     search: 'LOOK_IDLE_MS));', replacement: 'LOOK_IDLE_MS + Date.now() % 10));',
   },
+  {
+    law: 'hollow-lines-are-left', slip: 'targets are believed whatever connections say', file: 'hollow.js', weather: 'hollow lines',
+    search: 'return health.policy.probe.passive && health.burst', replacement: 'return false && health.burst',
+  },
 ];
