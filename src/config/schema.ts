@@ -162,7 +162,7 @@ export const SCHEMA = {
       keys: {
         backend: {
           type: 'choice', of: ['auto', 'iptables', 'nftables'], default: 'auto', apply: 'live',
-          about: '`auto` takes iptables where it is installed, else nftables. Either way our rules live in chains or a table of their own.',
+          about: '`auto` takes nftables, and iptables where that is the legacy variant, or where rules of yours need its order. Either way our rules live in chains or a table of their own.',
         },
       },
     },
@@ -171,7 +171,7 @@ export const SCHEMA = {
       keys: {
         firewall: {
           type: 'choice', of: ['auto', 'on', 'off'], default: 'auto', apply: 'live',
-          about: 'Accept what the LAN sends out and the replies, drop what an uplink begins towards the LAN unless it is port-forwarded. `auto` is `off` where another firewall rules.',
+          about: 'Accept what the LAN sends out and the replies; drop what begins behind an uplink, wherever it is to be forwarded (the LAN, another uplink, any other network), unless it is port-forwarded or came by IPsec. `auto` is `off` where another firewall decides who gets into the LAN.',
         },
       },
     },

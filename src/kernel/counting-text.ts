@@ -7,6 +7,7 @@
  *   sent                      what connections that the LAN began (original direction) send out by the device
  *   answered                  what comes back for those by the device (reply direction), established only: an ICMP error (related) says
  *                             that somebody on the way could not deliver, and that is no answer
+ *   no tunnels                what an IPsec policy takes, or brings, travels inside other packets: whoever answers there is no evidence about the line
  *   after the firewalls       the chain is last on its hook: what was dropped before was not sent
  *
  * By group of destinations, so that one lively destination does not speak for many silent ones: a hash of the address beyond, the same in both
@@ -25,6 +26,14 @@ export interface Pair {
   readonly groups: readonly { readonly sent: string; readonly answered: string }[];
 }
 
+/** What does not count. */
+export interface LeftOut {
+  /** CIDRs of both families. */
+  readonly near: readonly string[];
+  /** What IPsec takes or brings; false where nft or the kernel knows none, and nobody has such tunnels. */
+  readonly ipsec: boolean;
+}
+
 /** Enough to tell a few from many, and few enough to be read tens of times a second (docs/decisions/0018-what-lies-beyond.md). */
 const GROUPS_AT_MOST = 8;
 /** So many lines times groups make a table that an unprivileged user's socket still takes in one message. */
@@ -35,6 +44,7 @@ const SEED = '0x75706c6b';
 
 /** Behind whatever drops at `filter`, at `security`, or near them. */
 const HOOK = 'type filter hook forward priority 300; policy accept;';
+const TUNNELS = ['rt ipsec exists return comment "what IPsec takes is no evidence"', 'meta ipsec exists return comment "what IPsec brings is no evidence"'];
 /** Whoever refuses may stand anywhere on the way, and says nothing about what lies beyond him. */
 const REFUSALS = 'tcp flags & rst == rst return comment "refusals are no evidence"';
 
@@ -50,10 +60,9 @@ export function pairsOf(families: readonly Family[], wish: NatWish): readonly Pa
 
 /**
  * @param pairs at least one
- * @param near CIDRs of both families that do not count
  * @param standing names of counters that are there already and go on counting
  */
-export function tableText(pairs: readonly Pair[], near: readonly string[], standing: ReadonlySet<string>): string {
+export function tableText(pairs: readonly Pair[], { near, ipsec }: LeftOut, standing: ReadonlySet<string>): string {
   const names = pairs.flatMap(({ groups }) => groups.flatMap(({ sent, answered }) => [sent, answered]));
   const counters = names.filter((name) => !standing.has(name)).map((name) => `\tcounter ${name} {\n\t}\n`);
   const families = FAMILIES.filter((family) => pairs.some((pair) => pair.family === family));
@@ -69,7 +78,7 @@ export function tableText(pairs: readonly Pair[], near: readonly string[], stand
     ...leaves,
     chain('going', [lookUps('dport'), ...families.map((family) => grouped(family, 'daddr', 'established,new', 'sent', numbers, near, `IPv${family}: what connections of the LAN send`))]),
     chain('coming', [lookUps('sport'), ...families.map((family) => grouped(family, 'saddr', 'established', 'answered', numbers, near, `IPv${family}: what is answered`))]),
-    chain('passing', [HOOK, REFUSALS, 'ct direction vmap { original : jump going, reply : jump coming } comment "which way"']),
+    chain('passing', [HOOK, ...(ipsec ? TUNNELS : []), REFUSALS, 'ct direction vmap { original : jump going, reply : jump coming } comment "which way"']),
   ];
   return `table inet ${COUNT_TABLE} {\n${counters.join('')}${chains.join('')}}\n`;
 }

@@ -7,9 +7,10 @@
  * what nft listed after our own write, as in nat/nftables.ts.
  */
 import type { Family, GroupCount, NatWish, TrafficCount } from '../model.js';
-import { pairsOf, tableText, type Pair } from './counting-text.js';
+import { pairsOf, tableText, type LeftOut, type Pair } from './counting-text.js';
 import { difference, type Places } from './nat/preview.js';
 import { COUNT_TABLE } from './nat/nft-text.js';
+import { UNKNOWN } from './nat/rules.js';
 import { openCounterReader } from './netlink/counters.js';
 import { run, type Ran } from './spawn.js';
 
@@ -40,6 +41,7 @@ export function openCounting(families: readonly Family[]): Counting {
   let learned = { wish: '', listing: '' };
   /** Nobody else makes a table of this name: once gone it stays gone. */
   let gone = false;
+  let ipsec = true;
 
   const forgetWhatStood = (): void => {
     pairs = [];
@@ -57,17 +59,21 @@ export function openCounting(families: readonly Family[]): Counting {
   };
 
   /** @returns undefined = it stands, else why not */
-  const install = async (wished: readonly Pair[], near: readonly string[]): Promise<Pick<Ran, 'missing' | 'error'> | undefined> => {
-    const wish = tableText(wished, near, new Set());
+  const install = async (wished: readonly Pair[], leftOut: LeftOut): Promise<Pick<Ran, 'missing' | 'error'> | undefined> => {
+    const wish = tableText(wished, leftOut, new Set());
     const listing = await list();
     if (wish === learned.wish && listing === learned.listing) return undefined;
     forgetWhatStood();
     gone = false;
-    const rewritten = await run('nft', ['-f', '-'], rewriteText(wished, near, standingIn(listing)));
+    const rewritten = await run('nft', ['-f', '-'], rewriteText(wished, leftOut, standingIn(listing)));
     if (rewritten.missing) return rewritten;
     if (!rewritten.ok) {
       // Somebody made an object of ours another kind of thing. Adding before deleting makes deleting succeed whether it stands or not.
       const replaced = await run('nft', ['-f', '-'], `add table ${OF}\ndelete table ${OF}\n${wish}`);
+      if (!replaced.ok && leftOut.ipsec && UNKNOWN.test(replaced.error)) {
+        ipsec = false;
+        return await install(wished, { ...leftOut, ipsec });
+      }
       if (!replaced.ok) return replaced;
     }
     const now = await list();
@@ -81,7 +87,7 @@ export function openCounting(families: readonly Family[]): Counting {
     async sync(wish) {
       const wished = pairsOf(families, wish);
       if (wished.length > 0) {
-        const refused = await install(wished, wish.near);
+        const refused = await install(wished, { near: wish.near, ipsec });
         return refused === undefined ? [] : [problemOf(refused)];
       }
       if (gone) return [];
@@ -91,7 +97,7 @@ export function openCounting(families: readonly Family[]): Counting {
       const listed = await run('nft', ['-s', 'list', 'table', 'inet', COUNT_TABLE]);
       if (listed.missing) return [];
       const wished = pairsOf(families, wish);
-      const text = wished.length === 0 ? '' : tableText(wished, wish.near, new Set());
+      const text = wished.length === 0 ? '' : tableText(wished, { near: wish.near, ipsec }, new Set());
       if (text !== '' && text === learned.wish && plain(listed.stdout) === learned.listing) return [];
       return difference(shown(standingIn(listed.stdout)), shown(standingIn(text)), alike);
     },
@@ -124,13 +130,13 @@ function problemOf({ missing, error }: Pick<Ran, 'missing' | 'error'>): string {
 }
 
 /** Flushing takes the rules and leaves the counters: those of uplinks that stay go on. */
-function rewriteText(pairs: readonly Pair[], near: readonly string[], standing: Standing): string {
-  const wanted = standingIn(tableText(pairs, near, new Set()));
+function rewriteText(pairs: readonly Pair[], leftOut: LeftOut, standing: Standing): string {
+  const wanted = standingIn(tableText(pairs, leftOut, new Set()));
   return [
     `add table ${OF}`, `flush table ${OF}`,
     ...[...standing.chains.keys()].filter((name) => !wanted.chains.has(name)).map((name) => `delete chain ${OF} ${name}`),
     ...standing.counters.filter((name) => !wanted.counters.includes(name)).map((name) => `delete counter ${OF} ${name}`),
-    tableText(pairs, near, new Set(standing.counters)),
+    tableText(pairs, leftOut, new Set(standing.counters)),
   ].join('\n');
 }
 

@@ -266,7 +266,7 @@ export const MUTANTS: readonly Mutant[] = [
     search: 'LOOK_IDLE_MS));', replacement: 'LOOK_IDLE_MS + Date.now() % 10));',
   },
   {
-    law: 'hollow-lines-are-left', slip: 'targets are believed whatever connections say', file: 'hollow.js', weather: 'hollow lines',
+    law: 'hollow-lines-are-left', slip: 'targets are believed whatever connections say', file: 'hollow.js', weather: 'hollow lines', seed: 4,
     search: 'return health.policy.probe.passive && health.burst', replacement: 'return false && health.burst',
   },
 ];

@@ -85,7 +85,7 @@ function marks(rules: FamilyRules): readonly Chain[] {
     { table: 'mangle', name: 'UPLINKD_OUT', rules: [...discovery, ...(rules.ipsec ? tunnels : []), ...restore] },
     {
       table: 'mangle', name: 'UPLINKD_POST',
-      rules: [...clamped, ...discovery, ...notOurs(rules), ...leaveCut, ...lines.map((line) => `-m connmark --mark ${bits(line.mark, markMask)} -j RETURN`), ...remembers, ...stamps('-o')],
+      rules: [...clamped, ...discovery, ...leaveCut, ...lines.map((line) => `-m connmark --mark ${bits(line.mark, markMask)} -j RETURN`), ...notOurs(rules), ...remembers, ...stamps('-o')],
     },
   ];
 }

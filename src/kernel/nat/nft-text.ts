@@ -131,7 +131,7 @@ function marks(rules: FamilyRules): readonly Chain[] {
     ]),
     chain('own', 'type route hook output priority mangle; policy accept;', [...discovery, ...(rules.ipsec ? tunnels : []), restore]),
     chain('stamp', 'type filter hook postrouting priority mangle; policy accept;', [
-      ...discovery, ...notOurs(rules), `ct mark & ${hex(mask)} vmap { ${stamped} } comment "stamped once"`, ...remembers, `oifname vmap { ${stamps} } comment "the uplink it leaves by"`,
+      ...discovery, `ct mark & ${hex(mask)} vmap { ${stamped} } comment "stamped once"`, ...notOurs(rules), ...remembers, `oifname vmap { ${stamps} } comment "the uplink it leaves by"`,
     ]),
     ...lines.flatMap((line) => [
       chain(`stamp_${hex(line.mark)}`, '', [
@@ -238,13 +238,17 @@ function firewall({ lanInterfaces, lines, bridges, ipsec }: FamilyRules): readon
   if (lanInterfaces.length === 0) return [];
   const uplinks = lines.map((line) => line.interface).filter((name) => !lanInterfaces.includes(name));
   if (uplinks.length === 0) return [];
-  const outside = `iifname ${nameSet(uplinks)}`;
-  return [chain('forward', 'type filter hook forward priority filter; policy accept;', [
-    ...(bridges.length === 0 ? [] : [`${withinBridge(bridges)} accept comment "from port to port of a bridge"`]),
-    `${outside} ct status dnat accept comment "published by DNAT"`,
-    ...(ipsec ? [`${outside} meta ipsec exists accept comment "came by IPsec"`] : []),
-    `${outside} ct state new drop comment "nothing new from outside"`,
-  ])];
+  return [
+    chain('strangers', '', [
+      'ct status dnat accept comment "published by DNAT"',
+      ...(ipsec ? ['meta ipsec exists accept comment "came by IPsec"'] : []),
+      'drop comment "nothing new from outside"',
+    ]),
+    chain('forward', 'type filter hook forward priority filter; policy accept;', [
+      ...(bridges.length === 0 ? [] : [`${withinBridge(bridges)} accept comment "from port to port of a bridge"`]),
+      `iifname ${nameSet(uplinks)} ct state new goto strangers comment "begun outside"`,
+    ]),
+  ];
 }
 
 /** Ends in a space where it is not empty, for the statement to follow. */
