@@ -69,7 +69,8 @@ export interface TargetRecord {
   received: number;
   /** A burst found the uplink alive although this target had gone silent: no further burst until it answers again. */
   excused: boolean;
-  nextDoor: number; // so many of its last answers passed no router; -1: they came from afar, 0: not known
+  /** So many of its last answers passed no router; -1: they came from afar; 0: not known. */
+  nextDoor: number;
   /** Why its answers may come by another uplink; '' = they do not. */
   unpinned: string;
 }
@@ -299,11 +300,7 @@ export function lossPercent(record: TargetRecord, now: Instant, windowMs: number
 
 /** The newest probe that is over came to nothing by our own fault. */
 export function isBlind(record: TargetRecord, now: Instant): boolean {
-  for (let i = record.probes.length - 1; i >= 0; i--) {
-    const probe = record.probes[i]!;
-    if (!isOpen(probe, now)) return probe.void;
-  }
-  return false;
+  return record.probes.findLast((probe) => !isOpen(probe, now))?.void ?? false;
 }
 
 function isMissed(probe: Probe, now: Instant): boolean {

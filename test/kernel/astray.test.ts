@@ -42,9 +42,9 @@ inNamespaces(import.meta.url, 'connections that are older than NAT, in namespace
       for (const { path, value } of sysctls) out('sysctl', '-qw', `${path.replaceAll('/', '.')}=${value}`);
       if (family === 4) inNetns('inet', 'ip', 'route', 'del', '10.0.0.0/24');
       const [flow, from] = [`older ${family}`, family === 4 ? '10.0.0.2' : 'fd00:10::2'];
-      assert.equal(await ground.client.ask(flow, server), '', 'the provider takes no sources of others');
+      assert.equal(await ground.unanswered(ground.client, flow, server), '', 'the provider takes no sources of others');
       await door.host({ nat: natWish({}), sysctls });
-      assert.equal(await ground.client.ask(flow, server), '', 'NAT looks at first packets alone');
+      assert.equal(await ground.unanswered(ground.client, flow, server), '', 'NAT looks at first packets alone');
       assert.equal(await ground.client.ask(`younger ${family}`, server), own);
       assert.equal(await astray([family === 4 ? '10.0.0.0/24' : 'fd00:10::/64'], family), 0, `${from} is routed`);
       assert.equal(await astray([], family), 1);
@@ -56,7 +56,7 @@ inNamespaces(import.meta.url, 'connections that are older than NAT, in namespace
     inNetns('inet', 'ip', 'route', 'add', '10.0.0.0/24', 'via', '198.51.100.2');
     inNetns('client', 'ip', 'route', 'replace', 'blackhole', SERVER);
     out('conntrack', '-F');
-    await ground.server.ask('stranger', '10.0.0.2', DEAF, SERVER);
+    await ground.server.send('stranger', '10.0.0.2', DEAF, SERVER);
     assert.match(out('conntrack', '-L', '-p', 'udp', '--mark', `${FIBRE}/0x3f80`), /src=192\.0\.2\.1 dst=10\.0\.0\.2/);
     inNetns('inet', 'ip', 'route', 'replace', 'blackhole', '198.51.100.2');
     out('bash', '-c', `echo hello > /dev/udp/${SERVER}/${DEAF}`);

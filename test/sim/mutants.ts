@@ -269,4 +269,12 @@ export const MUTANTS: readonly Mutant[] = [
     law: 'hollow-lines-are-left', slip: 'targets are believed whatever connections say', file: 'hollow.js', weather: 'hollow lines', seed: 4,
     search: 'return health.policy.probe.passive && health.burst', replacement: 'return false && health.burst',
   },
+  {
+    law: 'main-leads-somewhere', slip: 'a foreign default that refuses everything stays in front of ours', file: 'stand-in.js', weather: 'foreign routes', seed: 1,
+    search: 'if (metric !== undefined && routes.length < STAND_INS_AT_MOST)', replacement: 'if (false)',
+  },
+  {
+    law: 'reasons-have-a-subject', slip: 'a target that answered a moment ago is not named', file: 'domain.js', weather: 'flows', seed: 1,
+    search: 'const speak = answer.length + outsiders.length > 0 ? answer : heard.filter((record) => record.lastReplyAt === last);', replacement: 'const speak = answer;',
+  },
 ];
