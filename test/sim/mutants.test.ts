@@ -86,7 +86,7 @@ function ran(file: string, only: string): Promise<string> {
   // Else it takes itself for a part of this test.
   const env = { ...process.env, NODE_TEST_CONTEXT: undefined };
   return new Promise((resolve) => {
-    execFile(process.execPath, ['--test', '--test-reporter', 'tap', '--test-name-pattern', only, file], { timeout: deadline(LONGEST_MS), env }, (_error, stdout, stderr) => resolve(stdout + stderr));
+    execFile(process.execPath, ['--test-reporter', 'tap', '--test-name-pattern', only, file], { timeout: deadline(LONGEST_MS), env }, (_error, stdout, stderr) => resolve(stdout + stderr));
   });
 }
 

@@ -28,7 +28,7 @@ export const MUTANTS: readonly Mutant[] = [
     replacement: 'for (const route of old) changes.push({ op: "delete", route }); if (false)',
   },
   {
-    law: 'never-without-default', slip: 'nothing is put back that somebody else deleted', file: 'reconcile.js', weather: 'foreign hands', seed: 7,
+    law: 'never-without-default', slip: 'nothing is put back that somebody else deleted', file: 'reconcile.js', weather: 'foreign hands', seed: 1,
     search: 'repair.tries++;', replacement: 'if (repair.installedAs === wishAs) return false; repair.tries++;',
   },
   {
@@ -44,15 +44,15 @@ export const MUTANTS: readonly Mutant[] = [
     search: 'if (!link.carrier)', replacement: 'if (false)',
   },
   {
-    law: 'every-healthy-uplink-found-again', slip: 'probes of a dead uplink lose their way', file: 'desire.js', weather: 'faults', seed: 2,
+    law: 'every-healthy-uplink-found-again', slip: 'probes of a dead uplink lose their way', file: 'desire.js', weather: 'faults', seed: 3,
     search: 'if (device !== \'\')\n', replacement: 'if (!carries) return;\n    if (device !== \'\')\n',
   },
   {
-    law: 'every-healthy-uplink-found-again', slip: 'a gateway is forgotten with the route that taught it', file: 'gateway.js', weather: 'devices', seed: 3,
+    law: 'every-healthy-uplink-found-again', slip: 'a gateway is forgotten with the route that taught it', file: 'gateway.js', weather: 'devices', seed: 10,
     search: 'return known !== undefined && ', replacement: 'return false && ',
   },
   {
-    law: 'every-healthy-uplink-found-again', slip: 'one lost notice is never made good', file: 'look.js', weather: 'lost notices', seed: 6,
+    law: 'every-healthy-uplink-found-again', slip: 'one lost notice is never made good', file: 'look.js', weather: 'lost notices', seed: 2,
     search: 'if (looks.nextReadAt <= now)', replacement: 'if (false)',
   },
   {
@@ -60,7 +60,7 @@ export const MUTANTS: readonly Mutant[] = [
     search: 'if (health.burst.left === 0)', replacement: 'if (true)',
   },
   {
-    law: 'no-cry-wolf', slip: 'our own starvation is taken for silence', file: 'judge.js', weather: 'starved', seed: 4,
+    law: 'no-cry-wolf', slip: 'our own starvation is taken for silence', file: 'judge.js', weather: 'starved', seed: 9,
     search: 'if (lateMs > LATE_MS)', replacement: 'if (false)',
   },
   {
@@ -105,7 +105,7 @@ export const MUTANTS: readonly Mutant[] = [
     search: 'if (!expired && !unconfirmed)', replacement: 'if (!unconfirmed)',
   },
   {
-    law: 'override-ends', slip: 'nobody needs to confirm', file: 'override.js', weather: 'operator', seed: 1,
+    law: 'override-ends', slip: 'nobody needs to confirm', file: 'override.js', weather: 'operator', seed: 2,
     search: 'if (!expired && !unconfirmed)', replacement: 'if (!expired)',
   },
   {
@@ -113,7 +113,7 @@ export const MUTANTS: readonly Mutant[] = [
     search: 'for (const token of state.waiting.splice(0))', replacement: 'for (const token of state.waiting.splice(1))',
   },
   {
-    law: 'every-order-answered', slip: 'answered before it was read back', file: 'step.js', weather: 'operator', seed: 1,
+    law: 'every-order-answered', slip: 'answered before it was read back', file: 'step.js', weather: 'operator', seed: 2,
     search: 'if (!applying)', replacement: 'if (true)',
   },
   {
@@ -125,7 +125,7 @@ export const MUTANTS: readonly Mutant[] = [
     search: 'if (installed.get(plane.family) !== true || !isBetter(plane))', replacement: 'if (false)',
   },
   {
-    law: 'forget-only-after-proof', slip: 'flows are forgotten while the uplink still stands in the kernel', file: 'forgets.js', weather: 'eclipse', seed: 10,
+    law: 'forget-only-after-proof', slip: 'flows are forgotten while the uplink still stands in the kernel', file: 'forgets.js', weather: 'eclipse', seed: 13,
     search: 'return after === \'moved\' || hasLeft(state, plane, health) ?', replacement: 'return true ?',
   },
   {
@@ -145,7 +145,7 @@ export const MUTANTS: readonly Mutant[] = [
     search: 'health.policy.metered ? 0 :', replacement: '',
   },
   {
-    law: 'left-behind-is-cut', slip: 'who was silent for a moment keeps what he carries', file: 'forgets.js', weather: 'policies', seed: 5,
+    law: 'left-behind-is-cut', slip: 'who was silent for a moment keeps what he carries', file: 'forgets.js', weather: 'policies', seed: 13,
     search: 'if (after === \'moved\' && silent)\n        return \'wait\';', replacement: 'if (after === \'moved\' && silent) return \'never\';',
   },
   {
@@ -161,7 +161,7 @@ export const MUTANTS: readonly Mutant[] = [
     search: 'for (const table of classes)\n', replacement: 'for (const rule of newRules.splice(0)) changes.push({ op: \'add\', rule });\n    for (const table of classes)\n',
   },
   {
-    law: 'policies-go-by-the-living', slip: 'the order of a policy is taken as it is written', file: 'desire.js', weather: 'policies', seed: 6,
+    law: 'policies-go-by-the-living', slip: 'the order of a policy is taken as it is written', file: 'desire.js', weather: 'policies', seed: 11,
     search: 'decision.fit.some((fit) => fit.uplink === member.uplink && fit.trust === trust)', replacement: 'trust === "proven"',
   },
   {
@@ -177,7 +177,7 @@ export const MUTANTS: readonly Mutant[] = [
     search: 'of ground.planes) {', replacement: 'of new Map([[6, { health: new Map(), decision: undefined }], ...ground.planes])) {',
   },
   {
-    law: 'one-generation', slip: 'each family counts for itself', file: 'decide.js', weather: 'one family', seed: 3,
+    law: 'one-generation', slip: 'each family counts for itself', file: 'decide.js', weather: 'one family', seed: 4,
     search: 'Math.max(previous?.generation ?? 0, question.generationBefore ?? 0) + 1', replacement: '(previous?.generation ?? 0) + 1',
   },
   {
@@ -189,7 +189,7 @@ export const MUTANTS: readonly Mutant[] = [
     search: 'const STEPS_AT_MOST = 8;', replacement: 'const STEPS_AT_MOST = 1;',
   },
   {
-    law: 'foreign-untouched', slip: 'a route of somebody else is replaced', file: 'plan.js', weather: 'foreign hands', seed: 7,
+    law: 'foreign-untouched', slip: 'a route of somebody else is replaced', file: 'plan.js', weather: 'foreign hands', seed: 11,
     search: 'for (const route of fresh)\n                changes.push({ op: \'add\', route });',
     replacement: 'for (const route of fresh) changes.push({ op: "replace", route: { ...route, metric: route.table === 254 ? 20 : route.metric } });',
   },
@@ -206,7 +206,7 @@ export const MUTANTS: readonly Mutant[] = [
     search: 'if (repair.inFlight)', replacement: 'if (false)',
   },
   {
-    law: 'flows-keep-their-way', slip: 'a suspect loses its mark rule', file: 'desire.js', weather: 'faults', seed: 3,
+    law: 'flows-keep-their-way', slip: 'a suspect loses its mark rule', file: 'desire.js', weather: 'faults', seed: 2,
     search: 'health.get(uplink.name).state === \'down\'', replacement: 'health.get(uplink.name).state !== \'up\'',
   },
   {
@@ -234,7 +234,7 @@ export const MUTANTS: readonly Mutant[] = [
     search: 'health.evidence = evidenceOf(health, now);', replacement: 'health.evidence = [];',
   },
   {
-    law: 'progress-vetoes', slip: 'connections that get answers are not looked at', file: 'judge.js', weather: 'mute resolvers', seed: 4,
+    law: 'progress-vetoes', slip: 'connections that get answers are not looked at', file: 'judge.js', weather: 'mute resolvers', seed: 2,
     search: 'if (flowsVouch(health, since, now))', replacement: 'if (false)',
   },
   {
@@ -254,7 +254,7 @@ export const MUTANTS: readonly Mutant[] = [
     search: 'if (since.length < whole.length)', replacement: 'if (true)',
   },
   {
-    law: 'forget-only-after-proof', slip: 'a degradation cuts old flows', file: 'forgets.js', weather: 'bad lines', seed: 2,
+    law: 'forget-only-after-proof', slip: 'a degradation cuts old flows', file: 'forgets.js', weather: 'bad lines', seed: 5,
     search: 'if (health.state !== \'suspect\' && health.state !== \'down\')', replacement: 'if (health.state === \'degraded\') state.forgets.set(health.name, { order: orderFor(state, health.policy, health.family, {}), after: \'moved\', dueAt: 0, isSweep: false });\n    if (health.state !== \'suspect\' && health.state !== \'down\')',
   },
   {
@@ -274,7 +274,7 @@ export const MUTANTS: readonly Mutant[] = [
     search: 'if (metric !== undefined && routes.length < STAND_INS_AT_MOST)', replacement: 'if (false)',
   },
   {
-    law: 'reasons-have-a-subject', slip: 'a target that answered a moment ago is not named', file: 'domain.js', weather: 'flows', seed: 1,
+    law: 'reasons-have-a-subject', slip: 'a target that answered a moment ago is not named', file: 'domain.js', weather: 'flows', seed: 3,
     search: 'const speak = answer.length + outsiders.length > 0 ? answer : heard.filter((record) => record.lastReplyAt === last);', replacement: 'const speak = answer;',
   },
 ];
