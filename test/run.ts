@@ -18,6 +18,7 @@ import { join } from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
 import { fileURLToPath } from 'node:url';
+import { LAB, labUnavailable } from './lab/anchor.js';
 import { SLOWNESS, deadline } from './lab/wait.js';
 
 const SELF = fileURLToPath(import.meta.url);
@@ -32,15 +33,16 @@ const LONGEST_FILE_MS = 900_000;
 /** The mount namespace is ours alone: whatever the folder holds elsewhere stays there. */
 const SCRIPT = 'if [ -n "$1" ]; then mount -t tmpfs tmpfs "$1" || exit; TMPDIR=$1; export TMPDIR; fi; shift; "$@"; exit $?';
 
-if (process.env[INSIDE] === undefined) contain();
-else runFiles();
+if (process.env[INSIDE] === undefined) await contain();
+else await runFiles();
 
-function contain(): void {
+async function contain(): Promise<void> {
   const user = process.getuid?.() === 0 ? [] : ['--user', '--map-current-user'];
   const spaces = [...user, '--pid', '--mount', '--mount-proc', '--fork', '--kill-child=KILL'];
   if (spawnSync('unshare', [...spaces, 'true']).status !== 0) {
     console.error('this system gives no pid namespace to this user: what an interrupted test leaves behind must be ended by hand');
-    return runFiles();
+    await runFiles();
+    return;
   }
   const room = user.length > 0 ? '' : ['/tmp', '/media', '/mnt'].find((path) => !HERE.startsWith(`${path}/`)) ?? '';
   const argv = ['--pdeathsig', 'KILL', 'unshare', ...spaces, 'sh', '-c', SCRIPT, 'sh', room, process.execPath, SELF, ...process.argv.slice(2)];
@@ -63,7 +65,7 @@ function contain(): void {
   });
 }
 
-function runFiles(): void {
+async function runFiles(): Promise<void> {
   const wanted = process.argv.slice(2);
   const files = readdirSync(HERE, { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.test.js') && (wanted.length === 0 || wanted.some((part) => name.includes(part))))
@@ -76,6 +78,7 @@ function runFiles(): void {
   }
   const slowness = measuredSlowness();
   process.env[SLOWNESS] = slowness.toFixed(2);
+  if ((await labUnavailable()) === undefined) process.env[LAB] = 'yes';
   console.log(`${files.length} files on ${availableParallelism()} cores; slowness ${slowness.toFixed(2)}; temporary files in ${tmpdir()}`);
   // Most of them wait most of the time.
   const stream = run({ files, concurrency: availableParallelism() + 1, timeout: deadline(LONGEST_FILE_MS) });

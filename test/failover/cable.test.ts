@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { labUnavailable, until, waitFor } from '../lab/lab.js';
 import type { Lab } from '../lab/lab.js';
-import { carriers, defaultsOf, heldMs, pings, routeGet, said, settled, stateOf, uplinkIn, untilSaid, untilState, withStory } from './story.js';
+import { BACKENDS, carriers, defaultsOf, heldMs, pings, routeGet, said, settled, stateOf, uplinkIn, untilSaid, untilState, withStory } from './story.js';
 
 const skip = (await labUnavailable()) ?? false;
 const UNMASQUERADED = {
@@ -13,7 +13,7 @@ const UNMASQUERADED = {
 
 test('a cut cable moves running flows and new ones at once', { skip }, () =>
   withStory({}, async ({ lab, daemon }) => {
-    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'new-udp', rateHz: 50 })]);
     const fault = await lab.cutCable('fibre');
     await old.outageAfter(fault);
     await fresh.outageAfter(fault);
@@ -25,10 +25,10 @@ test('a cut cable moves running flows and new ones at once', { skip }, () =>
     assert.deepEqual((await defaultsOf(lab)).map((route) => / dev (\S+)/.exec(route)?.[1]), ['isp1', 'isp2']);
   }));
 
-for (const backend of ['iptables', 'nftables'] as const) {
+for (const backend of BACKENDS) {
   test(`a running flow that others translate to a fixed address is forgotten, and goes on by the next line (${backend})`, { skip }, () =>
     withStory({ topology: { isps: 2 }, config: { uplinks: UNMASQUERADED, nat: { backend } }, before: snatByOthers }, async ({ lab, daemon }) => {
-      const old = await lab.stream({ kind: 'udp', rateHz: 250 });
+      const old = await lab.stream({ kind: 'udp', rateHz: 50 });
       const fault = await lab.cutCable('fibre');
       await old.outageAfter(fault);
       assert.deepEqual(await carriers(old), ['cable']);
@@ -38,7 +38,7 @@ for (const backend of ['iptables', 'nftables'] as const) {
 
 test('a cut cable moves flows as quickly when another port changed 50 ms before, on ports as real NICs have them', { skip }, () =>
   withStory({ topology: { indexEqual: true } }, async ({ lab, daemon }) => {
-    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'new-udp', rateHz: 50 })]);
     const flip = await lab.flipPort();
     await until(flip.doneAt + 50);
     const fault = await lab.cutCable('fibre');
@@ -49,7 +49,7 @@ test('a cut cable moves flows as quickly when another port changed 50 ms before,
 
 test('an interface that is switched off is left at once, and taken up again when it is switched on', { skip }, () =>
   withStory({}, async ({ lab, daemon }) => {
-    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'new-udp', rateHz: 50 })]);
     const fault = await lab.ip('router', 'link set isp0 down');
     await old.outageAfter(fault);
     await fresh.outageAfter(fault);
@@ -71,7 +71,7 @@ test('a standby that is switched off and on within a moment has its routes back,
 
 test('another address on a line is taken up, and the line stays active', { skip }, () =>
   withStory({}, async ({ lab, daemon }) => {
-    const fresh = await lab.stream({ kind: 'new-udp', rateHz: 200 });
+    const fresh = await lab.stream({ kind: 'new-udp', rateHz: 50 });
     const changed = await lab.changeAddress('fibre', { router: '198.51.100.77' });
     await daemon.until('the new address is known and in use', ({ active, uplinks }) =>
       active[0]?.name === 'fibre' && uplinks[0]?.state === 'up' && JSON.stringify(uplinks[0]['addresses']) === '["198.51.100.77/24"]');
@@ -94,7 +94,7 @@ test('a new lease in another network, with another gateway, is learnt from the k
       },
     },
     async ({ lab, daemon }) => {
-      const fresh = await lab.stream({ kind: 'new-udp', rateHz: 200 });
+      const fresh = await lab.stream({ kind: 'new-udp', rateHz: 50 });
       // The old default goes with the last address of its device.
       await lab.changeAddress('fibre', { router: '198.18.7.9', prefix: '198.18.7.0/24', gateway: '198.18.7.254' });
       await lab.ip('router', 'route add default via 198.18.7.254 dev isp0 metric 100 proto dhcp');
@@ -109,7 +109,7 @@ test('a new lease in another network, with another gateway, is learnt from the k
 
 test('a line that was pulled and plugged quickly is not trusted before its hold is over', { skip }, () =>
   withStory({}, async ({ lab, daemon }) => {
-    const fresh = await lab.stream({ kind: 'new-udp', rateHz: 200 });
+    const fresh = await lab.stream({ kind: 'new-udp', rateHz: 50 });
     await lab.cutCable('fibre');
     await daemon.untilActive('cable');
     await lab.plugCable('fibre');

@@ -53,7 +53,7 @@ test('switch-uplink between healthy uplinks, for a time: nothing is lost on the 
 
 test('a switch to a dead uplink is refused with the reason, unless the operator insists; a chosen one that dies falls through', { skip }, () =>
   withStory({}, async ({ lab, daemon }) => {
-    const fresh = await lab.stream({ kind: 'new-udp', rateHz: 200 });
+    const fresh = await lab.stream({ kind: 'new-udp', rateHz: 50 });
     await lab.cutCable('cable');
     await untilState(daemon, 'cable', 'down');
     const since = now();
@@ -98,7 +98,7 @@ test('equal priorities share new flows by weight as one multipath route, and los
 
 test('two uplinks whose gateways have the same address are kept apart', { skip }, () =>
   withStory({ topology: { isps: TWIN_CGNAT }, config: { health: { ...STEADY.health, down: { after: '600ms' } } } }, async ({ lab, daemon }) => {
-    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'new-udp', rateHz: 50 })]);
     assert.deepEqual(await carriers(fresh), ['star1']);
     const fault = await lab.gatewayDead('star1');
     const status = await untilState(daemon, 'star1', 'down');
@@ -132,7 +132,7 @@ test('who comes in by a line is answered by that line, whichever is active: by t
   }));
 
 async function openTraffic(lab: Lab): Promise<Traffic> {
-  const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'tcp', connections: 10 }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+  const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'tcp', connections: 10 }), lab.stream({ kind: 'new-udp', rateHz: 50 })]);
   return { old, tcp, fresh };
 }
 

@@ -54,7 +54,7 @@ for (const by of ['masquerade', 'others'] as const) {
   test(`a line that gets another network, gateway and address carries new flows soon after the lease, and the old address is forgotten${who}`, { skip }, () =>
     withLeases({ only: { ...AUTO.fibre, masquerade: by === 'masquerade' } }, async ({ lab, daemon, clients: { fibre } }) => {
       if (by === 'others') await snatByOthers(lab, '198.51.100.50');
-      const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+      const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'new-udp', rateHz: 50 })]);
       const struck = await lab.renumberIsp('fibre', { prefix: '198.18.7.0/24', gateway: '198.18.7.254' });
       await lab.serveDhcp('fibre', { address: '198.18.7.60' });
       await fibre.next(() => {
@@ -73,7 +73,7 @@ for (const by of ['masquerade', 'others'] as const) {
 
 test('a lease that is refused and given anew with another address: the backup carries meanwhile, and nothing is left of the old address', { skip }, () =>
   withLeases({}, async ({ lab, daemon, clients: { fibre } }) => {
-    const [old, fresh, tcp] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'new-udp', rateHz: 200 }), lab.stream({ kind: 'tcp' })]);
+    const [old, fresh, tcp] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'new-udp', rateHz: 50 }), lab.stream({ kind: 'tcp' })]);
     await lab.serveDhcp('fibre', { address: '198.51.100.60' });
     const struck = now();
     const lease = await fibre.next(() => fibre.renew());
@@ -121,7 +121,7 @@ async function withLeases(wish: { readonly cable?: Parameters<Lab['dhcpClient']>
 }
 
 async function traffic(lab: Lab): Promise<Record<'old' | 'tcp' | 'fresh', Awaited<ReturnType<Lab['stream']>>>> {
-  const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'tcp' }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+  const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'tcp' }), lab.stream({ kind: 'new-udp', rateHz: 50 })]);
   return { old, tcp, fresh };
 }
 

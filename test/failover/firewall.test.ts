@@ -5,7 +5,7 @@ import { labUnavailable, now, waitFor, withLab } from '../lab/lab.js';
 import type { Lab } from '../lab/lab.js';
 import { morePorts, openSockets } from './sockets.js';
 import type { Sockets } from './sockets.js';
-import { STEADY, carriers, settled, untilSaid, withStory } from './story.js';
+import { BACKENDS, STEADY, carriers, settled, untilSaid, withStory } from './story.js';
 
 const skip = (await labUnavailable()) ?? false;
 const noIptables = (await labUnavailable('iptables')) ?? false;
@@ -17,7 +17,8 @@ const QUIET = { patienceMs: 400 } as const;
 const FOUR = { protocol: 'tcp', to: '192.168.1.10', ...QUIET } as const;
 const SIX = { protocol: 'tcp', to: 'fd00:a:1::10', ...QUIET } as const;
 
-for (const [backend, without] of [['nftables', skip], ['iptables', noIptables]] as const) {
+for (const backend of BACKENDS) {
+  const without = backend === 'iptables' ? noIptables : skip;
   test(`firewall on: nothing new gets from an uplink into the LAN, of either family, but what is published, and all replies (${backend})`, { skip: without }, () =>
     withStory({ topology: { isps: 2, ipv6: true }, config: { nat: { backend }, forwarding: { firewall: 'on' } } }, async ({ lab, daemon }) => {
       const outside = await openOutside(lab);
@@ -65,7 +66,7 @@ for (const [backend, without] of [['nftables', skip], ['iptables', noIptables]] 
     const before = async (lab: Lab): Promise<unknown> => lab.ip('router', 'addr add 198.51.100.9/24 dev isp0', 'addr add 203.0.113.9/24 dev isp1');
     return withStory({ topology: { lans: 2 }, config: { nat: { backend }, uplinks, lan, policies }, before }, async ({ lab, daemon }) => {
       const [client, routed] = await Promise.all([openSockets(lab), openSockets(lab, 'client2')]);
-      const running = await lab.stream({ kind: 'udp', rateHz: 250 });
+      const running = await lab.stream({ kind: 'udp', rateHz: 50 });
       assert.deepEqual((await client.ask({ count: 3 })).map((one) => one.seen), Array(3).fill('198.51.100.9'));
       const spoofed = async (isp: string): Promise<number> => lab.spoofed(isp);
       assert.deepEqual([await client.by({ to: '8.8.8.8', ...QUIET }), await spoofed('lte')], [{ silence: 1 }, 1], 'it left by lte under its own address, which that ISP drops');
@@ -111,7 +112,7 @@ test('iptables-legacy: masquerade, marks and firewall stand in it', { skip: noLe
     const config = lab.config({ ...STEADY, nat: { backend: 'iptables' }, forwarding: { firewall: 'on' } });
     await settled(await lab.startDaemon({ config, environment: { PATH: `${LEGACY}:${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` } }));
     const outside = await openOutside(lab);
-    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'new-udp', rateHz: 50 })]);
     assert.deepEqual(await outside.by(FOUR), { silence: 1 });
     await old.outageAfter(await lab.cutCable('fibre'));
     assert.deepEqual([await carriers(old), await carriers(fresh)], [['cable'], ['cable']]);

@@ -8,7 +8,7 @@ import { labUnavailable, now, until, waitFor } from '../lab/lab.js';
 import type { Lab } from '../lab/lab.js';
 import { morePorts, openSockets } from './sockets.js';
 import type { Held, Sockets } from './sockets.js';
-import { FAST, assertUnhurt, carriers, said, settled, stateOf, uplinkIn, untilSaid, untilState, withStory } from './story.js';
+import { BACKENDS, FAST, assertUnhurt, carriers, said, settled, stateOf, uplinkIn, untilSaid, untilState, withStory } from './story.js';
 
 const skip = (await labUnavailable()) ?? false;
 const noIptables = (await labUnavailable('iptables')) ?? false;
@@ -37,7 +37,8 @@ test('three uplinks of equal priority share 3:1:1, and when one dies the connect
   });
 });
 
-for (const [backend, without] of [['nftables', skip], ['iptables', noIptables]] as const) {
+for (const backend of BACKENDS) {
+  const without = backend === 'iptables' ? noIptables : skip;
   test(`a connection on a line that dies is told by a reset, whether it sends or only listens, also where the far end keeps silent; bystanders notice nothing (${backend})`, { skip: without }, () =>
     withStory({ topology: { lans: 2 }, config: { nat: { backend } } }, async ({ lab, daemon }) => {
       const [client, router] = await Promise.all([openSockets(lab), openSockets(lab, 'router')]);

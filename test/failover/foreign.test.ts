@@ -11,7 +11,7 @@ const FROM_LAN = ['from', '192.168.1.10', 'iif', 'lan0'];
 for (const when of ['before the daemon starts', 'while it runs'] as const) {
   test(`a foreign default of metric 0 that is added ${when} neither takes new flows nor is touched`, { skip }, () =>
     withStory({ before: async (lab) => (when === 'while it runs' ? undefined : lab.addForeignDefault('cable')) }, async ({ lab, daemon }) => {
-      const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+      const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'new-udp', rateHz: 50 })]);
       const since = now();
       if (when === 'while it runs') await lab.addForeignDefault('cable');
       const foreign = 'default via 203.0.113.1 dev isp1 proto dhcp';
@@ -29,7 +29,7 @@ for (const when of ['before the daemon starts', 'while it runs'] as const) {
 
 test('a foreign default within our metrics is passed by, and ours move out of its way', { skip }, () =>
   withStory({}, async ({ lab }) => {
-    const fresh = await lab.stream({ kind: 'new-udp', rateHz: 200 });
+    const fresh = await lab.stream({ kind: 'new-udp', rateHz: 50 });
     const since = now();
     await lab.addForeignDefault('lte', { metric: 40 });
     await waitFor('ours stand in another range', async () => defaultsOf(lab), (routes) => routes.filter((route) => /proto 147 metric 13\d/.test(route)).length === 3 && routes.length === 4);
@@ -48,11 +48,11 @@ test('LAN, VPN and internet reach each other while flows are marked, and a marke
 
     const streams = {
       marked: await lab.stream({ kind: 'tcp' }),
-      toVpn: await lab.stream({ kind: 'udp', rateHz: 200, to: '10.8.0.2' }),
-      fromVpn: await lab.stream({ kind: 'udp', rateHz: 200, from: 'vpn', to: '192.168.1.10' }),
-      vpnToInternet: await lab.stream({ kind: 'udp', rateHz: 200, from: 'vpn' }),
-      toRouter: await lab.stream({ kind: 'udp', rateHz: 200, to: '192.168.1.1' }),
-      toUplinkAddress: await lab.stream({ kind: 'udp', rateHz: 200, to: '203.0.113.2' }),
+      toVpn: await lab.stream({ kind: 'udp', rateHz: 50, to: '10.8.0.2' }),
+      fromVpn: await lab.stream({ kind: 'udp', rateHz: 50, from: 'vpn', to: '192.168.1.10' }),
+      vpnToInternet: await lab.stream({ kind: 'udp', rateHz: 50, from: 'vpn' }),
+      toRouter: await lab.stream({ kind: 'udp', rateHz: 50, to: '192.168.1.1' }),
+      toUplinkAddress: await lab.stream({ kind: 'udp', rateHz: 50, to: '203.0.113.2' }),
     };
     const since = now();
     await lab.cutCable('lte');
@@ -64,7 +64,7 @@ test('LAN, VPN and internet reach each other while flows are marked, and a marke
 
 test('defaults that a foreign hand emptied are put back at once', { skip }, () =>
   withStory({}, async ({ lab, daemon }) => {
-    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'new-udp', rateHz: 50 })]);
     const before = (await lab.view('router')).tables;
     const emptied = await lab.flushRoutes('defaults');
     await old.outageAfter(emptied);
@@ -80,7 +80,7 @@ test('a table main that a foreign hand emptied stops nothing that does not need 
     await lab.flushRoutes('main');
     await waitFor('our defaults are back in main', async () => defaultsOf(lab), (routes) => routes.length === 3);
     await lab.restoreConnected();
-    const fresh = await lab.stream({ kind: 'new-udp', rateHz: 200 });
+    const fresh = await lab.stream({ kind: 'new-udp', rateHz: 50 });
     assert.deepEqual(await carriers(fresh), ['fibre']);
     await daemon.until('the kernel is as wished', isInSync);
   }));
@@ -88,7 +88,7 @@ test('a table main that a foreign hand emptied stops nothing that does not need 
 for (const [backend, hand] of [['iptables', 'iptablesNatFlush'], ['iptables', 'nftFlush'], ['nftables', 'iptablesNatFlush'], ['nftables', 'nftFlush']] as const) {
   test(`${hand} by a foreign hand, with the backend ${backend}: masquerade and marks come back, and running flows go on`, { skip }, () =>
     withStory({ config: { nat: { backend } } }, async ({ lab, daemon }) => {
-      const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'tcp' }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+      const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'tcp' }), lab.stream({ kind: 'new-udp', rateHz: 50 })]);
       const before = await filters(lab);
       const flushed = await lab[hand]();
       await fresh.outageAfter(flushed);

@@ -42,7 +42,7 @@ test('a route of ours that is taken from any table, and a rule of any kind, is p
 
 test('the same theft again and again is put back each time, told once, and then damped; a failover does not wait for that', { skip }, () =>
   withStory({}, async ({ lab, daemon }) => {
-    const fresh = await lab.stream({ kind: 'new-udp', rateHz: 200 });
+    const fresh = await lab.stream({ kind: 'new-udp', rateHz: 50 });
     const gone = async (): Promise<boolean> => !(await defaultsOf(lab)).some((route) => route.includes('dev isp2'));
     for (let n = 0; n < 6; n++) {
       await lab.ip('router', 'route del default via 100.64.0.1 dev isp2 metric 32');
@@ -56,7 +56,7 @@ test('the same theft again and again is put back each time, told once, and then 
 
 test('our default in main, replaced by another program\'s: theirs stays, ours comes back beside it, and new flows never follow theirs', { skip }, () =>
   withStory({}, async ({ lab, daemon }) => {
-    const fresh = await lab.stream({ kind: 'new-udp', rateHz: 200 });
+    const fresh = await lab.stream({ kind: 'new-udp', rateHz: 50 });
     const since = now();
     await lab.ip('router', 'route replace default via 203.0.113.1 dev isp1 metric 30 proto static');
     await waitFor('ours is back', () => defaultsOf(lab), (routes) => routes.filter((route) => route.includes('proto 147')).length === 3 && routes.some((route) => route.includes('proto static')));
@@ -112,7 +112,7 @@ test('a routing daemon that flaps thousands of foreign routes a second delays no
   withStory({}, async ({ lab, daemon }) => {
     const lines = (verb: string): string => Array.from({ length: 5000 }, (_, n) => `route ${verb} 10.${100 + (n >> 8)}.${n & 255}.0/24 via 10.8.0.2 dev vpn0 proto bgp\n`).join('');
     await lab.text('router', ['tee', '/run/flap'], lines('add') + lines('del'));
-    const fresh = await lab.stream({ kind: 'new-udp', rateHz: 200 });
+    const fresh = await lab.stream({ kind: 'new-udp', rateHz: 50 });
     const flapping = await lab.start('router', ['sh', '-c', 'while ip -batch /run/flap; do :; done']);
     const began = now();
     await waitFor('routes are there', async () => (await lab.text('router', ['ip', 'route', 'show', 'proto', 'bgp'])).length, (length) => length > 0);

@@ -26,7 +26,7 @@ const ROUTED = [
 
 test('NPTv6: the client is seen under the prefix of the line that carries it, host part kept; a running flow goes on under the other', { skip }, () =>
   withStory({ topology: IPV6, config: { ...FAST, ...withPrefixes({}), lan: { interfaces: ['lan0'], prefix6: 'fd00:a:1::/64' } } }, async ({ lab, daemon }) => {
-    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', to: TO, rateHz: 250 }), lab.stream({ kind: 'new-udp', to: TO, rateHz: 200 })]);
+    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', to: TO, rateHz: 50 }), lab.stream({ kind: 'new-udp', to: TO, rateHz: 50 })]);
     assert.deepEqual([await seenAs(old), await seenAs(fresh)], [['2001:db8:100::10'], ['2001:db8:100::10']]);
     const struck = await lab.upstreamDead('fibre');
     await old.outageAfter(struck, { calmMs: 1000 });
@@ -96,7 +96,7 @@ test('router advertisements: gateways are learnt, the kernel\'s own defaults sta
       assert.deepEqual(defaults.slice(0, 2).map((route) => /dev (\S+) proto (\S+)/.exec(route)?.slice(1)), [['isp0', '147'], ['isp1', '147']]);
       assert.ok(defaults.slice(2).some((route) => route.includes('proto ra')), defaults.join('; '));
 
-      const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', to: TO, rateHz: 250 }), lab.stream({ kind: 'new-udp', to: TO, rateHz: 200 })]);
+      const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', to: TO, rateHz: 50 }), lab.stream({ kind: 'new-udp', to: TO, rateHz: 50 })]);
       await fresh.outageAfter(await lab.cutCable('fibre'));
       assert.deepEqual([await carriers(fresh), await carriers(old)], [['cable'], ['cable']]);
       await lab.plugCable('fibre');

@@ -10,7 +10,7 @@ import { labUnavailable, now, until } from '../lab/lab.js';
 import type { Lab } from '../lab/lab.js';
 import type { Outage } from '../lab/outage.js';
 import type { Stream } from '../lab/stream.js';
-import { FAST, assertUnhurt, carriers, defaultsOf, familyIn, isInSync, untilSaid, withStory } from './story.js';
+import { BACKENDS, FAST, assertUnhurt, carriers, defaultsOf, familyIn, isInSync, untilSaid, withStory } from './story.js';
 
 const skip = (await labUnavailable()) ?? false;
 const IPV6 = { isps: 2, ipv6: true, vpn: false } as const;
@@ -97,7 +97,7 @@ for (const { family, other } of FAMILIES) {
     }));
 }
 
-for (const backend of ['iptables', 'nftables'] as const) {
+for (const backend of BACKENDS) {
   test(`neighbours are found although a policy marks all that anybody sends: forgetting them is made good at once, and no packet of neighbour discovery is marked (${backend})`, { skip }, () =>
     withStory({ topology: IPV6, config: { nat: { backend }, policies: [{ name: 'everything', use: ['cable', 'fibre'], router: true }] } }, async ({ lab, daemon }) => {
       await lab.text('router', ['nft', '-f', '-'], SPY);

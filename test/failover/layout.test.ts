@@ -29,7 +29,7 @@ test('`oif DEV lookup T`, kept while down: without it a probe through a dead upl
 test('`lookup main suppress_prefixlength 0`: without the rule replies towards the LAN, and marked flows to a VPN, loop out of the uplink', { skip }, () =>
   withStory({}, async ({ lab, daemon }) => {
     const mark = String(uplinkIn(await daemon.status(), 'fibre')['mark']);
-    const [internet, vpn] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 200 }), lab.stream({ kind: 'udp', rateHz: 200, to: '10.8.0.2' })]);
+    const [internet, vpn] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'udp', rateHz: 50, to: '10.8.0.2' })]);
     await daemon.kill9();
     assert.deepEqual(await routesOf(lab, ['10.8.0.2', 'mark', mark], ['192.168.1.10', 'from', '192.0.2.10', 'iif', 'isp0']), ['vpn0', 'lan0']);
     assert.ok(await pings(lab, 'router', '-m', String(Number(mark)), '10.8.0.2'));
@@ -46,7 +46,7 @@ test('`lookup main suppress_prefixlength 0`: without the rule replies towards th
 
 test('`suppress_prefixlength 0`: without it a foreign default in main takes new flows and marked ones', { skip }, () =>
   withStory({}, async ({ lab, daemon }) => {
-    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 200 }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'new-udp', rateHz: 50 })]);
     await daemon.kill9();
     await lab.addForeignDefault('lte');
     assert.deepEqual([await carriers(old), await carriers(fresh)], [['fibre'], ['fibre']]);
@@ -60,7 +60,7 @@ test('`fwmark M lookup T`: without it a running flow moves with the next switch,
     await lab.cutCable('fibre');
     await daemon.untilActive('cable');
     const mark = String(uplinkIn(await daemon.status(), 'cable')['mark']);
-    const [old, tcp] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 200 }), lab.stream({ kind: 'tcp' })]);
+    const [old, tcp] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'tcp' })]);
     await lab.plugCable('fibre');
     await daemon.untilActive('fibre');
     await daemon.kill9();
@@ -85,7 +85,7 @@ test('`from A lookup T`: without it a socket of the router that is bound to an u
 
 test('`lookup ACTIVE` above main: without it a default of metric 0 that a DHCP client wrote wins', { skip }, () =>
   withStory({ before: async (lab) => lab.addForeignDefault('lte') }, async ({ lab, daemon }) => {
-    const fresh = await lab.stream({ kind: 'new-udp', rateHz: 200 });
+    const fresh = await lab.stream({ kind: 'new-udp', rateHz: 50 });
     await daemon.kill9();
     assert.deepEqual([await carriers(fresh), await routeGet(lab, '192.0.2.10')], [['fibre'], 'isp0']);
 
@@ -95,7 +95,7 @@ test('`lookup ACTIVE` above main: without it a default of metric 0 that a DHCP c
 
 test('`ignore_routes_with_linkdown`: without it a cut cable is never left by the kernel alone', { skip }, () =>
   withStory({}, async ({ lab, daemon }) => {
-    const fresh = await lab.stream({ kind: 'new-udp', rateHz: 200 });
+    const fresh = await lab.stream({ kind: 'new-udp', rateHz: 50 });
     await daemon.kill9();
     const fault = await lab.cutCable('fibre');
     await fresh.outageAfter(fault);

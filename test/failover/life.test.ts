@@ -148,7 +148,7 @@ test('a restart with other words in the config changes what they say, and no mor
   }));
 
 async function traffic(lab: Lab): Promise<Record<'old' | 'tcp' | 'fresh', Awaited<ReturnType<Lab['stream']>>>> {
-  const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'tcp' }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+  const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'tcp' }), lab.stream({ kind: 'new-udp', rateHz: 50 })]);
   return { old, tcp, fresh };
 }
 

@@ -24,7 +24,7 @@ test('two lines with the same network, the same gateway and the same address: ea
   withStory({ topology: { isps: TWINS }, config: FAST }, async ({ lab, daemon }) => {
     const { rules } = await lab.view('router');
     assert.deepEqual(rules.filter((rule) => rule.includes('from 100.64')), [], 'an address that both have says nothing');
-    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'new-udp', rateHz: 50 })]);
     assert.deepEqual([await carriers(old), await carriers(fresh)], [['star1'], ['star1']]);
     const struck = await lab.upstreamDead('star1');
     await old.outageAfter(struck, { calmMs: 1000 });
@@ -40,7 +40,7 @@ test('two lines with the same network, the same gateway and the same address: ea
 
 test('an interface that comes after the daemon is taken up, and again when it went and came back under another index', { skip }, () =>
   withStory({ topology: { isps: 2 }, before: async (lab) => lab.deleteInterface('fibre'), expects: ['cable'] }, async ({ lab, daemon }) => {
-    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'new-udp', rateHz: 50 })]);
     assert.match(uplinkIn(await daemon.status(), 'fibre').because, /there is no interface isp0/);
     const since = now();
     const indexes: unknown[] = [];
@@ -71,7 +71,7 @@ test('two modems that swap their names are told apart by their MACs', { skip }, 
     await daemon.until('both are found under the other name', (status) => status.uplinks.every(isSwapped) && isInSync(status));
     const status = await daemon.untilActive('fibre');
     assert.equal(status.active[0]?.interface, 'isp1');
-    const fresh = await lab.stream({ kind: 'new-udp', rateHz: 200 });
+    const fresh = await lab.stream({ kind: 'new-udp', rateHz: 50 });
     assert.deepEqual(await carriers(fresh), ['fibre']);
     const mark = Number(uplinkIn(status, 'fibre')['mark']);
     await waitFor('new flows bear the mark of fibre', async () => (await lab.view('router')).flows, (flows) => flows.some((flow) => flow.includes(`udp mark=${mark} `)));
@@ -83,7 +83,7 @@ test('two modems that swap their names are told apart by their MACs', { skip }, 
 test('a point-to-point line without a gateway fails over and back, silently, by its carrier, and when its device goes', { skip: noTun }, () =>
   withStory({ topology: { isps: [PPP, CABLE] }, config: FAST }, async ({ lab, daemon }) => {
     assert.deepEqual((await defaultsOf(lab)).map((route) => route.replace(/ metric .*/, '')), ['default dev isp0 proto 147 scope link', 'default via 203.0.113.1 dev isp1 proto 147']);
-    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'new-udp', rateHz: 50 })]);
     assert.deepEqual([await carriers(old), await carriers(fresh)], [['ppp'], ['ppp']]);
     const struck = await lab.upstreamDead('ppp');
     await old.outageAfter(struck, { calmMs: 1000 });
@@ -108,7 +108,7 @@ test('a point-to-point line without a gateway fails over and back, silently, by 
 
 test('what pppd writes is learnt: a default without a gateway, in both families, again after the next dial-in', { skip: noTun }, () =>
   withStory({ topology: { isps: [PPP, CABLE], ipv6: true }, config: { uplinks: DIALLED }, before: pppd }, async ({ lab, daemon }) => {
-    const [four, six] = await Promise.all([lab.stream({ kind: 'new-udp', rateHz: 200 }), lab.stream({ kind: 'new-udp', rateHz: 200, to: '2001:db8:ffff::10' })]);
+    const [four, six] = await Promise.all([lab.stream({ kind: 'new-udp', rateHz: 50 }), lab.stream({ kind: 'new-udp', rateHz: 50, to: '2001:db8:ffff::10' })]);
     assert.deepEqual([await carriers(four), await carriers(six)], [['ppp'], ['ppp']]);
     const gone = await lab.deleteInterface('ppp');
     await four.outageAfter(gone);

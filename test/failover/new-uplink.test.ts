@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { labUnavailable, now } from '../lab/lab.js';
-import { STEADY, assertUnhurt, carriers, withStory } from './story.js';
+import { BACKENDS, STEADY, assertUnhurt, carriers, withStory } from './story.js';
 
-for (const backend of ['nftables', 'iptables'] as const) {
+for (const backend of BACKENDS) {
   const skip = (await (backend === 'iptables' ? labUnavailable('iptables') : labUnavailable())) ?? false;
   test(`a preferred uplink that comes by a reload costs new flows nothing (${backend})`, { skip }, () => {
     const cable = { interface: 'isp1', gateway: '203.0.113.1', priority: 2 };

@@ -13,8 +13,8 @@ const BECAUSE = {
 
 for (const fault of ['gatewayDead', 'upstreamDead'] as const) {
   test(`${fault}: new flows leave first, then the running ones`, { skip }, () =>
-    withStory({ config: FAST }, async ({ lab, daemon }) => {
-      const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+    withStory({ config: { ...FAST, health: { sensitivity: 'fast', down: { after: '3s' } } } }, async ({ lab, daemon }) => {
+      const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'new-udp', rateHz: 50 })]);
       const struck = await lab[fault]('fibre');
       await old.outageAfter(struck, { calmMs: 1000 });
       await fresh.outageAfter(struck, { calmMs: 1000 });
@@ -29,7 +29,7 @@ for (const fault of ['gatewayDead', 'upstreamDead'] as const) {
 
 test('silence is noticed although a reply may take longer than the pause between two probes', { skip }, () =>
   withStory({ config: { probe: { ...FAST.probe, interval: '200ms', timeout: '300ms' }, health: { sensitivity: 'fast', down: { after: '1s' } } } }, async ({ lab, daemon }) => {
-    const fresh = await lab.stream({ kind: 'new-udp', rateHz: 200 });
+    const fresh = await lab.stream({ kind: 'new-udp', rateHz: 50 });
     await fresh.outageAfter(await lab.gatewayDead('fibre'), { calmMs: 500 });
     assert.equal(uplinkIn(await daemon.untilActive('cable'), 'fibre')['domain'], 'gateway');
   }));
@@ -76,7 +76,7 @@ test('suspicion forgets what was never answered, so that a connect begun 200 ms 
 
 test('a hiccup that is shorter than `down.after` cuts no old flow', { skip }, () =>
   withStory({ config: { probe: FAST.probe, health: { sensitivity: 'balanced', down: { after: '20s' } } } }, async ({ lab, daemon }) => {
-    const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'tcp' }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+    const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'tcp' }), lab.stream({ kind: 'new-udp', rateHz: 50 })]);
     const struck = await lab.upstreamDead('fibre');
     await until(struck.doneAt + 400);
     const healed = await lab.heal('fibre');
@@ -93,7 +93,7 @@ test('a hiccup that is shorter than `down.after` cuts no old flow', { skip }, ()
 
 test('a target that dies alone costs no switch and no packet', { skip }, () =>
   withStory({}, async ({ lab, daemon }) => {
-    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'new-udp', rateHz: 50 })]);
     const before = await daemon.status();
     const since = now();
     await swallow(lab, 'fibre', 'ip daddr 9.9.9.9');
@@ -108,7 +108,7 @@ test('a target that dies alone costs no switch and no packet', { skip }, () =>
 
 test('all uplinks silent at once: the choice stays, the daemon says so, and flows survive', { skip }, () =>
   withStory({ config: FAST }, async ({ lab, daemon }) => {
-    const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'tcp' }), lab.stream({ kind: 'new-udp', rateHz: 200 })]);
+    const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'tcp' }), lab.stream({ kind: 'new-udp', rateHz: 50 })]);
     const struck = await lab.allDead();
     const status = await daemon.until('all uplinks are down', ({ uplinks }) => uplinks.every((uplink) => uplink.state === 'down'));
     assert.deepEqual(status.active.map((one) => one.name), ['fibre']);

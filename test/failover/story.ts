@@ -17,6 +17,7 @@ import type { Outage } from '../lab/outage.js';
 import type { Stream } from '../lab/stream.js';
 import type { TopologyWish } from '../lab/topology.js';
 import type { WaitOptions } from '../lab/wait.js';
+import { inTurn } from '../turns.js';
 
 export interface Story {
   readonly lab: Lab;
@@ -49,6 +50,9 @@ export const FAST = {
   health: { sensitivity: 'fast' },
   failback: { hold: '1s' },
 } as const;
+
+/** The backend of NAT for stories that both tell alike (test/kernel/nat-*.test.ts prove it): one in each run. */
+export const BACKENDS = inTurn(['nftables', 'iptables'] as const);
 
 /** An answer that comes later than this after the window is looked for in the next one. */
 const GRACE_MS = 1000;

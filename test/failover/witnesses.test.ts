@@ -11,7 +11,7 @@ const VOUCHED_MS = 3000;
 
 test('connections that get no answers more move new flows long before a probe would be due', { skip }, () =>
   withStory({ topology: { isps: 2 }, config: { probe: { targets: TARGETS, interval: '10s' }, health: { sensitivity: 'balanced', up: { successes: 1 } } } }, async ({ lab, daemon }) => {
-    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 250 }), lab.stream({ kind: 'new-udp', rateHz: 100 })]);
+    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'new-udp', rateHz: 100 })]);
     await daemon.until('connections are known to get answers', isProgressing);
     await until(now() + 2000);
     const struck = await lab.upstreamDead('fibre');
@@ -46,7 +46,7 @@ test('targets that are silent while connections get answers condemn no line: not
 
 test('who says over REST or by uplinkctl that a line is down moves it out of use at once, for as long as he said; `why` names him', { skip }, () =>
   withStory({ topology: { isps: 2 } }, async ({ lab, daemon }) => {
-    const fresh = await lab.stream({ kind: 'new-udp', rateHz: 200 });
+    const fresh = await lab.stream({ kind: 'new-udp', rateHz: 50 });
     const since = now();
     const answer = await daemon.rest('PUT', '/v1/uplinks/fibre/verdict', { state: 'down', ttl: '2s', by: 'bgp-watch', because: 'the session is lost' });
     assert.equal(answer.status, 200, JSON.stringify(answer.body));

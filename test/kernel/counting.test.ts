@@ -237,7 +237,7 @@ function howItStays(ground: () => Ground, kernel: () => Kernel): void {
     assert.deepEqual((await kernel().preview(wishOf())).filter, []);
     assert.deepEqual((await open().preview(wishOf())).filter, [], 'nft lists the rules as we write them');
     const off = (await kernel().preview(wishOf({ counting: false }))).filter;
-    assert.deepEqual([off.length, off.every((each) => /^- nft add (counter|rule) inet uplinkd_count /.test(each))], [21, true], off.join('\n'));
+    assert.deepEqual([off.length, off.every((each) => /^- nft add (counter|rule) inet uplinkd_count /.test(each))], [23, true], off.join('\n'));
     out('nft', 'delete', 'table', 'inet', 'uplinkd_count');
     assert.deepEqual((await kernel().preview(wishOf())).filter, off.map((each) => each.replace('-', '+')), 'what another hand took');
     await inForce(kernel(), wishOf());

@@ -11,7 +11,7 @@ import type { NatWish } from '../../src/model.js';
 import type { HostDoor } from '../../src/kernel/door.js';
 import { openHost } from '../../src/kernel/host.js';
 import { waitFor } from '../lab/wait.js';
-import { agentIn, inNamespaces, inNetns, line, natWish, nft, openGround, out, PORT, PUBLISHED_PORT, SERVER, SORTS, steer, type Ground } from './nat-ground.js';
+import { agentIn, inNamespaces, inNetns, line, natWish, nft, openGround, out, PORT, PUBLISHED_PORT, SERVER, SORTS_OF_THIS_RUN, steer, type Ground } from './nat-ground.js';
 
 const KEY = '0x0123456789abcdef0123456789abcdef';
 const HMAC = '0x0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef';
@@ -42,7 +42,7 @@ inNamespaces(import.meta.url, 'what is not the uplink\'s traffic, in namespaces'
   });
   after(() => ground.end());
 
-  for (const sort of SORTS) describe(`with ${sort.name}`, () => {
+  for (const sort of SORTS_OF_THIS_RUN) describe(`with ${sort.name}`, () => {
     let door: HostDoor;
     const inForce = async (changes: Partial<NatWish>): Promise<void> => {
       const sysctls = [{ path: 'net/ipv4/ip_forward', value: '1' }, { path: 'net/ipv6/conf/all/forwarding', value: '1' }];

@@ -6,7 +6,7 @@ import { after, describe, test } from 'node:test';
 import type { HostWish, NatPolicy, NatWish } from '../../src/model.js';
 import type { HostDoor } from '../../src/kernel/door.js';
 import { openHost } from '../../src/kernel/host.js';
-import { inNamespaces, line, LINES, MASK, natWish, out, policy, SORTS } from './nat-ground.js';
+import { inNamespaces, line, LINES, MASK, natWish, out, policy, SORTS_OF_THIS_RUN } from './nat-ground.js';
 
 /** Something of everything. */
 const RICH: Partial<NatWish> = {
@@ -27,7 +27,7 @@ const RICH: Partial<NatWish> = {
 };
 
 inNamespaces(import.meta.url, 'previews and many rules, in namespaces', () => {
-  for (const sort of SORTS) describe(`with ${sort.name}`, () => {
+  for (const sort of SORTS_OF_THIS_RUN) describe(`with ${sort.name}`, () => {
     const wishOf = (changes: Partial<NatWish>): HostWish => ({ nat: natWish({ backend: sort.backend, ...changes }), sysctls: [{ path: 'net/ipv4/ip_forward', value: '1' }] });
     const open = (): HostDoor => openHost({ stateDir: mkdtempSync(join('/run', 'uplinkd-host-')), iptables: sort.iptables });
     const door = open();

@@ -47,6 +47,9 @@ export interface Anchor {
 
 const TOOLS = ['unshare', 'nsenter', 'ip', 'nft', 'conntrack', 'cat', 'tee', 'mount', 'ping'] as const;
 
+/** Set by the runner, which has looked before the first test. */
+export const LAB = 'UPLINKD_TEST_LAB';
+
 /** Debian's package of each program that some tests need beside the lab's own. */
 const PACKAGES: Readonly<Record<string, string>> = { dnsmasq: 'dnsmasq-base', udhcpc: 'udhcpc', radvd: 'radvd', python3: 'python3' };
 
@@ -55,6 +58,7 @@ const PACKAGES: Readonly<Record<string, string>> = { dnsmasq: 'dnsmasq-base', ud
  * @param more programs that the test needs beside the lab's own, or devices that it must be able to write to (`/dev/net/tun`)
  */
 export async function labUnavailable(...more: readonly string[]): Promise<string | undefined> {
+  if (more.length === 0 && process.env[LAB] === 'yes') return undefined;
   try {
     const anchor = await openAnchor();
     try {

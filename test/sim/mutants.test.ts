@@ -4,7 +4,7 @@
  * (mutants-of-tests.ts): the test in question must fail.
  *
  * A mutant names the seed that felled its law when it was written: it is played first, and mostly alone. Where the core has changed so much that
- * this seed no longer does, all seeds are played, and the run says which one does now.
+ * this seed no longer does, all seeds are played, and the run says which one does now. One run takes half of the mutants (turns.ts).
  */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
@@ -16,6 +16,7 @@ import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { deadline } from '../lab/wait.js';
+import { turnsOf } from '../turns.js';
 import { MUTANTS, type Mutant, type Slip } from './mutants.js';
 import { TEST_MUTANTS } from './mutants-of-tests.js';
 import { DETERMINISTIC, LAWS } from './play.js';
@@ -27,6 +28,8 @@ const SEEDS = 24;
 /** Other test files run beside this one: one core is theirs. */
 const AT_ONCE = Math.max(1, availableParallelism() - 1);
 const LONGEST_MS = 120_000;
+const TURNS = 2;
+const parts = turnsOf(TURNS);
 
 describe('each law falls when the core is broken', { concurrency: AT_ONCE }, () => {
   let room = '';
@@ -36,6 +39,7 @@ describe('each law falls when the core is broken', { concurrency: AT_ONCE }, () 
   after(() => rmSync(room, { recursive: true, force: true }));
 
   MUTANTS.forEach((mutant, index) => {
+    if (!parts.includes(index % TURNS)) return;
     test(`${mutant.law}: ${mutant.slip}`, async (t) => {
       const broken = breakIn(join(room, String(index)), mutant);
       const falls = new RegExp(`^seed (\\d+) .* ${mutant.law}: `, 'm');
@@ -55,6 +59,7 @@ describe('each test of asking and judging fails when its rule is broken', { conc
   after(() => rmSync(room, { recursive: true, force: true }));
 
   TEST_MUTANTS.forEach((mutant, index) => {
+    if (!parts.includes(index % TURNS)) return;
     test(`${mutant.test}: ${mutant.slip}`, async () => {
       const broken = breakIn(join(room, String(index)), mutant);
       const name = join('test', 'core', `${mutant.test}.test.js`);

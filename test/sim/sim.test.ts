@@ -1,22 +1,20 @@
 /**
  * The seeded simulation: the whole core against a world that lies, breaks and interferes, with named laws that must hold throughout.
  *
- * One run plays one part of the seeds, by the hour, so that a day of runs plays them all; `npm run sim` plays all parts at once, and
- * UPLINKD_SIM_PART=2 that one. UPLINKD_SIM_SEED=4711 plays that one seed. A failure names its seed first; `node dist/test/sim/main.js SEED` tells
- * its story.
+ * One run plays one part of the seeds (turns.ts); `npm run sim` plays all. UPLINKD_SIM_SEED=4711 plays that one seed. A failure names its seed
+ * first; `node dist/test/sim/main.js SEED` tells its story.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { LAWS, play, playTwice } from './play.js';
+import { turnsOf } from '../turns.js';
 import { WEATHERS } from './weather.js';
 
 const one = process.env['UPLINKD_SIM_SEED'];
 /** Of each weather, in each part. */
 const SEEDS = 2;
 const PARTS = 4;
-const wanted = process.env['UPLINKD_SIM_PART'] ?? Math.floor(Date.now() / 3_600_000) % PARTS;
-const parts = wanted === 'whole' ? [...Array(PARTS).keys()] : [Number(wanted)];
-assert.ok(parts.every((part) => part >= 0 && part < PARTS), `UPLINKD_SIM_PART is whole or 0 to ${PARTS - 1}`);
+const parts = turnsOf(PARTS);
 
 WEATHERS.forEach((weather, index) => {
   const seeds = one !== undefined ? [Number(one)] : parts.flatMap((part) => Array.from({ length: SEEDS }, (_, i) => (part * SEEDS + i) * WEATHERS.length + index));
