@@ -34,9 +34,9 @@ export function now(): number {
   return Number(process.hrtime.bigint()) / 1e6;
 }
 
-/** A deadline for what takes so many ms at most on a quiet machine: at least a minute, and more on a slow one. */
+/** A deadline for what takes so many ms at most on a quiet machine: at least a minute, and more on a slow one. A whole number, as child processes want it. */
 export function deadline(quietMs = 0): number {
-  return Math.max(quietMs, DEADLINE_MS) * Math.max(1, Number(process.env[SLOWNESS] ?? 1));
+  return Math.ceil(Math.max(quietMs, DEADLINE_MS) * Math.max(1, Number(process.env[SLOWNESS] ?? 1)));
 }
 
 /** Resolves at that instant (`now()` scale), at once if it has passed; late by 1 ms at most on an idle machine. */
