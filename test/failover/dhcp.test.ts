@@ -57,10 +57,11 @@ for (const by of ['masquerade', 'others'] as const) {
       const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'new-udp', rateHz: 50 })]);
       const struck = await lab.renumberIsp('fibre', { prefix: '198.18.7.0/24', gateway: '198.18.7.254' });
       await lab.serveDhcp('fibre', { address: '198.18.7.60' });
-      await fibre.next(() => {
-        fibre.release();
-        fibre.renew();
-      });
+      // Two signals at once would come in the order of their numbers.
+      const before = fibre.events().length;
+      fibre.release();
+      await waitFor('the lease is given back', () => fibre.events(), (events) => events.slice(before).includes('deconfig'));
+      await fibre.next(() => fibre.renew());
       if (by === 'others') await snatByOthers(lab, '198.18.7.60');
       await old.outageAfter(struck);
       await fresh.outageAfter(struck);
