@@ -146,6 +146,8 @@ function sweepStale(own: string): void {
     const pid = name.startsWith(prefix()) ? Number(name.slice(prefix().length).split('-')[0]) : NaN;
     if (!Number.isInteger(pid) || (pid !== process.pid && isAlive(pid))) continue;
     const line = join(own, name);
+    // What another user left is his to sweep: we may not.
+    if (statSync(line).uid !== process.geteuid?.()) continue;
     for (const entry of readdirSync(line, { withFileTypes: true })) {
       if (!entry.isDirectory()) continue;
       killAll(join(line, entry.name));
