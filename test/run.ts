@@ -19,6 +19,7 @@ import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
 import { fileURLToPath } from 'node:url';
 import { LAB, labUnavailable } from './lab/anchor.js';
+import { MORTAL } from './lab/mortal.js';
 import { SLOWNESS, deadline } from './lab/wait.js';
 
 const SELF = fileURLToPath(import.meta.url);
@@ -45,8 +46,9 @@ async function contain(): Promise<void> {
     return;
   }
   const room = user.length > 0 ? '' : ['/tmp', '/media', '/mnt'].find((path) => !HERE.startsWith(`${path}/`)) ?? '';
-  const argv = ['--pdeathsig', 'KILL', 'unshare', ...spaces, 'sh', '-c', SCRIPT, 'sh', room, process.execPath, SELF, ...process.argv.slice(2)];
-  const child = spawn('setpriv', argv, { stdio: 'inherit', env: { ...process.env, [INSIDE]: 'yes' } });
+  const [program, ...mortal] = MORTAL;
+  const argv = [...mortal, 'unshare', ...spaces, 'sh', '-c', SCRIPT, 'sh', room, process.execPath, SELF, ...process.argv.slice(2)];
+  const child = spawn(program, argv, { stdio: 'inherit', env: { ...process.env, [INSIDE]: 'yes' } });
   const parent = process.ppid;
   let interruptedBy: NodeJS.Signals | undefined;
   const interrupt = (signal: NodeJS.Signals): void => {
