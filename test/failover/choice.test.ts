@@ -4,9 +4,10 @@ import { test } from 'node:test';
 import { TWIN_CGNAT, labUnavailable, now, until, waitFor } from '../lab/lab.js';
 import type { Lab } from '../lab/lab.js';
 import type { Stream } from '../lab/stream.js';
-import { STEADY, assertUnhurt, carriers, defaultsOf, heldMs, routeGet, said, stateOf, untilSaid, untilState, withStory } from './story.js';
+import { STEADY, assertUnhurt, carriers, defaultsOf, heldMs, routeGet, said, shareStory, stateOf, untilSaid, untilState, withStory } from './story.js';
 
 const skip = (await labUnavailable()) ?? false;
+const tell = shareStory();
 
 interface Traffic extends Record<string, Stream> {
   readonly old: Stream;
@@ -15,7 +16,7 @@ interface Traffic extends Record<string, Stream> {
 }
 
 test('fail-back, after its hold: no packet of a running flow is lost, no connection of ten breaks, new flows return', { skip }, () =>
-  withStory({}, async ({ lab, daemon }) => {
+  tell(async ({ lab, daemon }) => {
     await lab.cutCable('fibre');
     await daemon.untilActive('cable');
     const traffic = await openTraffic(lab);
@@ -29,7 +30,7 @@ test('fail-back, after its hold: no packet of a running flow is lost, no connect
   }));
 
 test('switch-uplink between healthy uplinks, for a time: nothing is lost on the way there and back', { skip }, () =>
-  withStory({}, async ({ lab, daemon }) => {
+  tell(async ({ lab, daemon }) => {
     const traffic = await openTraffic(lab);
     const since = now();
     const done = await daemon.ctl('switch-uplink', 'cable', '--for', '1h', '--reason', 'a test');
@@ -52,7 +53,7 @@ test('switch-uplink between healthy uplinks, for a time: nothing is lost on the 
   }));
 
 test('a switch to a dead uplink is refused with the reason, unless the operator insists; a chosen one that dies falls through', { skip }, () =>
-  withStory({}, async ({ lab, daemon }) => {
+  tell(async ({ lab, daemon }) => {
     const fresh = await lab.stream({ kind: 'new-udp', rateHz: 50 });
     await lab.cutCable('cable');
     await untilState(daemon, 'cable', 'down');
@@ -117,7 +118,7 @@ test('two uplinks whose gateways have the same address are kept apart', { skip }
   }));
 
 test('who comes in by a line is answered by that line, whichever is active: by the router, and by a host of the LAN behind DNAT', { skip }, () =>
-  withStory({}, async ({ lab, daemon }) => {
+  tell(async ({ lab, daemon }) => {
     const published = 'table ip published { chain pre { type nat hook prerouting priority dstnat; iifname "isp1" tcp dport 7007 dnat to 192.168.1.10; }\n}\n';
     await lab.text('router', ['nft', '-f', '-'], published);
     const own = await lab.stream({ kind: 'new-udp', rateHz: 100, from: 'internet', to: '203.0.113.2' });
@@ -129,6 +130,7 @@ test('who comes in by a line is answered by that line, whichever is active: by t
     assert.equal((await lab.text('client', ['ss', '-Htn', 'state', 'established', 'sport', '=', ':7007'])).trim().split('\n').length, 10, 'the client serves them');
     assert.equal(await lab.spoofed('fibre'), 0, 'no answer left by the active line');
     assert.deepEqual((await daemon.status()).active.map((one) => one.name), ['fibre']);
+    await lab.text('router', ['nft', 'delete', 'table', 'ip', 'published']);
   }));
 
 async function openTraffic(lab: Lab): Promise<Traffic> {

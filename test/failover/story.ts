@@ -9,9 +9,10 @@
  * story that fails shows the daemon's log and the router's kernel.
  */
 import assert from 'node:assert/strict';
+import { after } from 'node:test';
 import type { Family } from '../../src/model.js';
 import type { Daemon, DaemonStatus, LogLine } from '../lab/daemon.js';
-import { deadline, now, waitFor, withLab } from '../lab/lab.js';
+import { deadline, now, openLab, waitFor, withLab } from '../lab/lab.js';
 import type { Lab } from '../lab/lab.js';
 import type { Outage } from '../lab/outage.js';
 import type { Stream } from '../lab/stream.js';
@@ -34,6 +35,8 @@ export interface StoryWish {
   /** The uplinks that must be up before the story begins. Default: all. */
   readonly expects?: readonly string[];
 }
+
+type Tell = (story: Story) => Promise<void>;
 
 /** Those of a family that no uplink has are not asked. */
 const TARGETS = [{ icmp: 'gateway' }, { icmp: '1.1.1.1' }, { icmp: '9.9.9.9' }, { icmp: '2606:4700:4700::1111' }, { icmp: '2620:fe::fe' }] as const;
@@ -60,17 +63,98 @@ const ANSWERS_AT_LEAST = 4;
 let counters = 0;
 
 /** A lab with a settled daemon, for the time of one story. */
-export async function withStory(wish: StoryWish, tell: (story: Story) => Promise<void>): Promise<void> {
+export async function withStory(wish: StoryWish, tell: Tell): Promise<void> {
   await withLab(wish.topology ?? {}, async (lab) => {
-    await wish.before?.(lab);
-    const story: Story = { lab, daemon: await lab.startDaemon({ config: lab.config({ ...STEADY, ...wish.config }) }) };
-    try {
-      await settled(story.daemon, wish.expects);
-      await tell(story);
-    } catch (error) {
-      throw await explained(error, story);
-    }
+    const story = await begin(lab, wish);
+    await explainedBy(story, tell);
   });
+}
+
+/**
+ * Stories one after the other in one lab with one daemon: for those whose faults heal without a trace. Each begins with whole lines, the settled
+ * daemon, the uplinks in use as at first, no stream, no connection, and a log of its own. Damping is off. One that fails takes the lab with it.
+ */
+export function shareStory(wish: StoryWish = {}): (tell: Tell) => Promise<void> {
+  let shared: { readonly story: Story; readonly first: Daemon; readonly trace: readonly string[] } | undefined;
+  const open = async (): Promise<NonNullable<typeof shared>> => {
+    const lab = await openLab(wish.topology ?? {});
+    try {
+      const config = { ...wish.config, health: { damping: 'off', ...STEADY.health, ...(wish.config?.['health'] as object | undefined) } };
+      const story = await begin(lab, { ...wish, config });
+      return { story, first: story.daemon, trace: await traceOf(story) };
+    } catch (error) {
+      await lab.close();
+      throw error;
+    }
+  };
+  const close = async (): Promise<void> => {
+    await shared?.story.lab.close();
+    shared = undefined;
+  };
+  after(close);
+  return async (tell) => {
+    shared ??= await open();
+    const { story, first, trace } = shared;
+    story.daemon = sinceNow(first);
+    try {
+      await explainedBy(story, async () => {
+        await tell(story);
+        await restore(story);
+        await settled(story.daemon, wish.expects);
+        const difference = async (): Promise<readonly string[]> => differenceOf(trace, await traceOf(story));
+        await waitFor('the story has left no trace', difference, (left) => left.length === 0);
+      });
+    } catch (error) {
+      await close();
+      throw error;
+    }
+  };
+}
+
+async function begin(lab: Lab, wish: StoryWish): Promise<Story> {
+  await wish.before?.(lab);
+  const story: Story = { lab, daemon: await lab.startDaemon({ config: lab.config({ ...STEADY, ...wish.config }) }) };
+  await explainedBy(story, async () => settled(story.daemon, wish.expects));
+  return story;
+}
+
+async function restore({ lab, daemon }: Story): Promise<void> {
+  await lab.endStreams();
+  for (const { name } of lab.isps()) await lab.heal(name);
+  await daemon.rest('DELETE', '/v1/override');
+  await lab.text('router', ['conntrack', '-F']);
+}
+
+/** What the next story relies on: states, the uplinks in use, and in the router the routes, the rules and the tables of nft. */
+async function traceOf({ lab, daemon }: Story): Promise<readonly string[]> {
+  const { uplinks, active } = await daemon.status();
+  const views = await Promise.all((lab.topology.ipv6 ? [4, 6] as const : [4] as const).map(async (family) => lab.view('router', family)));
+  return [
+    ...uplinks.flatMap(({ name, families }) => families.map(({ family, state }) => `${name} is ${state} for IPv${family}`)),
+    ...active.map(({ name, family }) => `IPv${family} goes by ${name}`),
+    ...views.flatMap(({ rules, tables, nft }) => [
+      ...rules, ...nft.filter((line) => line.startsWith('table ')),
+      ...Object.entries(tables).flatMap(([table, routes]) => routes.map((route) => `${route.replace(/ (linkdown|dead)\b/g, '')} in ${table}`)),
+    ]),
+  ].sort();
+}
+
+/** The same daemon; of its log, what it says from now on. */
+function sinceNow(daemon: Daemon): Daemon {
+  const before = daemon.logs().length;
+  return { ...daemon, logs: () => daemon.logs().slice(before) };
+}
+
+function differenceOf(before: readonly string[], now: readonly string[]): readonly string[] {
+  return [...before.filter((line) => !now.includes(line)).map((line) => `- ${line}`), ...now.filter((line) => !before.includes(line)).map((line) => `+ ${line}`)];
+}
+
+async function explainedBy<T>(story: Story, tell: (story: Story) => Promise<T>): Promise<T> {
+  try {
+    return await tell(story);
+  } catch (error) {
+    throw await explained(error, story);
+  }
 }
 
 /** Every uplink is up in every family that it has (or these are), and everything that the daemon wishes was read back from the kernel. */

@@ -76,6 +76,8 @@ export interface Stream {
 
 export interface Streams {
   stream(options: StreamOptions): Promise<Stream>;
+  /** Ends all that were begun; what answers them stays. */
+  endStreams(): Promise<void>;
 }
 
 interface RawAnswer {
@@ -95,6 +97,7 @@ const LEAD_MS = 50;
 
 export function createStreams(anchor: Anchor, topology: Topology, isps: () => readonly Isp[]): Streams {
   const servers = new Map<string, Promise<LabProcess>>();
+  const begun = new Set<Stream>();
   const serve = (address: string): Promise<LabProcess> => {
     const host = hostOf(address, topology, isps());
     const addresses = host === 'internet' ? topology.internet : [address];
@@ -110,11 +113,18 @@ export function createStreams(anchor: Anchor, topology: Topology, isps: () => re
     const order = { kind: options.kind, to, port: PORT, intervalMs, connections: options.connections ?? 10 };
     const near = await anchor.start(options.from ?? 'client', [process.execPath, join(HERE, 'traffic-client.js'), JSON.stringify(order)]);
     const made = streamOver(near, intervalMs, (address) => carrierOf(address, isps()));
+    begun.add(made);
     const what = `a ${options.kind} stream from ${options.from ?? 'client'} to ${to} is answered`;
     if (options.answered ?? true) await waitFor(what, () => made.samples({ graceMs: 0 }), (seen) => seen.some((one) => one.rttMs !== undefined));
     return made;
   };
-  return { stream };
+  return {
+    stream,
+    async endStreams() {
+      await Promise.all([...begun].map(async (one) => one.stop()));
+      begun.clear();
+    },
+  };
 }
 
 async function startServer(anchor: Anchor, host: string, addresses: readonly string[]): Promise<LabProcess> {
