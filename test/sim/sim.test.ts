@@ -12,8 +12,8 @@ import { WEATHERS } from './weather.js';
 
 const one = process.env['UPLINKD_SIM_SEED'];
 /** Of each weather, in each part. */
-const SEEDS = 2;
-const PARTS = 4;
+const SEEDS = 1;
+const PARTS = 8;
 const parts = turnsOf(PARTS);
 
 WEATHERS.forEach((weather, index) => {
@@ -30,7 +30,7 @@ WEATHERS.forEach((weather, index) => {
 
 test('deterministic: the same seed gives the same transcript, whatever the clocks of the machine do', () => {
   for (const part of parts) {
-    for (let seed = 1 + part; seed <= WEATHERS.length; seed += 2 * PARTS) {
+    for (let seed = 1 + part; seed <= WEATHERS.length; seed += PARTS) {
       const { breaches } = playTwice(seed);
       assert.deepEqual(breaches, [], `seed ${seed}`);
     }
