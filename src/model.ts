@@ -240,6 +240,8 @@ export interface Link {
   readonly permanentMac: string;
   /** Where the device is plugged in, as udev names it (ID_PATH: `pci-0000:00:14.0-usb-0:2:1.0`), '' where nobody knows. */
   readonly path: string;
+  /** Further names that it is known by (`ip link property add dev eth0 altname uplink-a`), of up to 127 bytes; rules of the packet filter know the name alone. */
+  readonly altNames: readonly string[];
 }
 
 export interface Address {

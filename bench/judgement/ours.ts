@@ -189,7 +189,7 @@ function factsOf(storm: Storm): KernelFacts {
 }
 
 function linkOf(line: number, carrier: boolean): Link {
-  return { index: FIRST_IFINDEX + line, name: `eth${line}`, adminUp: true, carrier, mtu: 1500, mac: '', permanentMac: '', path: '' };
+  return { index: FIRST_IFINDEX + line, name: `eth${line}`, adminUp: true, carrier, mtu: 1500, mac: '', permanentMac: '', path: '', altNames: [] };
 }
 
 function addressOf(line: number): Address {

@@ -38,7 +38,7 @@ const UPLINK = {
   keys: {
     interface: {
       type: 'interface', required: true, orElse: 'match', apply: 'live', alsoCalled: ['device', 'dev', 'iface', 'ifname', 'nic', 'port'],
-      about: 'The network device of this line. Or `match`, one of the two.',
+      about: 'The network device of this line, by its name or an alternative one (`ip link property`). Or `match`, one of the two.',
     },
     match: {
       type: 'section', some: true, about: 'For devices whose name moves, such as USB modems: what they are known by. All that is written must fit.',
@@ -111,7 +111,7 @@ export const SCHEMA = {
         interfaces: {
           type: 'list', item: { type: 'interface', apply: 'live', about: 'A device.' }, least: 0, most: 64, default: '[]', apply: 'live',
           alsoCalled: ['interface', 'devices', 'device'],
-          about: 'Devices whose traffic is forwarded to the uplinks.',
+          about: 'Devices whose traffic is forwarded to the uplinks, by name or alternative name.',
         },
         prefix6: {
           type: 'prefix', apply: 'live', alsoCalled: ['prefix', 'ula'],

@@ -175,7 +175,7 @@ function readProfile(text: string): Read<string> {
 function readInterface(text: string): Read<string> {
   const wrong = (why: string): Read<string> => ({ wrong: `${shown(text)} cannot be the name of a network device: ${why}` });
   if (text === '' || text === '.' || text === '..') return wrong('write one such as `eth0`');
-  if (Buffer.byteLength(text) > 15) return wrong('Linux allows 15 bytes at most');
+  if (Buffer.byteLength(text) > 127) return wrong('Linux allows 15 bytes at most, and 127 for an alternative name');
   const odd = /[\s/:"'\\%*]|[^\P{C}]/u.exec(text)?.[0];
   if (odd !== undefined) return wrong(`${/\s/.test(odd) ? 'a space' : shown(odd)} cannot be part of it`);
   if (text.endsWith('+')) return wrong('a `+` at the end stands for many devices; write one');

@@ -158,5 +158,5 @@ function linksDiffer(a: readonly Link[], b: readonly Link[]): boolean {
 
 /** The same in all that matters here. */
 function sameLink(a: Link | undefined, b: Link): boolean {
-  return a !== undefined && a.carrier === b.carrier && a.adminUp === b.adminUp && a.name === b.name && a.mac === b.mac && a.path === b.path;
+  return a !== undefined && a.carrier === b.carrier && a.adminUp === b.adminUp && a.name === b.name && a.mac === b.mac && a.path === b.path && a.altNames.join() === b.altNames.join();
 }

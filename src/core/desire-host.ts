@@ -1,17 +1,18 @@
 /** The slow half of the wish: NAT, marks, firewall, sysctls. It stands ready for every uplink, up or not: a switch never touches it. */
-import type { Address, HostWish, NatLine, NatPolicy, Policy, ProbeLine, SysctlWish, TrafficPolicy, Translation, UplinkName, UplinkPolicy } from '../model.js';
+import type { Address, HostWish, KernelFacts, NatLine, NatPolicy, Policy, ProbeLine, SysctlWish, TrafficPolicy, Translation, UplinkName, UplinkPolicy } from '../model.js';
 import { isWithin } from './address.js';
 import { classesOf, type Classes } from './classes.js';
 import type { Health, Line } from './health.js';
 import { cutMarkOf, markOf } from './layout.js';
+import { deviceCalled } from './link.js';
 import { sourceOf } from './source.js';
 import type { Plane } from './state.js';
 
 type Planes = ReadonlyMap<number, Pick<Plane, 'health'>>;
 
 /** @param near what does not count (near.ts) */
-export function desireHost(policy: Policy, planes: Planes, near: readonly string[] = []): HostWish {
-  const devices = devicesOf(policy, planes);
+export function desireHost(policy: Policy, planes: Planes, near: readonly string[] = [], facts?: Pick<KernelFacts, 'links'>): HostWish {
+  const devices = devicesOf(policy, planes, facts);
   const lines = policy.uplinks.flatMap((uplink): NatLine[] => {
     const device = devices.get(uplink.name) ?? '';
     return device === '' ? [] : [{ uplink: uplink.name, interface: device, mark: markOf(uplink.slot, policy.markMask), translate: translations(uplink, planes), mss: uplink.mss }];
@@ -20,7 +21,7 @@ export function desireHost(policy: Policy, planes: Planes, near: readonly string
   const classes = classesOf(policy);
   return {
     nat: {
-      backend: policy.nat.backend, markMask: policy.markMask, lines, lanInterfaces: policy.lanInterfaces, firewall: policy.forwarding.firewall,
+      backend: policy.nat.backend, markMask: policy.markMask, lines, lanInterfaces: lanDevices(policy, facts), firewall: policy.forwarding.firewall,
       policies: policy.policies.map((each) => natPolicy(each, classes, devices, policy.markMask)), routed: policy.routed, cutMark: cutMarkOf(policy.markMask),
       counting: isCounting(policy), near: isCounting(policy) ? near : [],
     },
@@ -44,14 +45,18 @@ function translation(wanted: Translation, line: Line | undefined): Translation {
   return sourceOf(line.addresses, { via: line.gateway, source: '' }) === line.source ? wanted : { kind: 'address', address: line.source };
 }
 
+export function lanDevices(policy: Policy, facts: Pick<KernelFacts, 'links'> | undefined): readonly string[] {
+  return policy.lanInterfaces.map((name) => deviceCalled(name, facts)).filter((name) => name !== '');
+}
+
 /** Only what the LAN sends through is counted, so without one there is nothing to count. */
 export function isCounting(policy: Policy): boolean {
   return policy.lanInterfaces.length > 0 && policy.uplinks.some((uplink) => uplink.probe.passive);
 }
 
 /** A device that is away is known by the name in the config, if there is one. */
-function devicesOf(policy: Policy, planes: Planes): ReadonlyMap<UplinkName, string> {
-  return new Map(policy.uplinks.map((uplink) => [uplink.name, planes.get(4)?.health.get(uplink.name)?.line.device || uplink.interface]));
+function devicesOf(policy: Policy, planes: Planes, facts: Pick<KernelFacts, 'links'> | undefined): ReadonlyMap<UplinkName, string> {
+  return new Map(policy.uplinks.map((uplink) => [uplink.name, deviceCalled(planes.get(4)?.health.get(uplink.name)?.line.device || uplink.interface, facts)]));
 }
 
 function natPolicy(policy: TrafficPolicy, classes: Classes, devices: ReadonlyMap<UplinkName, string>, mask: number): NatPolicy {

@@ -14,7 +14,7 @@ import {
   ACTIVE_TABLE, CLASS_METRIC, MAIN_TABLE, METRIC_BASES, OUR_PROTOCOL, PREFERENCE, RANKS_AT_MOST, classTableOf, markOf, tableOf,
 } from './layout.js';
 import type { Health } from './health.js';
-import { linkOf } from './link.js';
+import { linkNamed, linkOf } from './link.js';
 import { standInsFor, type SilentLines } from './stand-in.js';
 import type { Plane } from './state.js';
 
@@ -181,7 +181,7 @@ function wayOut(uplink: UplinkPolicy, { facts, learnt }: Ground, family: Family,
 function deprecated({ policy, facts, planes }: Ground): readonly Address[] {
   const plane = planes.get(6);
   const leaders = plane?.decision?.ranks[0]?.members ?? [];
-  const lans = facts.links.filter((link) => policy.lanInterfaces.includes(link.name)).map((link) => link.index);
+  const lans = policy.lanInterfaces.map((name) => linkNamed(name, facts)?.index);
   const dead = policy.uplinks.filter((uplink) => isRouted(uplink)
     && plane?.health.get(uplink.name)?.state === 'down' && leaders.length > 0 && !leaders.some((leader) => leader.uplink === uplink.name));
   return facts.addresses.filter((address) =>

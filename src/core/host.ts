@@ -3,7 +3,7 @@
  * the tables of its former classes go, and uplinks that masquerade now knows may lead.
  */
 import type { Effect, Event, Instant } from '../model.js';
-import { desireHost } from './desire-host.js';
+import { desireHost, lanDevices } from './desire-host.js';
 import { forgetAstray } from './forgets.js';
 import type { Health } from './health.js';
 import { nearOf } from './near.js';
@@ -19,7 +19,7 @@ const NOT_NOW_MS = 500;
 /** At once when policy, devices or the networks around them have changed, else now and then. */
 export function askHost(state: State, now: Instant, effects: Effect[]): void {
   const near = nearOf(state.policy, allHealth(state), state.facts);
-  const devices = [...[...allHealth(state)].map(({ family, line }) => `${family} ${line.device} ${line.ifindex}`), ...near].join();
+  const devices = [...[...allHealth(state)].map(({ family, line }) => `${family} ${line.device} ${line.ifindex}`), ...near, ...lanDevices(state.policy, state.facts)].join();
   if (state.hostPolicy === state.policy && state.hostDevices === devices) {
     if (now < state.hostAskAt) return;
     if ([...allHealth(state)].some((health) => health.burst !== undefined || health.state === 'suspect')) {
@@ -31,7 +31,7 @@ export function askHost(state: State, now: Instant, effects: Effect[]): void {
   state.hostDevices = devices;
   state.hostAskedAt = now;
   state.hostAskAt = (now + EVERY_MS) as Instant;
-  const wish = desireHost(state.policy, state.planes, near);
+  const wish = desireHost(state.policy, state.planes, near, state.facts);
   // The same wish is the same object, so that a report on it counts although somebody has made us look again meanwhile.
   if (JSON.stringify(wish) !== JSON.stringify(state.hostWish)) state.hostWish = wish;
   effects.push({ type: 'host', wish: state.hostWish ?? wish });

@@ -96,7 +96,7 @@ export function matchOf(changes: Partial<Match> = {}): Match {
 
 export function linkOf(name: LineName, changes: Partial<Link> = {}): Link {
   const line = LINES.find((l) => l.name === name)!;
-  return { index: line.ifindex, name: line.interface, adminUp: true, carrier: true, mtu: 1500, mac: '', permanentMac: '', path: '', ...changes };
+  return { index: line.ifindex, name: line.interface, adminUp: true, carrier: true, mtu: 1500, mac: '', permanentMac: '', path: '', altNames: [], ...changes };
 }
 
 export function addressOf(name: LineName, changes: Partial<Address> = {}): Address {

@@ -24,6 +24,24 @@ test('by name, where nothing else is asked for', () => {
   assert.deepEqual([found(undefined, among, 'eth1'), found(undefined, among, 'eth7')], ['eth1', undefined]);
 });
 
+test('by an alternative name, of any length; a device of that name goes before', () => {
+  const long = 'the-modem-that-stands-on-the-roof';
+  const among = links({ eth0: { index: 2, altNames: [long, 'eth1'] }, eth1: { index: 3 } });
+  assert.deepEqual([found(undefined, among, long), found(undefined, among, 'eth1')], ['eth0', 'eth1']);
+});
+
+test('an uplink and a LAN that are known by alternative names: the packet filter and the sysctls hear the real ones, once they are there', () => {
+  const [roof, cellar] = ['the-modem-that-stands-on-the-roof', 'the-switch-in-the-cellar'];
+  const policy = { ...policyOf([uplinkPolicy('fibre', { interface: roof }), uplinkPolicy('cable')]), lanInterfaces: [cellar] };
+  const known = [device('fibre', { altNames: [roof] }), device('cable'), device('lte', { name: 'lan0', altNames: [cellar] })];
+  const named = (links: readonly Link[]): unknown => {
+    const { hostWish } = openRouter(policy, factsOf(['fibre', 'cable'], { links })).until(1500).state;
+    return [hostWish?.nat.lines.map((line) => line.interface), hostWish?.nat.lanInterfaces, hostWish?.sysctls.some(({ path }) => path.includes('the-'))];
+  };
+  assert.deepEqual(named(known), [['eth0', 'eth1'], ['lan0'], false]);
+  assert.deepEqual(named([device('cable')]), [['eth1'], [], false]);
+});
+
 test('by MAC, by path, by both: all that is given must fit', () => {
   const among = links({ wwan0: { index: 5, mac: A, path: PORT_1 }, wwan1: { index: 6, mac: B, path: PORT_2 } });
   assert.deepEqual([found({ mac: B }, among), found({ path: PORT_1 }, among), found({ mac: B, path: PORT_2 }, among), found({ mac: B, path: PORT_1 }, among), found({ mac: '02:00:00:00:00:0c' }, among)],

@@ -14,7 +14,7 @@ contract('dry', () => Promise.resolve(openDryGround()));
 inNamespaces(import.meta.url, 'the contract on Linux', () => contract('Linux', openRealGround));
 
 function openDryGround(): Ground {
-  const wan = (index: number, name: string): Link => ({ index, name, adminUp: true, carrier: true, mtu: 1500, mac: `02:00:00:00:00:0${index}`, permanentMac: '', path: '' });
+  const wan = (index: number, name: string): Link => ({ index, name, adminUp: true, carrier: true, mtu: 1500, mac: `02:00:00:00:00:0${index}`, permanentMac: '', path: '', altNames: [] });
   const address = (ifindex: number, text: string, prefixLength: number): Address => {
     const family: Family = text.includes(':') ? 6 : 4;
     return { family, ifindex, address: text, prefixLength, peer: '', scope: 0, deprecated: false, protocol: 0 };

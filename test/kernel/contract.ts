@@ -60,7 +60,7 @@ function readingAndWriting(story: Story): void {
   story('links and addresses are read', ({ kernel, ifindex }) => {
     const { links, addresses } = kernel.readAll();
     const wan1 = links.find((link) => link.name === 'wan1');
-    assert.deepEqual({ ...wan1, mac: '' }, { index: ifindex('wan1'), name: 'wan1', adminUp: true, carrier: true, mtu: 1500, mac: '', permanentMac: '', path: '' });
+    assert.deepEqual({ ...wan1, mac: '' }, { index: ifindex('wan1'), name: 'wan1', adminUp: true, carrier: true, mtu: 1500, mac: '', permanentMac: '', path: '', altNames: [] });
     assert.match(wan1?.mac ?? '', /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/);
     assert.deepEqual(
       addresses.filter((address) => address.family === 4 && address.ifindex === ifindex('wan1')),

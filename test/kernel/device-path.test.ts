@@ -78,5 +78,5 @@ function plug(root: string, name: string, device: string, buses: Readonly<Record
 }
 
 function link(index: number, name: string): Link {
-  return { index, name, adminUp: true, carrier: true, mtu: 1500, mac: '', permanentMac: '', path: '' };
+  return { index, name, adminUp: true, carrier: true, mtu: 1500, mac: '', permanentMac: '', path: '', altNames: [] };
 }

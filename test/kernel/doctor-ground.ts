@@ -34,7 +34,7 @@ export function policyOf(uplinks: readonly UplinkPolicy[], more: Partial<Policy>
 }
 
 export function link(index: number, name: string, more: Partial<Link> = {}): Link {
-  return { index, name, adminUp: true, carrier: true, mtu: 1500, mac: `02:00:00:00:00:0${index}`, permanentMac: '', path: '', ...more };
+  return { index, name, adminUp: true, carrier: true, mtu: 1500, mac: `02:00:00:00:00:0${index}`, permanentMac: '', path: '', altNames: [], ...more };
 }
 
 export function address(ifindex: number, cidr: string): Address {

@@ -142,8 +142,8 @@ test('a burnt-in hardware address is read beside the one in use', () => {
 });
 
 test('links are read, with and without carrier', () => {
-  assert.deepEqual(decodeLink(onlyMessage(told.link.bytes).body), { index: WAN1, name: 'wan1', adminUp: true, carrier: true, mtu: 1500, mac: '02:00:00:00:00:11', permanentMac: '', path: '' });
-  assert.deepEqual(decodeLink(onlyMessage(told.linkWithoutCarrier.bytes).body), { index: WAN2, name: 'wan2', adminUp: true, carrier: false, mtu: 1500, mac: '02:00:00:00:00:21', permanentMac: '', path: '' });
+  assert.deepEqual(decodeLink(onlyMessage(told.link.bytes).body), { index: WAN1, name: 'wan1', adminUp: true, carrier: true, mtu: 1500, mac: '02:00:00:00:00:11', permanentMac: '', path: '', altNames: [] });
+  assert.deepEqual(decodeLink(onlyMessage(told.linkWithoutCarrier.bytes).body), { index: WAN2, name: 'wan2', adminUp: true, carrier: false, mtu: 1500, mac: '02:00:00:00:00:21', permanentMac: '', path: '', altNames: [] });
   assert.equal(decodeLink(onlyMessage(told.linkDeleted.bytes).body)?.index, WAN2);
 });
 

@@ -112,6 +112,15 @@ function whatIpShows(netlink: () => Rtnetlink): void {
 }
 
 function ownership(netlink: () => Rtnetlink): void {
+  test('alternative names of a device are listed, however long', () => {
+    const names = ['the-modem-that-stands-on-the-roof', 'roof'];
+    for (const name of names) out('ip', 'link', 'property', 'add', 'dev', 'wan1', 'altname', name);
+    const altNames = (): readonly string[] => netlink().listLinks().find(({ name }) => name === 'wan1')!.altNames;
+    assert.deepEqual(altNames(), names);
+    for (const name of names) out('ip', 'link', 'property', 'del', 'dev', 'wan1', 'altname', name);
+    assert.deepEqual(altNames(), []);
+  });
+
   test('a table that does not exist holds no routes', () => {
     assert.deepEqual(netlink().listRoutes({ protocol: 147, table: 31337 }), []);
   });

@@ -59,7 +59,7 @@ export function addressesOf(facts: KernelFacts, ifindex: number | undefined, fam
 }
 
 export function linkNamed(facts: KernelFacts, name: string): Link | undefined {
-  return facts.links.find((link) => link.name === name);
+  return facts.links.find((link) => link.name === name || link.altNames.includes(name));
 }
 
 /** `a, b and c` */
@@ -76,7 +76,7 @@ export function fileWith(path: string, lines: readonly string[]): string {
 function uplinkOf(policy: UplinkPolicy, { facts, policy: { markMask } }: Question): Uplink {
   const { mac, path } = policy.match ?? { mac: '', path: '' };
   const fits = (link: Link): boolean =>
-    (policy.interface === '' || link.name === policy.interface)
+    (policy.interface === '' || link.name === policy.interface || link.altNames.includes(policy.interface))
     && (mac === '' || [link.mac, link.permanentMac].includes(mac.toLowerCase()))
     && (path === '' || link.path === path);
   const link = facts.links.find(fits);

@@ -72,6 +72,18 @@ export function* messagesIn(bytes: Buffer, glance?: Glance): Generator<Message> 
   }
 }
 
+/** In their order, those of one type as often as they come. @throws KernelError EBADMSG */
+export function eachAttribute(body: Buffer, from: number, take: (type: number, value: Buffer) => void): void {
+  for (let at = from; body.length - at >= ATTRIBUTE_HEADER_BYTES; ) {
+    const length = body.readUInt16LE(at);
+    if (length < ATTRIBUTE_HEADER_BYTES || at + length > body.length) {
+      throw new KernelError('EBADMSG', `an attribute that says it has ${length} bytes, of ${body.length - at}`);
+    }
+    take(body.readUInt16LE(at + 2) & NLA_TYPE_MASK, body.subarray(at + ATTRIBUTE_HEADER_BYTES, at + length));
+    at += align(length);
+  }
+}
+
 /** The attributes of a body, by type; the last of a kind wins, as in the kernel. */
 export class Attributes {
   private readonly values = new Map<number, Buffer>();
@@ -79,15 +91,7 @@ export class Attributes {
   /** @throws KernelError EBADMSG */
   constructor(body: Buffer, structBytes: number) {
     if (body.length < structBytes) throw new KernelError('EBADMSG', `a body of ${body.length} bytes where ${structBytes} were due`);
-    let at = align(structBytes);
-    while (body.length - at >= ATTRIBUTE_HEADER_BYTES) {
-      const length = body.readUInt16LE(at);
-      if (length < ATTRIBUTE_HEADER_BYTES || at + length > body.length) {
-        throw new KernelError('EBADMSG', `an attribute that says it has ${length} bytes, of ${body.length - at}`);
-      }
-      this.values.set(body.readUInt16LE(at + 2) & NLA_TYPE_MASK, body.subarray(at + ATTRIBUTE_HEADER_BYTES, at + length));
-      at += align(length);
-    }
+    eachAttribute(body, align(structBytes), (type, value) => this.values.set(type, value));
   }
 
   /** @throws KernelError EBADMSG when it is there and shorter than `atLeast` */

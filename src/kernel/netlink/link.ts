@@ -1,6 +1,6 @@
 /** Links as rtnetlink tells them: struct ifinfomsg and IFLA_* (include/uapi/linux/if_link.h). */
 import type { Link } from '../../model.js';
-import { Attributes, type Writer } from './codec.js';
+import { Attributes, eachAttribute, type Writer } from './codec.js';
 
 export const RTM_NEWLINK = 16;
 export const RTM_DELLINK = 17;
@@ -16,7 +16,10 @@ const IFLA_LINKINFO = 18;
 const IFLA_INFO_KIND = 1;
 const IFLA_EXT_MASK = 29;
 const IFLA_CARRIER = 33;
+const IFLA_PROP_LIST = 52;
+const IFLA_ALT_IFNAME = 53;
 const IFLA_PERM_ADDRESS = 54;
+const NONE: readonly string[] = [];
 /** Without the statistics, which nobody here reads, an answer is half as long. */
 const RTEXT_FILTER_SKIP_STATS = 1 << 3;
 
@@ -39,7 +42,17 @@ export function decodeLink(body: Buffer): Link | undefined {
     mac: formatLinkAddress(attributes.bytes(IFLA_ADDRESS)),
     permanentMac: formatLinkAddress(attributes.bytes(IFLA_PERM_ADDRESS)),
     path: '',
+    altNames: altNamesOf(attributes.bytes(IFLA_PROP_LIST)),
   };
+}
+
+function altNamesOf(properties: Buffer | undefined): readonly string[] {
+  if (properties === undefined) return NONE;
+  const names: string[] = [];
+  eachAttribute(properties, 0, (type, value) => {
+    if (type === IFLA_ALT_IFNAME) names.push(value.toString('utf8').replace(/\0.*$/s, ''));
+  });
+  return names;
 }
 
 /** The name of a device that is a bridge, else undefined. @throws KernelError EBADMSG */
