@@ -191,6 +191,15 @@ inNamespaces(import.meta.url, 'the doctor, in a namespace', () => {
     for (const line of ['not fwmark 0xca6c lookup 51820', 'lookup main suppress_prefixlength 0']) out('ip', 'rule', 'del', ...line.split(' '));
     out('ip', 'link', 'set', 'wan0', 'up');
     type(typed('PostUp').replaceAll('; ', '\n'));
+    const markOf = (pattern: RegExp): number => Number(pattern.exec(found.remedy)?.[1]);
+    const goes = (mark: number): string => /dev (\S+)/.exec(out('ip', 'route', 'get', '192.0.2.1', 'mark', String(mark)))?.[1] ?? '';
+    for (const device of ['wan0-far', 'wan1-far', 'wan1']) out('ip', 'link', 'set', device, 'up');
+    out('ip', 'route', 'add', 'default', 'dev', 'wan1', 'table', '9400');
+    out('ip', 'rule', 'add', 'priority', '9600', 'lookup', '9400');
+    const tunnel = markOf(/FwMark = (\S+)/);
+    assert.deepEqual([goes(0), goes(0x80), goes(tunnel), goes(tunnel | 0x80), goes(tunnel | 0x3f80)], ['wan0', 'wan0', 'wan1', 'wan1', 'wan1'], 'its own packets never go into it, whichever of our marks they bear');
+    out('ip', 'rule', 'del', 'priority', '9600');
+    for (const device of ['wan0-far', 'wan1-far', 'wan1']) out('ip', 'link', 'set', device, 'down');
     const after = await seen({ survey: netlink.survey() });
     assert.deepEqual(after.filter((one) => one.subject === 'rules').map((one) => one.level), ['note']);
     type(typed('PreDown').replaceAll('; ', '\n'));

@@ -100,7 +100,9 @@ test('a wg-quick tunnel is passed over: its rule comes after ours, and its mark 
   const findings = await examine(question({ survey }), madeUp(t));
   const passed = only(findings, 'rules');
   assert.match(passed.text, /never reached.*IPv4 32764: not from all fwmark 0xca6c lookup 51820\..*wg-quick/);
-  assert.match(passed.remedy, /Table = off\n.*FwMark = 0xca6c\n.*ip -4 route add default dev %i table 51820; ip -4 rule add lookup main suppress_prefixlength 0 priority 9398; ip -4 rule add not fwmark 0xca6c lookup 51820 priority 9399/);
+  assert.match(passed.remedy, /Table = off\n.*FwMark = 0xc06c\n.*ip -4 route add default dev %i table 51820; ip -4 rule add lookup main suppress_prefixlength 0 priority 9398; ip -4 rule add not fwmark 0xc06c\/0xffffc07f lookup 51820 priority 9399/);
+  const ours = rule({ preference: 32764, inverted: true, mark: 0x80, markMask: 0xffffffff, table: 51820 });
+  assert.match(only(await examine(question({ survey: { rules: [ours] } }), madeUp(t)), 'rules').remedy, /FwMark = 0x1\n.*not fwmark 0x1\/0xffffc07f /, 'one that lies in our bits alone is replaced');
   const shared = only(findings, 'marks');
   assert.equal(shared.level, 'note');
   assert.match(shared.remedy, /markMask: 0x7f000000/);

@@ -43,7 +43,7 @@ export const networkd: Look = {
     const file = `/etc/systemd/networkd.conf.d/${last > 'uplinkd.conf' ? 'zz-' : ''}uplinkd.conf`;
     return [{
       level: 'warning', subject: 'networkd',
-      text: `systemd-networkd ${running === undefined ? 'is enabled' : 'is running'}, and ${list(said)}: when it starts again or takes up a device anew, it removes our routes and rules. uplinkd puts them back within a second; until then traffic goes by main, and running connections may break.`,
+      text: `systemd-networkd ${running === undefined ? 'is enabled' : 'is running'}, and ${list(said)}: when it takes up a device anew (networkctl reconfigure), and newer versions (257, not yet 252) also when it starts again, it removes our routes and rules. uplinkd puts them back within a second; until then traffic goes by main, and running connections may break.`,
       remedy: `${fileWith(file, ['[Network]', ...KEYS.map((key) => `${key}=no`)])}\nsystemctl restart systemd-networkd`,
     }];
   },

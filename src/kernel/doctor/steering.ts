@@ -91,7 +91,7 @@ export const rules: Look = {
     const before = foreign.filter((rule) => rule.preference < PREFERENCE_RANGE.first && ![DEFAULT_TABLE, LOCAL_TABLE].includes(rule.table));
     const findings = refusingRules(foreign);
     if (inside.length > 0) findings.push(insideFinding(inside));
-    if (after.length > 0) findings.push(afterFinding(after));
+    if (after.length > 0) findings.push(afterFinding(after, scene.policy.markMask));
     return [...findings, ...(await beforeFindings(before, scene))];
   },
 };
@@ -130,24 +130,28 @@ function insideFinding(inside: readonly ForeignRule[]): Finding {
 }
 
 /** ACTIVE has a default, so what comes after its rule is asked by nobody. */
-function afterFinding(after: readonly ForeignRule[]): Finding {
+function afterFinding(after: readonly ForeignRule[], markMask: number): Finding {
   const tunnel = after.find((rule) => rule.inverted && rule.mark !== 0);
   return {
     level: 'warning', subject: 'rules',
     text: `These rules are never reached, because uplinkd's (${PREFERENCE.active}) finds a default route first: ${named(after)}.${tunnel === undefined ? '' : ` A full-tunnel VPN (wg-quick) is passed over: nothing but its own networks goes into it.`}`,
     remedy: tunnel === undefined
       ? after.slice(0, NAMED_AT_MOST).map((rule) => `ip -${rule.family} rule add ${selectorWords(rule)} lookup ${rule.table} priority ${PREFERENCE_RANGE.first - 100}`).join('\n')
-      : tunnelRemedy(tunnel),
+      : tunnelRemedy(tunnel, markMask),
   };
 }
 
-/** wg-quick chooses its preferences itself, so it has to be told to keep off and be replaced line by line. */
-function tunnelRemedy(tunnel: ForeignRule): string {
+/**
+ * wg-quick chooses its preferences itself, so it has to be told to keep off and be replaced line by line. Its mark is put beside our bits, and
+ * compared without them: the tunnel's own packets bear both, and whoever compares all bits sends them into the tunnel again.
+ */
+function tunnelRemedy(tunnel: ForeignRule, markMask: number): string {
   const table = tunnel.table === 0 ? WG_QUICK_TABLE : tunnel.table;
-  const mark = `0x${tunnel.mark.toString(16)}`;
+  const others = ~markMask >>> 0;
+  const mark = `0x${((tunnel.mark & others) >>> 0 || (others & -others) >>> 0).toString(16)}`;
   const [main, own] = [PREFERENCE_RANGE.first - 2, PREFERENCE_RANGE.first - 1];
   const line = (family: Family, verb: 'add' | 'delete'): string =>
-    `ip -${family} rule ${verb} lookup main suppress_prefixlength 0 priority ${main}; ip -${family} rule ${verb} not fwmark ${mark} lookup ${table} priority ${own}`;
+    `ip -${family} rule ${verb} lookup main suppress_prefixlength 0 priority ${main}; ip -${family} rule ${verb} not fwmark ${mark}/0x${others.toString(16)} lookup ${table} priority ${own}`;
   return [
     'If everything shall go into the tunnel: in /etc/wireguard/wg0.conf, section [Interface]',
     '  Table = off', `  FwMark = ${mark}`,
