@@ -37,6 +37,8 @@ const CTA_MARK_MASK = 21;
 const CTA_PROTOINFO_TCP = 1;
 const CTA_PROTOINFO_TCP_STATE = 1;
 const IPS_SEEN_REPLY = 1 << 1;
+/** A flowtable carries it (IPS_OFFLOAD), which takes answered connections alone; whether it was answered and its state of TCP are then not told. */
+const IPS_OFFLOAD = 1 << 14;
 /** From SYN_RECV to LAST_ACK: somebody still waits for something (enum tcp_conntrack). */
 const TCP_UNDER_WAY = { first: 2, last: 6 } as const;
 
@@ -138,11 +140,13 @@ export function compileWanted(order: Marked, astray?: Astray): (message: Message
     if (type !== IPCTNL_MSG_CT_NEW) return undefined;
     attributes.read(body, NFGENMSG_BYTES);
     if (((attributes.u32be(CTA_MARK) ?? 0) & markMask) >>> 0 !== mark) return undefined;
-    const answered = ((attributes.u32be(CTA_STATUS) ?? 0) & IPS_SEEN_REPLY) !== 0;
+    const status = attributes.u32be(CTA_STATUS) ?? 0;
+    const offloaded = (status & IPS_OFFLOAD) !== 0;
+    const answered = offloaded || (status & IPS_SEEN_REPLY) !== 0;
     if (which === 'unanswered' && answered) return undefined;
     const af = body.readUInt8(0);
     if (family !== undefined && af !== afOf(family)) return undefined;
-    const cuttable = cutMark !== 0 && answered && isUnderWay(attributes, nested);
+    const cuttable = cutMark !== 0 && answered && (offloaded || isUnderWay(attributes, nested));
     const flow = cuttable || selects !== undefined || astray !== undefined ? flows.read(attributes, CTA_TUPLE_ORIG, CTA_TUPLE_REPLY) : undefined;
     if (selects !== undefined && (flow === undefined || !selects(flow))) return undefined;
     if (astray !== undefined && (flow === undefined || !astray.fits(flow))) return undefined;

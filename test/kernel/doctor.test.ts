@@ -235,3 +235,16 @@ test('the sender of the notification is named by its process, or as one that has
   assert.match(await culprit('routes', system, 0), /kernel itself/);
   assert.equal(await culprit('routes', system, 3_000_000_000), '');
 });
+
+test('a flowtable over an uplink hides connections from us, and one that lasts as long as conntrack loses calls at each switch', async (t) => {
+  const listed = (dev: unknown): Readonly<Record<string, string>> => ({ 'nft -j -t list ruleset': JSON.stringify({ nftables: [{ flowtable: { family: 'inet', table: 'fw', name: 'fast', hook: 'ingress', prio: 0, dev } }] }) });
+  const timeouts = (short: string): Readonly<Record<string, string>> => ({ 'net/netfilter/nf_flowtable_udp_timeout': short, 'net/netfilter/nf_conntrack_udp_timeout': '30' });
+  const found = async (dev: unknown, short: string): Promise<readonly Finding[]> =>
+    (await examine(question(), madeUp(t, { prints: listed(dev), sysctls: timeouts(short) }))).filter((one) => one.subject === 'flowtable');
+  const [warning, note] = await found(['lan0', 'wan1'], '30');
+  assert.deepEqual([warning?.level, note?.level], ['warning', 'note']);
+  assert.match(warning!.remedy, /sysctl -w net\.netfilter\.nf_flowtable_udp_timeout=15/);
+  assert.match(note!.text, /^Flowtable inet fw fast carries/);
+  assert.deepEqual((await found('wan0', '15')).map(({ level }) => level), ['note']);
+  assert.deepEqual(await found(['lan0', 'eth9'], '30'), [], 'what does not touch an uplink hides nothing');
+});

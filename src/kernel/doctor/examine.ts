@@ -5,6 +5,7 @@
 import type { Finding } from '../../model.js';
 import { conntrack } from './conntrack-table.js';
 import { firewall, firewalld } from './firewall.js';
+import { flowtable } from './flowtable.js';
 import { forwarding, ipv6, linkdown, reversePath, sharing } from './kernel-settings.js';
 import { lan6, masters, overlaps, packetSize, sameRouter } from './lines.js';
 import type { System } from './machine.js';
@@ -15,7 +16,7 @@ import { defaults, ourTables, rules } from './steering.js';
 
 const LOOKS: readonly Look[] = [
   anotherOne, ourTables, rules, defaults, marks, reversePath, forwarding, firewall, firewalld, networkd, networkManager, dhcpClients,
-  masters, overlaps, sameRouter, linkdown, sharing, ipv6, lan6, packetSize, conntrack,
+  masters, overlaps, sameRouter, linkdown, sharing, ipv6, lan6, packetSize, conntrack, flowtable,
 ];
 const LEVELS: readonly Finding['level'][] = ['error', 'warning', 'note', 'ok'];
 

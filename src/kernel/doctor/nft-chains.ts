@@ -11,6 +11,14 @@ export interface NftRuleset {
   readonly iptablesTables: readonly { readonly family: string; readonly table: string }[];
   /** Types of the helper objects that are there (`sip`). */
   readonly helpers: readonly string[];
+  readonly flowtables: readonly Flowtable[];
+}
+
+/** Carries running connections past the forward hook. */
+export interface Flowtable {
+  /** `inet filter fastpath` */
+  readonly name: string;
+  readonly devices: readonly string[];
 }
 
 type Json = Readonly<Record<string, unknown>>;
@@ -37,6 +45,11 @@ export function chainsOfNft(text: string): NftRuleset {
     chains: chains.filter((chain) => !foreign.has(`${chain.family} ${chain.table}`)),
     iptablesTables: [...foreign.values()],
     helpers: objects.map((object) => fieldOf(object, 'ct helper')).filter(isObject).map((helper) => wordOf(helper, 'type')),
+    flowtables: objects.map((object) => fieldOf(object, 'flowtable')).filter(isObject).map((one) => ({
+      name: [wordOf(one, 'family'), wordOf(one, 'table'), wordOf(one, 'name')].join(' '),
+      // A single device is written without a list.
+      devices: [one['dev'] ?? []].flat().map(String),
+    })),
   };
 }
 

@@ -8,7 +8,7 @@ import type { Survey } from '../netlink/survey.js';
 import { chainsOfSave } from './iptables-chains.js';
 import type { FilterChain } from './chains.js';
 import { openMachine, type Machine, type Process, type System } from './machine.js';
-import { chainsOfNft } from './nft-chains.js';
+import { chainsOfNft, type Flowtable } from './nft-chains.js';
 
 export interface Question {
   readonly policy: Policy;
@@ -31,6 +31,7 @@ export interface PacketFilter {
   readonly chains: readonly FilterChain[];
   /** Connection tracking helpers that rules or objects name. */
   readonly helpers: readonly string[];
+  readonly flowtables: readonly Flowtable[];
   /** Why something of it could not be read. */
   readonly problems: readonly string[];
 }
@@ -110,7 +111,7 @@ async function readFilter(machine: Machine): Promise<PacketFilter> {
     }
   }
   const byRule = chains.flatMap((chain) => chain.rules.map((rule) => rule.helper)).filter((helper) => helper !== '');
-  return { chains, helpers: [...byRule, ...nft.helpers], problems };
+  return { chains, helpers: [...byRule, ...nft.helpers], flowtables: nft.flowtables, problems };
 }
 
 function parsed(listing: string, problems: string[]): ReturnType<typeof chainsOfNft> {
@@ -119,5 +120,5 @@ function parsed(listing: string, problems: string[]): ReturnType<typeof chainsOf
   } catch (failure) {
     problems.push(`nft -j answered with something else than JSON (${failure instanceof Error ? failure.message : String(failure)})`);
   }
-  return { chains: [], iptablesTables: [], helpers: [] };
+  return { chains: [], iptablesTables: [], helpers: [], flowtables: [] };
 }
