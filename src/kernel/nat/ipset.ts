@@ -32,10 +32,12 @@ export async function makeIpsets(sets: readonly { readonly name: string; readonl
   return (await run('ipset', ['restore', '-exist'], script)).error;
 }
 
-/** Destroys all of ours but these. What rules still refer to stays. */
-export async function destroyIpsetsBut(kept: ReadonlySet<string>): Promise<void> {
+/** Destroys all of ours but these. What rules still refer to stays. @returns whether none stayed */
+export async function destroyIpsetsBut(kept: ReadonlySet<string>): Promise<boolean> {
   const names = (await listIpsets() ?? []).map(({ name }) => name).filter((name) => OURS.test(name) && !kept.has(name));
-  for (const name of names) await run('ipset', ['destroy', name]);
+  let isDone = true;
+  for (const name of names) isDone = (await run('ipset', ['destroy', name])).ok && isDone;
+  return isDone;
 }
 
 function familyOf(type: string, block: string): Family | undefined {

@@ -13,6 +13,7 @@
  *
  * Sets of policies are ipsets: NAME for IPv4; for IPv6 NAME6 where there is one, else NAME if it holds IPv6 (or is a list:set).
  */
+import { readFile } from 'node:fs/promises';
 import type { Family } from '../../model.js';
 import { run, type Ran } from '../spawn.js';
 import { destroyIpsetsBut, listIpsets, makeIpsets, type Ipset } from './ipset.js';
@@ -60,6 +61,10 @@ interface Prepared {
 export function openIptables(families: readonly Family[], program: IptablesProgram = 'iptables'): NatBackend {
   const learned = new Map<Family, { readonly wish: string; readonly print: string }>();
   let swept = false;
+  /** The kind that wrote what was read last. */
+  let isNftables = false;
+  /** There may be sets of ours. */
+  let hasSets = false;
 
   /** In one go, or where that message is too long (rootless containers may not send long ones), the policies' chains first. */
   const restore = async (family: Family, before: Standings, chains: readonly Chain[]): Promise<Ran> => {
@@ -80,12 +85,14 @@ export function openIptables(families: readonly Family[], program: IptablesProgr
     const wish = JSON.stringify(chains);
     const before = await run(command(family, program, 'save'), []);
     if (!before.ok) return { state: before.missing ? 'absent' : 'failed', error: before.error };
+    isNftables = before.stdout.includes('(nf_tables)');
     const known = learned.get(family);
     if (known?.wish === wish && known.print === print(standings(before.stdout))) return { state: 'in sync', changed: false, problems: [] };
 
     const written = await restore(family, standings(before.stdout), chains);
     if (!written.ok) return { state: 'failed', error: written.error };
     const after = await run(command(family, program, 'save'), []);
+    isNftables = after.stdout.includes('(nf_tables)');
     const now = standings(after.stdout);
     if (!isShapedLike(now, chains)) return { state: 'failed', error: `${program} took the rules, but does not show them: another program changes the chains UPLINKD_* at the same time` };
     learned.set(family, { wish, print: print(now) });
@@ -93,13 +100,15 @@ export function openIptables(families: readonly Family[], program: IptablesProgr
   };
 
   const syncAll = async (rules: NatRules): Promise<Outcome> => {
+    hasSets ||= rules.policies.some(({ sticky }) => sticky !== undefined);
     const { chains, sets, problems } = await prepare(families, rules, makeIpsets);
     const outcomes = await Promise.all(families.map((family) => syncFamily(family, chains.get(family) ?? [])));
     const bad = outcomes.find((outcome) => outcome.state !== 'in sync');
     if (bad !== undefined) return bad;
-    if (!swept) await removeFrom(families, await otherKind(families, program));
+    // The system may have been changed from one kind to the other since a former run.
+    if (!swept) await removeFrom(families, isNftables ? 'iptables-legacy' : 'iptables-nft');
     const changed = outcomes.some((outcome) => outcome.state === 'in sync' && outcome.changed);
-    if (changed || !swept) await destroyIpsetsBut(sets);
+    if (!swept || (changed && hasSets)) hasSets = !(await destroyIpsetsBut(sets)) || sets.size > 0;
     swept = true;
     return { state: 'in sync', changed, problems };
   };
@@ -126,7 +135,9 @@ export function openIptables(families: readonly Family[], program: IptablesProgr
     async remove() {
       learned.clear();
       swept = false;
-      for (const each of new Set<IptablesProgram>([program, 'iptables-nft', 'iptables-legacy'])) await removeFrom([4, 6], each);
+      const kinds = [await removeFrom([4, 6], 'iptables-nft'), await removeFrom([4, 6], 'iptables-legacy')];
+      // Where both kinds are installed, it is one of them.
+      if (kinds.includes('missing')) await removeFrom([4, 6], program);
       await destroyIpsetsBut(new Set());
     },
   };
@@ -233,20 +244,22 @@ function isShapedLike(now: Standings, wished: readonly Chain[]): boolean {
 }
 
 /** @throws Error with the program's own words */
-async function removeFrom(families: readonly Family[], program: IptablesProgram): Promise<void> {
+async function removeFrom(families: readonly Family[], program: IptablesProgram): Promise<'removed' | 'missing'> {
   for (const family of families) {
+    if (program === 'iptables-legacy' && !(await hasLegacyTables(family))) continue;
     const before = await run(command(family, program, 'save'), []);
+    if (before.missing) return 'missing';
     const script = restoreScript(standings(before.stdout), []);
     if (script === '') continue;
     const removed = await run(command(family, program, 'restore'), ['-w', '5', '--noflush'], script);
     if (!removed.ok) throw new Error(`the chains UPLINKD_* of ${program} could not be removed: ${removed.error}`);
   }
+  return 'removed';
 }
 
-/** The kind that `program` is not: the system may have been changed from one to the other since a former run. */
-async function otherKind(families: readonly Family[], program: IptablesProgram): Promise<IptablesProgram> {
-  const saved = await run(command(families[0] ?? 4, program, 'save'), []);
-  return saved.stdout.includes('(nf_tables)') ? 'iptables-legacy' : 'iptables-nft';
+/** Where the kernel has loaded none, iptables-legacy-save has nothing to show. */
+async function hasLegacyTables(family: Family): Promise<boolean> {
+  return (await readFile(`/proc/net/${family === 4 ? 'ip' : 'ip6'}_tables_names`, 'utf8').catch(() => '')) !== '';
 }
 
 function command(family: Family, program: IptablesProgram, verb: 'save' | 'restore'): string {

@@ -16,7 +16,7 @@
  * says it, an accept only for its own chain.
  */
 import type { Family } from '../../model.js';
-import { run } from '../spawn.js';
+import { run, type Ran } from '../spawn.js';
 import { NFT_TABLE, SMALL_CHAIN, STICKY_PREFIX, tableOf, tableText, type Table, type TableFamily } from './nft-text.js';
 import { difference } from './preview.js';
 import { rulesFor, withOrWithout, type NatBackend, type NatRules, type Outcome } from './rules.js';
@@ -39,9 +39,11 @@ export function openNftables(families: readonly Family[]): NatBackend {
   /** The best of them has stood: from then on what fails is a hiccup, and no reason to give up a family that is translated. */
   let stood = false;
   let learned = { wish: '', listing: '' };
+  /** Tables of our name in further families are of a former run; once gone they stay gone. */
+  let swept = false;
 
   const write = async (wish: string, tables: readonly Table[], listing: string): Promise<Outcome> => {
-    const others = await ourTables();
+    const others = swept ? [] : oursAmong(await listTables());
     const gone = others.filter((family) => !tables.some((table) => table.family === family));
     const rewritten = await run('nft', ['-f', '-'], clearing(gone) + tables.map((table) => rewriteText(table, standingIn(listing, table.family))).join(''));
     if (rewritten.missing) return { state: 'absent', error: rewritten.error };
@@ -53,7 +55,7 @@ export function openNftables(families: readonly Family[]): NatBackend {
     }
     const now = await list(tables);
     if (tables.some((table) => !isShapedLike(standingIn(now, table.family), table))) return { state: 'failed', error: `nft took the rules, but lists other ones: another program changes table ${NFT_TABLE} at the same time` };
-    learned = { wish, listing: now };
+    [learned, swept] = [{ wish, listing: now }, gone.length === 0];
     return { state: 'in sync', changed: true, problems: [] };
   };
 
@@ -83,8 +85,7 @@ export function openNftables(families: readonly Family[]): NatBackend {
       return { state: 'failed', error: first };
     },
     async preview(rules) {
-      const others = await run('nft', ['list', 'tables']);
-      if (others.missing) return undefined;
+      if ((await listTables()).missing) return undefined;
       const layout = layouts[0] ?? [];
       const listing = await list([{ family: 'ip' }, { family: 'ip6' }, { family: 'inet' }]);
       const tables = rules === undefined ? [] : fitting(layout, rules, listing).tables;
@@ -94,13 +95,16 @@ export function openNftables(families: readonly Family[]): NatBackend {
       return (['inet', 'ip', 'ip6'] as const).flatMap((family) => difference(shown(family, standingIn(listing, family)), shown(family, wished(family)), alike));
     },
     async counters() {
-      const listed = await Promise.all((await ourTables()).map((family) => run('nft', ['-t', 'list', 'table', family, NFT_TABLE])));
+      const listed = await Promise.all(oursAmong(await listTables()).map((family) => run('nft', ['-t', 'list', 'table', family, NFT_TABLE])));
       return listed.flatMap(({ stdout }) => [...stdout.matchAll(/counter packets (\d+) bytes (\d+) .*comment "policy (.*?)"/g)])
         .map(([, packets, bytes, policy = '']) => ({ policy, packets: Number(packets), bytes: Number(bytes) }));
     },
     async remove() {
-      learned = { wish: '', listing: '' };
-      const removed = await run('nft', ['-f', '-'], clearing(await ourTables()));
+      [learned, swept] = [{ wish: '', listing: '' }, false];
+      const tables = await listTables();
+      const ours = oursAmong(tables);
+      if (tables.ok && ours.length === 0) return;
+      const removed = await run('nft', ['-f', '-'], clearing(ours));
       if (!removed.ok && !removed.missing) throw new Error(`nftables table ${NFT_TABLE} could not be removed: ${removed.error}`);
     },
   };
@@ -167,9 +171,12 @@ async function list(tables: readonly { readonly family: TableFamily }[]): Promis
   return listings.map((listing) => (listing.ok ? listing.stdout : '')).join('');
 }
 
+async function listTables(): Promise<Ran> {
+  return await run('nft', ['list', 'tables']);
+}
+
 /** The families that have a table of our name, also those of a former version, which had one for both. */
-async function ourTables(): Promise<TableFamily[]> {
-  const tables = await run('nft', ['list', 'tables']);
+function oursAmong(tables: Ran): readonly TableFamily[] {
   const families: readonly TableFamily[] = ['ip', 'ip6', 'inet'];
   return families.filter((family) => tables.stdout.split('\n').includes(`table ${family} ${NFT_TABLE}`));
 }
