@@ -1,11 +1,12 @@
 /** One contract, two doors: the dry one in memory, the real one in namespaces, where `ip` is everybody else's hand. */
+import { writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openDryKernel } from '../../src/kernel/dry.js';
 import { openKernel } from '../../src/kernel/kernel.js';
 import type { Address, Family, Link, Route, Rule } from '../../src/model.js';
 import { contract, type Ground } from './contract.js';
 import { waitFor } from '../lab/wait.js';
-import { inNamespaces, out } from './nat-ground.js';
+import { batch, inNamespaces, out } from './nat-ground.js';
 
 /** In which a notice would come that nobody expects. */
 const SETTLE_MS = 40;
@@ -53,12 +54,8 @@ function done(error: string): void {
 }
 
 async function openRealGround(): Promise<Ground> {
-  out('sysctl', '-qw', 'net.ipv6.conf.default.accept_dad=0'); // the end of an address's trial is told too
-  for (const i of ['1', '2']) {
-    plug(i);
-    out('ip', 'addr', 'add', `10.0.${i}.2/24`, 'dev', `wan${i}`);
-    out('ip', 'addr', 'add', `fd00:${i}::2/64`, 'dev', `wan${i}`, 'nodad');
-  }
+  writeFileSync('/proc/sys/net/ipv6/conf/default/accept_dad', '0'); // the end of an address's trial is told too
+  ip(...['1', '2'].flatMap((i) => [...plugged(i), `addr add 10.0.${i}.2/24 dev wan${i}`, `addr add fd00:${i}::2/64 dev wan${i} nodad`]));
   const kernel = openKernel({
     host: () => Promise.reject(new Error('no host here')),
     preview: () => Promise.resolve({ filter: ['preview'], sysctls: [] }),
@@ -75,7 +72,7 @@ async function openRealGround(): Promise<Ground> {
     ifindex: (name) => kernel.readAll().links.find((link) => link.name === name)?.index ?? 0,
     setUp: (name, up) => void out('ip', 'link', 'set', name, up ? 'up' : 'down'),
     setCarrier: (name, carrier) => void out('ip', 'link', 'set', name.replace('wan', 'isp'), carrier ? 'up' : 'down'),
-    makeWan3: () => plug('3'),
+    makeWan3: () => ip(...plugged('3')),
     deleteLink: (name) => void out('ip', 'link', 'del', name),
     addAddress: (name, text, prefixLength) => void out('ip', 'addr', 'add', `${text}/${prefixLength}`, 'dev', name, ...(text.includes(':') ? ['nodad'] : [])),
     deleteAddress: (name, text, prefixLength) => void out('ip', 'addr', 'del', `${text}/${prefixLength}`, 'dev', name),
@@ -84,24 +81,22 @@ async function openRealGround(): Promise<Ground> {
     deleteRule: (rule) => void out('ip', `-${rule.family}`, 'rule', 'del', ...ruleWords(rule)),
     settle: () => sleep(SETTLE_MS),
     end: () => {
+      const uplinks = [...names().values()].filter((name) => name.startsWith('wan'));
       kernel.close();
-      for (const family of ['-4', '-6']) {
-        out('ip', family, 'rule', 'flush'); // all but `local`
-        out('ip', family, 'rule', 'add', 'pref', '32766', 'lookup', 'main');
-      }
-      for (const name of uplinks()) out('ip', 'link', 'del', name);
+      // All but `local`.
+      const rules = ['rule flush', 'rule add pref 32766 lookup main'];
+      ip(...rules, ...uplinks.map((name) => `link del ${name}`));
+      batch('router', rules, 6);
     },
   };
 }
 
-function uplinks(): string[] {
-  return out('ip', '-o', 'link', 'show', 'type', 'veth').split('\n').flatMap((line) => line.match(/: (wan\d)@/)?.[1] ?? []);
+function ip(...lines: readonly string[]): void {
+  batch('router', lines);
 }
 
-function plug(i: string): void {
-  out('ip', 'link', 'add', `wan${i}`, 'type', 'veth', 'peer', 'name', `isp${i}`);
-  out('ip', 'link', 'set', `isp${i}`, 'up');
-  out('ip', 'link', 'set', `wan${i}`, 'up');
+function plugged(i: string): readonly string[] {
+  return [`link add wan${i} type veth peer name isp${i}`, `link set isp${i} up`, `link set wan${i} up`];
 }
 
 function routeWords(route: Route, names: ReadonlyMap<number, string>): string[] {

@@ -1,20 +1,11 @@
 /** The forward firewall, beside whom and how: with real packets, the same stories for each backend. */
 import assert from 'node:assert/strict';
-import { mkdtempSync } from 'node:fs';
-import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
+import { test } from 'node:test';
 import type { HostReport, HostWish, NatWish } from '../../src/model.js';
-import type { HostDoor } from '../../src/kernel/door.js';
-import { openHost } from '../../src/kernel/host.js';
-import type { IptablesProgram } from '../../src/kernel/nat/iptables.js';
-import { inNamespaces, inNetns, natWish, nft, openGround, out, PUBLISHED_PORT, SERVER, steer, type Ground } from './nat-ground.js';
+import { batch, describeSorts, inNamespaces, natWish, nft, out, PUBLISHED_PORT, SERVER, SORTS } from './nat-ground.js';
 
 function wishOf(changes: Partial<NatWish>): HostWish {
   return { nat: natWish(changes), sysctls: [{ path: 'net/ipv4/ip_forward', value: '1' }] };
-}
-
-function open(iptables: IptablesProgram): HostDoor {
-  return openHost({ stateDir: mkdtempSync(join('/run', 'uplinkd-host-')), iptables });
 }
 
 function summary(report: HostReport): object {
@@ -22,49 +13,35 @@ function summary(report: HostReport): object {
 }
 
 inNamespaces(import.meta.url, 'the forward firewall, in namespaces', () => {
-  for (const sort of [['nftables', 'iptables'], ['iptables', 'iptables-nft'], ['iptables', 'iptables-legacy']] as const) describe(`the forward firewall with ${sort[0]} (${sort[1]})`, () => {
-    const [backend, program] = sort;
-    const title = sort.join();
-    let ground: Ground;
-    let door: HostDoor;
-    before(async () => {
-      ground = await openGround();
-      inNetns('inet', 'ip', 'route', 'add', '10.0.0.0/24', 'via', '198.51.100.2');
-      steer(0);
-      door = open(program);
-    });
-    after(async () => {
-      await door.restore();
-      await ground.end();
-    });
-    const intoTheLan = (flow: string): Promise<string> => ground.server.ask(`${title} ${flow}`, '10.0.0.2', PUBLISHED_PORT, SERVER);
-    const keptOut = (flow: string): Promise<string> => ground.unanswered(ground.server, `${title} ${flow}`, '10.0.0.2', PUBLISHED_PORT, SERVER);
-    const outOfTheLan = (flow: string): Promise<string> => ground.client.ask(`${title} ${flow}`, SERVER);
+  describeSorts(SORTS, ({ name: title, backend, iptables: program }, world) => {
+    const intoTheLan = (flow: string): Promise<string> => world.ground.server.ask(`${title} ${flow}`, '10.0.0.2', PUBLISHED_PORT, SERVER);
+    const keptOut = (flow: string): Promise<string> => world.ground.unanswered(world.ground.server, `${title} ${flow}`, '10.0.0.2', PUBLISHED_PORT, SERVER);
+    const outOfTheLan = (flow: string): Promise<string> => world.ground.client.ask(`${title} ${flow}`, SERVER);
 
     test('off: anybody outside gets in', async () => {
-      assert.deepEqual(summary(await door.host(wishOf({ backend }))), { backend, inSync: true, problems: [] });
+      assert.deepEqual(summary(await world.door.host(wishOf({ backend }))), { backend, inSync: true, problems: [] });
       assert.equal(await intoTheLan('off'), SERVER);
     });
 
     test('auto, and no other firewall: nothing new gets in; what the LAN began and what is published by DNAT does', async (t) => {
       // Twice: our own rules must not look like another firewall.
-      for (let turn = 0; turn < 2; turn++) assert.deepEqual(summary(await door.host(wishOf({ backend, firewall: 'auto' }))), { backend, inSync: true, problems: [] });
+      for (let turn = 0; turn < 2; turn++) assert.deepEqual(summary(await world.door.host(wishOf({ backend, firewall: 'auto' }))), { backend, inSync: true, problems: [] });
       assert.equal(await keptOut('auto'), '');
       assert.equal(await outOfTheLan('auto'), '198.51.100.2');
       assert.equal(await outOfTheLan('auto'), '198.51.100.2');
       nft('table ip published { chain in { type nat hook prerouting priority dstnat; ip daddr 198.51.100.2 udp dport 9000 dnat to 10.0.0.2:9000; }; }');
       t.after(() => out('nft', 'delete', 'table', 'ip', 'published'));
-      assert.equal(await ground.server.ask(`${title} dnat`, '198.51.100.2', PUBLISHED_PORT, SERVER), SERVER);
+      assert.equal(await world.ground.server.ask(`${title} dnat`, '198.51.100.2', PUBLISHED_PORT, SERVER), SERVER);
     });
 
     test('auto stands aside for a forward chain of somebody else that decides who gets in, and says so; on adds ours beside it', async (t) => {
       nft('table inet theirs { chain f { type filter hook forward priority filter; ip saddr 192.0.2.0/24 accept; iifname "wan*" drop; }; }');
       t.after(() => out('nft', 'delete', 'table', 'inet', 'theirs'));
-      const report = await door.host(wishOf({ backend, firewall: 'auto' }));
+      const report = await world.door.host(wishOf({ backend, firewall: 'auto' }));
       assert.equal(report.natInSync, true);
       assert.match(report.problems.join(), /auto is off here.*table inet theirs, chain f\./);
       assert.equal(await intoTheLan('aside'), SERVER);
-      assert.deepEqual((await door.host(wishOf({ backend, firewall: 'on' }))).problems, []);
+      assert.deepEqual((await world.door.host(wishOf({ backend, firewall: 'on' }))).problems, []);
       assert.equal(await keptOut('on'), '');
     });
 
@@ -77,7 +54,7 @@ inNamespaces(import.meta.url, 'the forward firewall, in namespaces', () => {
       t.after(() => out('nft', 'delete', 'table', 'inet', 'theirs'));
       for (const rule of ['-p udp -j LOG', '-s 192.0.2.99/32 -j DROP', '-o docker0 -j DROP']) out(program, '-A', 'FORWARD', ...rule.split(' '));
       t.after(() => out(program, '-F', 'FORWARD'));
-      assert.deepEqual(summary(await door.host(wishOf({ backend, firewall: 'auto' }))), { backend, inSync: true, problems: [] });
+      assert.deepEqual(summary(await world.door.host(wishOf({ backend, firewall: 'auto' }))), { backend, inSync: true, problems: [] });
       assert.equal(await keptOut('beside'), '');
     });
 
@@ -87,9 +64,9 @@ inNamespaces(import.meta.url, 'the forward firewall, in namespaces', () => {
         out(program, '-F', 'FORWARD');
       });
       out(program, '-P', 'FORWARD', 'DROP');
-      assert.match((await door.host(wishOf({ backend, firewall: 'auto' }))).problems.join(), /FORWARD \(policy drop\).*must accept what goes from the LAN/i);
-      assert.equal(await ground.unanswered(ground.client, `${title} policy`, SERVER), '');
-      const on = await door.host(wishOf({ backend, firewall: 'on' }));
+      assert.match((await world.door.host(wishOf({ backend, firewall: 'auto' }))).problems.join(), /FORWARD \(policy drop\).*must accept what goes from the LAN/i);
+      assert.equal(await world.ground.unanswered(world.ground.client, `${title} policy`, SERVER), '');
+      const on = await world.door.host(wishOf({ backend, firewall: 'on' }));
       if (backend === 'iptables') {
         assert.deepEqual(on.problems, []);
         assert.equal(await outOfTheLan('policy'), '198.51.100.2');
@@ -98,24 +75,24 @@ inNamespaces(import.meta.url, 'the forward firewall, in namespaces', () => {
       }
       out(program, '-P', 'FORWARD', 'ACCEPT');
       out(program, '-I', 'FORWARD', '-s', '192.0.2.1', '-p', 'udp', '--dport', String(PUBLISHED_PORT), '-j', 'ACCEPT');
-      await door.host(wishOf({ backend, firewall: 'auto' }));
+      await world.door.host(wishOf({ backend, firewall: 'auto' }));
       assert.equal(await intoTheLan('user'), backend === 'iptables' ? SERVER : '', 'whom the user lets in by iptables, and nobody else');
       out(program, '-A', 'FORWARD', '-i', 'wan1', '-j', 'DROP');
-      assert.match((await door.host(wishOf({ backend, firewall: 'auto' }))).problems.join(), /auto is off here.*FORWARD/);
-      await door.host(wishOf({ backend, firewall: 'on' }));
+      assert.match((await world.door.host(wishOf({ backend, firewall: 'auto' }))).problems.join(), /auto is off here.*FORWARD/);
+      await world.door.host(wishOf({ backend, firewall: 'on' }));
       assert.equal(await (backend === 'iptables' ? intoTheLan : keptOut)('user'), backend === 'iptables' ? SERVER : '');
     });
 
     test('off again: our chain is gone', async () => {
-      await door.host(wishOf({ backend, firewall: 'on' }));
-      assert.deepEqual((await door.host(wishOf({ backend, firewall: 'off' }))).problems, []);
+      await world.door.host(wishOf({ backend, firewall: 'on' }));
+      assert.deepEqual((await world.door.host(wishOf({ backend, firewall: 'off' }))).problems, []);
       assert.equal(await intoTheLan('off again'), SERVER);
       assert.doesNotMatch([out('nft', 'list', 'ruleset'), out('iptables-legacy-save')].join('\n'), /UPLINKD_FWD|hook forward priority filter; policy accept;\n\t\tiif/);
     });
 
     test('without LAN interfaces there is no forward firewall', async () => {
-      await door.host(wishOf({ backend, firewall: 'on', lanInterfaces: [] }));
-      assert.equal(await ground.server.ask(`${title} none`, '10.0.0.2', PUBLISHED_PORT, SERVER), SERVER);
+      await world.door.host(wishOf({ backend, firewall: 'on', lanInterfaces: [] }));
+      assert.equal(await world.ground.server.ask(`${title} none`, '10.0.0.2', PUBLISHED_PORT, SERVER), SERVER);
     });
-  });
+  }, () => batch('inet', ['route add 10.0.0.0/24 via 198.51.100.2']));
 });

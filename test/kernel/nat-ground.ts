@@ -13,13 +13,17 @@
  */
 import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { createSocket } from 'node:dgram';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { test, type TestContext } from 'node:test';
+import { after, before, describe, test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import type { NatLine, NatPolicy, NatWish } from '../../src/model.js';
-import { inTurn } from '../turns.js';
+import type { Family, NatLine, NatPolicy, NatWish } from '../../src/model.js';
+import type { HostDoor } from '../../src/kernel/door.js';
+import { openHost } from '../../src/kernel/host.js';
 import type { IptablesProgram } from '../../src/kernel/nat/iptables.js';
+import { inTurn } from '../turns.js';
 import { inFreshSpaces } from '../lab/mortal.js';
 import { deadline } from '../lab/wait.js';
 
@@ -36,7 +40,13 @@ export const CUT = 0x3f80;
 const TIME_LIMIT_MS = 600_000;
 const INSIDE = 'UPLINKD_TEST_INSIDE';
 
-export const SORTS: readonly { readonly name: string; readonly backend: NatWish['backend']; readonly iptables: IptablesProgram }[] = [
+export interface Sort {
+  readonly name: string;
+  readonly backend: NatWish['backend'];
+  readonly iptables: IptablesProgram;
+}
+
+export const SORTS: readonly Sort[] = [
   { name: 'nftables', backend: 'nftables', iptables: 'iptables' },
   { name: 'iptables-nft', backend: 'iptables', iptables: 'iptables-nft' },
   { name: 'iptables-legacy', backend: 'iptables', iptables: 'iptables-legacy' },
@@ -116,6 +126,8 @@ export interface Agent {
   speak(): Promise<void>;
   /** Ends those connections, with a reset. */
   hangUp(): Promise<void>;
+  /** Those of its network namespace. */
+  setSysctls(values: Sysctls): Promise<void>;
   /** Connects to the server; '' = done, else the error, or `silence` for so long (a minute). */
   open(flow: string, to: string, ownPort?: number, patienceMs?: number): Promise<string>;
   /** Says something on a connection; the answer, or the error's code, '' = neither came in a minute. */
@@ -132,18 +144,45 @@ export interface Ground {
   end(): Promise<void>;
 }
 
+export interface World {
+  readonly ground: Ground;
+  readonly door: HostDoor;
+}
+
+/**
+ * The same stories with each backend, on one ground where everything goes by wan0. `world` is complete when the tests begin.
+ * @param prepare changes the ground before all of them
+ */
+export function describeSorts(sorts: readonly Sort[], define: (sort: Sort, world: World) => void, prepare = (): void => undefined): void {
+  let ground: Ground;
+  before(async () => {
+    ground = await openGround();
+    steer(0);
+    prepare();
+  });
+  after(() => ground.end());
+  for (const sort of sorts) describe(`with ${sort.name}`, () => {
+    const door = openHost({ stateDir: mkdtempSync(join('/run', 'uplinkd-host-')), iptables: sort.iptables });
+    after(async () => {
+      await door.restore();
+      out('conntrack', '-F');
+    });
+    define(sort, { door, get ground() { return ground; } });
+  });
+}
+
 export async function openGround(): Promise<Ground> {
-  out('ip', 'netns', 'add', 'client');
-  out('ip', 'netns', 'add', 'inet');
-  for (const where of ['client', 'inet']) inNetns(where, 'sysctl', '-qw', 'net.ipv6.conf.all.accept_dad=0', 'net.ipv6.conf.default.accept_dad=0');
-  out('sysctl', '-qw', 'net.ipv6.conf.all.accept_dad=0', 'net.ipv6.conf.default.accept_dad=0', 'net.ipv4.conf.all.rp_filter=0', 'net.ipv4.conf.default.rp_filter=0');
-  plug('lan0', 'eth0', 'client', ['10.0.0.1/24', 'fd00:10::1/64'], ['10.0.0.2/24', 'fd00:10::2/64']);
-  plugUplink(0);
-  plugUplink(1);
-  batch('client', ['route add default via 10.0.0.1', 'route add default via fd00:10::1']);
-  batch('inet', ['link set lo up', `addr add ${SERVER}/32 dev lo`, `addr add ${SERVER6}/128 dev lo`]);
-  inNetns('inet', 'sysctl', '-qw', 'net.ipv4.conf.all.rp_filter=1', 'net.ipv4.conf.i0.rp_filter=1', 'net.ipv4.conf.i1.rp_filter=1');
+  batch('router', ['netns add client', 'netns add inet']);
   const [client, server] = [agentIn('client'), agentIn('inet')];
+  const noTrials = { 'net/ipv6/conf/all/accept_dad': 0, 'net/ipv6/conf/default/accept_dad': 0 };
+  const reverseFilter = (mode: number): Sysctls => ({ 'net/ipv4/conf/all/rp_filter': mode, 'net/ipv4/conf/default/rp_filter': mode });
+  setSysctls({ ...noTrials, ...reverseFilter(0) });
+  await client.setSysctls(noTrials);
+  await server.setSysctls({ ...noTrials, ...reverseFilter(1) });
+  const cables = [LAN, uplinkCable(0), uplinkCable(1)];
+  batch('router', cables.flatMap(nearEnd));
+  batch('client', [...farEnd(LAN), 'route add default via 10.0.0.1', 'route add default via fd00:10::1']);
+  batch('inet', [...cables.slice(1).flatMap(farEnd), 'link set lo up', `addr add ${SERVER}/32 dev lo`, `addr add ${SERVER6}/128 dev lo`]);
   await client.answer('10.0.0.2', PUBLISHED_PORT);
   await server.answer(SERVER);
   await server.answer(SERVER6);
@@ -161,24 +200,27 @@ export async function openGround(): Promise<Ground> {
     async end() {
       client.end();
       server.end();
-      out('ip', 'netns', 'del', 'client');
-      out('ip', 'netns', 'del', 'inet');
+      batch('router', ['netns del client', 'netns del inet']);
       // The veths die with the other end, but not before the kernel got round to it.
-      while (/lan0|wan[01]/.test(out('ip', '-o', 'link'))) await new Promise((resolve) => setTimeout(resolve, 5));
+      while (/lan0|wan[01]/.test(readFileSync('/proc/net/dev', 'utf8'))) await new Promise((resolve) => setTimeout(resolve, 5));
     },
   };
 }
 
 /** Makes the cable of an uplink (also: makes it again after it was deleted). */
 export function plugUplink(number: 0 | 1): void {
-  const [net, net6] = number === 0 ? ['198.51.100', '2001:db8:a'] : ['203.0.113', '2001:db8:b'];
-  plug(`wan${number}`, `i${number}`, 'inet', [`${net}.2/24`, `${net6}::2/64`], [`${net}.1/24`, `${net6}::1/64`]);
+  batch('router', nearEnd(uplinkCable(number)));
+  batch('inet', farEnd(uplinkCable(number)));
 }
 
 /** The default route of the router, in main or in a table of the steering layout. */
 export function steer(number: 0 | 1, table = 'main'): void {
-  out('ip', 'route', 'replace', 'default', 'via', number === 0 ? '198.51.100.1' : '203.0.113.1', 'table', table);
-  out('ip', '-6', 'route', 'replace', 'default', 'via', number === 0 ? '2001:db8:a::1' : '2001:db8:b::1', 'table', table);
+  batch('router', steering(number, table));
+}
+
+export function steering(number: 0 | 1, table: string): readonly string[] {
+  const gateways = number === 0 ? ['198.51.100.1', '2001:db8:a::1'] : ['203.0.113.1', '2001:db8:b::1'];
+  return gateways.map((gateway) => `route replace default via ${gateway} table ${table}`);
 }
 
 /** A datagram socket of the router itself. */
@@ -223,14 +265,43 @@ export function inNetns(where: string, ...command: string[]): string {
   return out('ip', 'netns', 'exec', where, ...command);
 }
 
-function plug(near: string, far: string, where: string, nearAddresses: readonly string[], farAddresses: readonly string[]): void {
-  out('ip', 'link', 'add', near, 'type', 'veth', 'peer', 'name', far, 'netns', where);
-  batch('router', [...nearAddresses.map((address) => `addr add ${address} dev ${near}`), `link set ${near} up`]);
-  batch(where, [...farAddresses.map((address) => `addr add ${address} dev ${far}`), `link set ${far} up`]);
+interface Cable {
+  readonly near: string;
+  readonly nearAddresses: readonly string[];
+  readonly far: string;
+  readonly farAddresses: readonly string[];
+  readonly where: string;
 }
 
-function batch(where: string, lines: readonly string[]): void {
-  execFileSync('ip', [...(where === 'router' ? [] : ['-n', where]), '-batch', '-'], { input: lines.join('\n') });
+const LAN: Cable = { near: 'lan0', nearAddresses: ['10.0.0.1/24', 'fd00:10::1/64'], far: 'eth0', farAddresses: ['10.0.0.2/24', 'fd00:10::2/64'], where: 'client' };
+
+function uplinkCable(number: 0 | 1): Cable {
+  const [net, net6] = number === 0 ? ['198.51.100', '2001:db8:a'] : ['203.0.113', '2001:db8:b'];
+  return { near: `wan${number}`, nearAddresses: [`${net}.2/24`, `${net6}::2/64`], far: `i${number}`, farAddresses: [`${net}.1/24`, `${net6}::1/64`], where: 'inet' };
+}
+
+function nearEnd({ near, far, where, nearAddresses }: Cable): readonly string[] {
+  return [`link add ${near} type veth peer name ${far} netns ${where}`, ...nearAddresses.map((address) => `addr add ${address} dev ${near}`), `link set ${near} up`];
+}
+
+function farEnd({ far, farAddresses }: Cable): readonly string[] {
+  return [...farAddresses.map((address) => `addr add ${address} dev ${far}`), `link set ${far} up`];
+}
+
+/** By the file below /proc/sys. */
+type Sysctls = Readonly<Record<string, number>>;
+
+/** Of the router. */
+export function setSysctls(values: Sysctls): void {
+  for (const [file, value] of Object.entries(values)) writeFileSync(`/proc/sys/${file}`, `${value}`);
+}
+
+/**
+ * One program for many `ip` commands: starting one costs more than all that it does.
+ * @param family what is meant where a command names no address
+ */
+export function batch(where: string, lines: readonly string[], family: Family = 4): void {
+  execFileSync('ip', [...(where === 'router' ? [] : ['-n', where]), ...(family === 6 ? ['-6'] : []), '-batch', '-'], { input: lines.join('\n') });
 }
 
 export function agentIn(where: string): Agent {
@@ -252,6 +323,7 @@ export function agentIn(where: string): Agent {
     listen: async (address) => void (await order({ do: 'listen', address, port: TCP_PORT })),
     speak: async () => void (await order({ do: 'speak' })),
     hangUp: async () => void (await order({ do: 'hangUp' })),
+    setSysctls: async (values) => void (await order({ do: 'setSysctls', values })),
     open: (flow, to, ownPort = 0, patienceMs = deadline()) => order({ do: 'open', flow, to, port: TCP_PORT, ownPort, patienceMs }),
     say: (flow) => order({ do: 'say', flow }),
     shut: async (flow) => void (await order({ do: 'shut', flow })),
@@ -312,6 +384,10 @@ const orders = {
   },
   hangUp() {
     for (const socket of accepted) socket.resetAndDestroy();
+    return '';
+  },
+  setSysctls({ values }) {
+    for (const [file, value] of Object.entries(values)) require('node:fs').writeFileSync('/proc/sys/' + file, String(value));
     return '';
   },
   open({ flow, to, port, ownPort, patienceMs }) {

@@ -1,12 +1,8 @@
 /** What each line asks for, with real packets: translations, routed prefixes, segment sizes, and connections that were cut. */
 import assert from 'node:assert/strict';
-import { mkdtempSync } from 'node:fs';
-import { join } from 'node:path';
-import { after, afterEach, before, describe, test, type TestContext } from 'node:test';
+import { afterEach, test, type TestContext } from 'node:test';
 import type { NatLine, NatWish, Translation } from '../../src/model.js';
-import type { HostDoor } from '../../src/kernel/door.js';
-import { openHost } from '../../src/kernel/host.js';
-import { CUT, inNamespaces, inNetns, line, natWish, nft, openGround, out, routerConnection, SERVER, SERVER6, SORTS, SORTS_OF_THIS_RUN, steer, type Ground } from './nat-ground.js';
+import { batch, CUT, describeSorts, inNamespaces, inNetns, line, natWish, nft, out, routerConnection, SERVER, SERVER6, SORTS, SORTS_OF_THIS_RUN, steer } from './nat-ground.js';
 
 const MASQUERADE: Translation = { kind: 'masquerade' };
 const [FIBRE, CABLE] = [line('fibre', 'wan0', 0x80), line('cable', 'wan1', 0x100)];
@@ -15,33 +11,18 @@ const [FIBRE, CABLE] = [line('fibre', 'wan0', 0x80), line('cable', 'wan1', 0x100
 const SILENCE_MS = 500;
 
 inNamespaces(import.meta.url, 'translations, segment sizes and cuts, in namespaces', () => {
-  let ground: Ground;
-  before(async () => {
-    ground = await openGround();
-    steer(0);
-  });
-  after(() => ground.end());
-
-  for (const sort of SORTS_OF_THIS_RUN) describe(`with ${sort.name}`, () => {
-    let door: HostDoor;
+  describeSorts(SORTS_OF_THIS_RUN, (sort, world) => {
     const inForce = async (changes: Partial<NatWish>): Promise<void> => {
-      const report = await door.host({ nat: natWish({ backend: sort.backend, ...changes }), sysctls: [{ path: 'net/ipv4/ip_forward', value: '1' }, { path: 'net/ipv6/conf/all/forwarding', value: '1' }] });
+      const report = await world.door.host({ nat: natWish({ backend: sort.backend, ...changes }), sysctls: [{ path: 'net/ipv4/ip_forward', value: '1' }, { path: 'net/ipv6/conf/all/forwarding', value: '1' }] });
       assert.deepEqual(report.problems, []);
       assert.equal(report.natInSync, true);
     };
     const fibreBy = (changes: Partial<NatLine>): Partial<NatWish> => ({ lines: [{ ...FIBRE, ...changes }, CABLE] });
-    before(() => {
-      door = openHost({ stateDir: mkdtempSync(join('/run', 'uplinkd-host-')), iptables: sort.iptables });
-    });
-    after(async () => {
-      await door.restore();
-      out('conntrack', '-F');
-    });
-    afterEach(() => ground.server.hangUp());
-    const ask = (what: string, to = SERVER, from = ''): Promise<string> => ground.client.ask(`${sort.name} ${what} ${to}`, to, undefined, from);
+    afterEach(() => world.ground.server.hangUp());
+    const ask = (what: string, to = SERVER, from = ''): Promise<string> => world.ground.client.ask(`${sort.name} ${what} ${to}`, to, undefined, from);
 
     test('a line with an address of its choice sends with it, and with none of its choice as it is, each family for itself', async (t) => {
-      batchAddresses(t, ['198.51.100.7/24 dev wan0', '2001:db8:a::7/64 dev wan0']);
+      secondAddresses(t);
       await inForce(fibreBy({ translate: { 4: { kind: 'address', address: '198.51.100.7' }, 6: MASQUERADE } }));
       assert.deepEqual([await ask('static'), await ask('static', SERVER6)], ['198.51.100.7', '2001:db8:a::2']);
       await inForce(fibreBy({ translate: { 4: MASQUERADE, 6: { kind: 'address', address: '2001:db8:a::7' } } }));
@@ -52,12 +33,9 @@ inNamespaces(import.meta.url, 'translations, segment sizes and cuts, in namespac
     });
 
     test('a prefix is exchanged for the provider\'s, the host part kept; who is not in it is masqueraded, and so is IPv4', async (t) => {
-      inNetns('inet', 'ip', 'route', 'add', '2001:db8:a:5::/64', 'via', '2001:db8:a::2');
-      t.after(() => inNetns('inet', 'ip', 'route', 'del', '2001:db8:a:5::/64'));
-      inNetns('client', 'ip', 'addr', 'add', 'fd00:11::2/64', 'dev', 'eth0', 'nodad');
-      t.after(() => inNetns('client', 'ip', 'addr', 'del', 'fd00:11::2/64', 'dev', 'eth0'));
-      out('ip', 'route', 'add', 'fd00:11::/64', 'dev', 'lan0');
-      t.after(() => out('ip', 'route', 'del', 'fd00:11::/64', 'dev', 'lan0'));
+      forThisTest(t, 'inet', ['route', '2001:db8:a:5::/64 via 2001:db8:a::2']);
+      forThisTest(t, 'client', ['addr', 'fd00:11::2/64 dev eth0']);
+      forThisTest(t, 'router', ['route', 'fd00:11::/64 dev lan0']);
       await inForce(fibreBy({ translate: { 4: MASQUERADE, 6: { kind: 'prefix', from: 'fd00:10::/64', to: '2001:db8:a:5::/64' } } }));
       assert.equal(await ask('prefix', SERVER6, 'fd00:10::2'), '2001:db8:a:5::2');
       assert.equal(await ask('other prefix', SERVER6, 'fd00:11::2'), '2001:db8:a::2');
@@ -65,7 +43,7 @@ inNamespaces(import.meta.url, 'translations, segment sizes and cuts, in namespac
     });
 
     test('routed sources are never translated, whatever the line says; all others are', async (t) => {
-      batchAddresses(t, ['198.51.100.7/24 dev wan0']);
+      forThisTest(t, 'router', ['addr', '198.51.100.7/24 dev wan0']);
       returnRoutes(t);
       const routed = ['10.0.0.0/30', '10.0.0.2/32', 'fd00:10::/64'];
       for (const translate of [MASQUERADE, { kind: 'address', address: '198.51.100.7' } as const]) {
@@ -77,16 +55,16 @@ inNamespaces(import.meta.url, 'translations, segment sizes and cuts, in namespac
     });
 
     const sizes = async (host: string, what: string): Promise<object> => {
-      await ground.client.open(`${sort.name} mss ${what}`, host);
+      await world.ground.client.open(`${sort.name} mss ${what}`, host);
       const [left] = inNetns('inet', 'ss', '-tinH', 'state', 'established', '( sport = :7801 )').match(/advmss:\d+|(?<!adv|r)mss:\d+/g) ?? [];
       const [right] = inNetns('client', 'ss', '-tinH', 'state', 'established').match(/(?<![a-z])mss:\d+/g) ?? [];
-      await ground.client.shut(`${sort.name} mss ${what}`);
+      await world.ground.client.shut(`${sort.name} mss ${what}`);
       return { server: Number(left?.split(':')[1]), client: Number(right?.split(':')[1]) };
     };
 
     test('SYNs announce no more than the line takes, leaving and arriving: a number, the path, or as they are', async (t) => {
-      inNetns('client', 'sysctl', '-qw', 'net.ipv4.tcp_timestamps=0');
-      t.after(() => inNetns('client', 'sysctl', '-qw', 'net.ipv4.tcp_timestamps=1'));
+      await world.ground.client.setSysctls({ 'net/ipv4/tcp_timestamps': 0 });
+      t.after(() => world.ground.client.setSysctls({ 'net/ipv4/tcp_timestamps': 1 }));
       await inForce(fibreBy({ mss: 'off' }));
       assert.deepEqual(await sizes(SERVER, 'off'), { server: 1460, client: 1460 });
       await inForce(fibreBy({ mss: 1300 }));
@@ -102,79 +80,80 @@ inNamespaces(import.meta.url, 'translations, segment sizes and cuts, in namespac
     for (const host of [SERVER, SERVER6]) test(`who sends on a connection that was cut learns it at once, and a new one stands (${host})`, async (t) => {
       await inForce({ firewall: 'on' });
       const flow = `${sort.name} cut ${host}`;
-      await ground.client.open(flow, host);
+      await world.ground.client.open(flow, host);
       const own = await routerConnection(t, host);
-      assert.deepEqual([await ground.client.say(flow), await own.say()], ['yes', 'yes']);
+      assert.deepEqual([await world.ground.client.say(flow), await own.say()], ['yes', 'yes']);
       mark(host, CUT);
       // The server's keep-alive, or its data, must not reach the client any more, and be answered by nobody.
       const dropped = watchDropped(t, host);
-      await ground.server.speak();
-      assert.deepEqual([await ground.client.say(flow), await own.say()], ['ECONNRESET', 'ECONNRESET']);
+      await world.ground.server.speak();
+      assert.deepEqual([await world.ground.client.say(flow), await own.say()], ['ECONNRESET', 'ECONNRESET']);
       assert.equal(dropped(), 0);
       assert.deepEqual(marks(host), new Set([CUT]));
-      await ground.client.open(`${flow} anew`, host);
-      assert.equal(await ground.client.say(`${flow} anew`), 'yes');
-      await ground.client.shut(`${flow} anew`);
+      await world.ground.client.open(`${flow} anew`, host);
+      assert.equal(await world.ground.client.say(`${flow} anew`), 'yes');
+      await world.ground.client.shut(`${flow} anew`);
     });
 
     for (const host of [SERVER, SERVER6]) test(`whose packet leaves by another uplink than its connection is reset, however silent the far end (${host})`, async (t) => {
       await inForce({});
       const flow = `${sort.name} strays ${host}`;
-      await ground.client.open(flow, host);
-      assert.equal(await ground.client.say(flow), 'yes');
+      await world.ground.client.open(flow, host);
+      assert.equal(await world.ground.client.say(flow), 'yes');
       nft(`table inet mute { chain o { type filter hook output priority 0; tcp flags & rst == rst drop; }; }`, 'inet');
       t.after(() => inNetns('inet', 'nft', 'delete', 'table', 'inet', 'mute'));
       steer(1);
       t.after(() => steer(0));
-      assert.equal(await ground.client.say(flow), 'ECONNRESET');
-      await ground.client.open(`${flow} anew`, host);
-      assert.equal(await ground.client.say(`${flow} anew`), 'yes');
-      await ground.client.shut(`${flow} anew`);
+      assert.equal(await world.ground.client.say(flow), 'ECONNRESET');
+      await world.ground.client.open(`${flow} anew`, host);
+      assert.equal(await world.ground.client.say(`${flow} anew`), 'yes');
+      await world.ground.client.shut(`${flow} anew`);
     });
 
     test('a plain SYN on a connection that was cut is not answered by a reset', async (t) => {
       await inForce({});
       const ownPort = 20_000 + SORTS.indexOf(sort);
-      await ground.client.open(`${sort.name} dies`, SERVER, ownPort);
+      await world.ground.client.open(`${sort.name} dies`, SERVER, ownPort);
       mark(SERVER, CUT);
       // The client forgets without a word.
       nft('table ip mute { chain o { type filter hook output priority 0; tcp flags & rst == rst drop; }; }', 'client');
       t.after(() => inNetns('client', 'nft', 'delete', 'table', 'ip', 'mute'));
-      await ground.client.shut(`${sort.name} dies`);
-      assert.equal(await ground.client.open(`${sort.name} again`, SERVER, ownPort, SILENCE_MS), 'silence');
+      await world.ground.client.shut(`${sort.name} dies`);
+      assert.equal(await world.ground.client.open(`${sort.name} again`, SERVER, ownPort, SILENCE_MS), 'silence');
     });
 
     test('a connection that was cut is not led back to its uplink, and others go on', async (t) => {
       await inForce({});
       const [cutFlow, otherFlow] = [`${sort.name} to cut`, `${sort.name} to keep`];
-      await ground.client.open(cutFlow, SERVER);
+      await world.ground.client.open(cutFlow, SERVER);
       mark(SERVER, CUT);
-      await ground.client.open(otherFlow, SERVER);
+      await world.ground.client.open(otherFlow, SERVER);
       nft('table ip seen { chain f { type filter hook forward priority -300; iifname "lan0" meta mark & 0x3f80 != 0 meta l4proto tcp counter; }; }');
       t.after(() => out('nft', 'delete', 'table', 'ip', 'seen'));
-      assert.equal(await ground.client.say(cutFlow), 'ECONNRESET');
+      assert.equal(await world.ground.client.say(cutFlow), 'ECONNRESET');
       assert.match(out('nft', 'list', 'table', 'ip', 'seen'), /counter packets 0 /);
-      assert.equal(await ground.client.say(otherFlow), 'yes');
+      assert.equal(await world.ground.client.say(otherFlow), 'yes');
       assert.doesNotMatch(out('nft', 'list', 'table', 'ip', 'seen'), /counter packets 0 /);
-      await ground.client.shut(otherFlow);
+      await world.ground.client.shut(otherFlow);
     });
   });
 });
 
+/** `ip OBJECT add WORDS`, and `del` afterwards. */
+function forThisTest(t: TestContext, where: string, ...added: readonly (readonly [object: 'addr' | 'route', words: string])[]): void {
+  batch(where, added.map(([object, words]) => `${object} add ${words}`));
+  t.after(() => batch(where, added.map(([object, words]) => `${object} del ${words}`)));
+}
+
 /** Beside the one that masquerade takes. */
-function batchAddresses(t: TestContext, addresses: readonly string[]): void {
-  for (const address of addresses) {
-    out('ip', 'addr', 'add', ...address.split(' '), ...(address.includes(':') ? ['nodad', 'preferred_lft', '0'] : []));
-    t.after(() => out('ip', 'addr', 'del', ...address.split(' ')));
-  }
+function secondAddresses(t: TestContext): void {
+  batch('router', ['addr add 198.51.100.7/24 dev wan0', 'addr add 2001:db8:a::7/64 dev wan0 preferred_lft 0']);
+  t.after(() => batch('router', ['addr del 198.51.100.7/24 dev wan0', 'addr del 2001:db8:a::7/64 dev wan0']));
 }
 
 /** The provider knows the way to the LAN. */
 function returnRoutes(t: TestContext): void {
-  for (const [net, via] of [['10.0.0.0/24', '198.51.100.2'], ['fd00:10::/64', '2001:db8:a::2']] as const) {
-    inNetns('inet', 'ip', 'route', 'add', net, 'via', via);
-    t.after(() => inNetns('inet', 'ip', 'route', 'del', net));
-  }
+  forThisTest(t, 'inet', ['route', '10.0.0.0/24 via 198.51.100.2'], ['route', 'fd00:10::/64 via 2001:db8:a::2']);
 }
 
 function mark(host: string, value: number): void {

@@ -1,13 +1,9 @@
 /** Policies with real packets: who is classified, what is counted, sets, and sources that stay with their uplink. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync } from 'node:fs';
-import { join } from 'node:path';
-import { after, before, beforeEach, describe, test } from 'node:test';
+import { before, test } from 'node:test';
 import type { NatPolicy } from '../../src/model.js';
-import type { HostDoor } from '../../src/kernel/door.js';
-import { openHost } from '../../src/kernel/host.js';
-import { inNamespaces, inNetns, MASK, natWish, nft, openGround, out, policy, PORT, routerSocket, SERVER, SERVER6, SORTS, SORTS_OF_THIS_RUN, steer, type Ground } from './nat-ground.js';
+import { batch, describeSorts, inNamespaces, inNetns, MASK, natWish, nft, out, policy, PORT, routerSocket, SERVER, SERVER6, SORTS, SORTS_OF_THIS_RUN, steer, steering } from './nat-ground.js';
 
 /** Everything goes by wan0, but for what bears the class; the preferring classes are those of sticky policies. */
 const CLASS = 0x2000;
@@ -16,50 +12,33 @@ const TABLES = [[0x80, '9401', 0], [0x100, '9402', 1], [CLASS, '9664', 1], [PREF
 const BY = { wan0: ['198.51.100.2', '2001:db8:a::2'], wan1: ['203.0.113.2', '2001:db8:b::2'] } as const;
 const STICKY: NatPolicy['sticky'] = { forMs: 60_000, marks: [{ interface: 'wan0', mark: PREFERS.wan0 }, { interface: 'wan1', mark: PREFERS.wan1 }] };
 
+function steerTables(): void {
+  batch('router', TABLES.flatMap(([, table, number]) => steering(number, table)));
+}
+
 const hasIpset = spawnSync('ipset', ['--version']).status === 0;
 
 inNamespaces(import.meta.url, 'policies, in namespaces', () => {
-  let ground: Ground;
-  before(async () => {
-    ground = await openGround();
-    inNetns('client', 'ip', 'addr', 'add', '10.0.0.3/24', 'dev', 'eth0');
-    for (const family of ['-4', '-6']) {
-      out('ip', family, 'rule', 'add', 'pref', '9450', 'lookup', 'main', 'suppress_prefixlength', '0');
-      for (const [mark, table] of TABLES) out('ip', family, 'rule', 'add', 'pref', mark < CLASS ? '9500' : '9580', 'fwmark', `${mark}/${MASK}`, 'lookup', table);
-    }
-    steer(0);
-  });
-  after(() => ground.end());
-  beforeEach(() => {
-    for (const [, table, number] of TABLES) steer(number, table);
-  });
-
-  for (const sort of SORTS_OF_THIS_RUN) describe(`with ${sort.name}`, () => {
-    let door: HostDoor;
+  describeSorts(SORTS_OF_THIS_RUN, (sort, world) => {
+    const otherPort = PORT + 1 + SORTS.indexOf(sort);
     let asked = 0;
     const report = async (policies: readonly NatPolicy[]): Promise<{ readonly problems: readonly string[]; readonly natInSync: boolean }> =>
-      await door.host({ nat: natWish({ backend: sort.backend, policies }), sysctls: [{ path: 'net/ipv4/ip_forward', value: '1' }, { path: 'net/ipv6/conf/all/forwarding', value: '1' }] });
+      await world.door.host({ nat: natWish({ backend: sort.backend, policies }), sysctls: [{ path: 'net/ipv4/ip_forward', value: '1' }, { path: 'net/ipv6/conf/all/forwarding', value: '1' }] });
     const inForce = async (...policies: readonly NatPolicy[]): Promise<void> => {
       const { problems, natInSync } = await report(policies);
       assert.deepEqual([problems, natInSync], [[], true]);
     };
     /** The uplink by which a new flow left. */
     const way = async (to = SERVER, from = '', port = PORT): Promise<string> => {
-      const seen = await ground.client.ask(`${sort.name} ${asked++}`, to, port, from);
+      const seen = await world.ground.client.ask(`${sort.name} ${asked++}`, to, port, from);
       return Object.entries(BY).find(([, addresses]) => addresses.some((address) => address === seen))?.[0] ?? seen;
     };
-    const counted = async (): Promise<Record<string, number>> => Object.fromEntries((await door.counters()).map(({ policy: name, packets }) => [name, packets]));
+    const counted = async (): Promise<Record<string, number>> => Object.fromEntries((await world.door.counters()).map(({ policy: name, packets }) => [name, packets]));
     before(async () => {
-      door = openHost({ stateDir: mkdtempSync(join('/run', 'uplinkd-host-')), iptables: sort.iptables });
-      await ground.server.answer(SERVER, PORT + 1 + SORTS.indexOf(sort));
-    });
-    after(async () => {
-      await door.restore();
-      out('conntrack', '-F');
+      await world.ground.server.answer(SERVER, otherPort);
     });
 
     test('what fits goes its own way, in both families; every part must fit', async () => {
-      const other = PORT + 1 + SORTS.indexOf(sort);
       const cases: readonly (readonly [NatPolicy['match'] | object, string, string])[] = [
         [{}, 'wan1', 'wan1'],
         [{ sources: ['10.0.0.0/28', 'fd00:10::/64'] }, 'wan1', 'wan1'],
@@ -77,8 +56,8 @@ inNamespaces(import.meta.url, 'policies, in namespaces', () => {
         await inForce(policy('one', CLASS, match));
         assert.deepEqual([await way(), await way(SERVER6)], [four, six], JSON.stringify(match));
       }
-      await inForce(policy('one port', CLASS, { destinationPorts: [{ first: other, last: other }] }));
-      assert.deepEqual([await way(SERVER, '', other), await way()], ['wan1', 'wan0']);
+      await inForce(policy('one port', CLASS, { destinationPorts: [{ first: otherPort, last: otherPort }] }));
+      assert.deepEqual([await way(SERVER, '', otherPort), await way()], ['wan1', 'wan0']);
     });
 
     test('pings are classified, in both families', async () => {
@@ -91,10 +70,10 @@ inNamespaces(import.meta.url, 'policies, in namespaces', () => {
     test('the first that fits wins, and each counts the connections that it took, not their packets', async () => {
       await inForce(policy('home', PREFERS.wan0, { sources: ['10.0.0.3/32'] }), policy('rest', CLASS), policy('never', PREFERS.wan0));
       const flow = `${sort.name} many packets`;
-      for (let i = 0; i < 3; i++) assert.equal(await ground.client.ask(flow, SERVER), BY.wan1[0]);
+      for (let i = 0; i < 3; i++) assert.equal(await world.ground.client.ask(flow, SERVER), BY.wan1[0]);
       assert.deepEqual([await way(SERVER, '10.0.0.3'), await way(SERVER6)], ['wan0', 'wan1']);
       assert.deepEqual(await counted(), { home: 1, rest: 2, never: 0 });
-      assert.ok((await door.counters()).every(({ packets, bytes }) => (packets === 0) === (bytes === 0)));
+      assert.ok((await world.door.counters()).every(({ packets, bytes }) => (packets === 0) === (bytes === 0)));
     });
 
     test('a connection bears the mark of the uplink that it left by, never that of its class; foreign bits stay', async (t) => {
@@ -130,7 +109,7 @@ inNamespaces(import.meta.url, 'policies, in namespaces', () => {
     test('what goes to the router itself, what it says to the LAN and what an uplink brings is not classified', async (t) => {
       await inForce(policy('not us', CLASS, {}, { router: true }));
       await routerSocket(t, '10.0.0.1');
-      await ground.client.ask(`${sort.name} local`, '10.0.0.1');
+      await world.ground.client.ask(`${sort.name} local`, '10.0.0.1');
       inNetns('client', 'ping', '-c1', '-W1', 'fd00:10::1');
       out('ping', '-c1', '-W1', '10.0.0.2');
       inNetns('inet', 'ping', '-c1', '-W1', '198.51.100.2');
@@ -193,12 +172,13 @@ inNamespaces(import.meta.url, 'policies, in namespaces', () => {
       }
     });
 
-    test('sticky: a source stays with its last uplink, over changes of the rules, until its time is over', { skip: sort.backend === 'iptables' && !hasIpset ? 'ipset is not installed' : false }, async () => {
+    test('sticky: a source stays with its last uplink, over changes of the rules, until its time is over', { skip: sort.backend === 'iptables' && !hasIpset ? 'ipset is not installed' : false }, async (t) => {
+      t.after(steerTables);
       // Another policy of the same class, not sticky, comes first: its connections say nothing about the sticky one's sources.
-      const passing = policy('passing', CLASS, { protocol: 'udp', destinationPorts: [{ first: PORT + 1 + SORTS.indexOf(sort), last: PORT + 1 + SORTS.indexOf(sort) }] });
+      const passing = policy('passing', CLASS, { protocol: 'udp', destinationPorts: [{ first: otherPort, last: otherPort }] });
       const sticky = policy('sticky', CLASS, {}, { sticky: STICKY });
       await inForce(passing, sticky);
-      assert.deepEqual([await way(), await way(SERVER6), await way(SERVER, '10.0.0.3', PORT + 1 + SORTS.indexOf(sort))], ['wan1', 'wan1', 'wan1']);
+      assert.deepEqual([await way(), await way(SERVER6), await way(SERVER, '10.0.0.3', otherPort)], ['wan1', 'wan1', 'wan1']);
       steer(0, '9664');
       assert.deepEqual([await way(), await way(SERVER6), await way(SERVER, '10.0.0.3')], ['wan1', 'wan1', 'wan0']);
       await inForce(passing, sticky, policy('more', CLASS));
@@ -217,6 +197,7 @@ inNamespaces(import.meta.url, 'policies, in namespaces', () => {
     });
 
     test('sticky for the router\'s own connections, and nothing of it is left behind', { skip: sort.backend === 'iptables' && !hasIpset ? 'ipset is not installed' : false }, async (t) => {
+      t.after(steerTables);
       await inForce(policy('lan only', CLASS), policy('own', CLASS, {}, { router: true, sticky: STICKY }));
       assert.equal(await (await routerSocket(t, '0.0.0.0', SERVER)).ask(), BY.wan1[0]);
       steer(0, '9664');
@@ -225,5 +206,11 @@ inNamespaces(import.meta.url, 'policies, in namespaces', () => {
       if (hasIpset) assert.doesNotMatch(out('ipset', 'list', '-n'), /uplinkd/);
       assert.doesNotMatch(out('nft', 'list', 'ruleset'), /sticky/);
     });
+  }, () => {
+    const rules = ['rule add pref 9450 lookup main suppress_prefixlength 0', ...TABLES.map(([mark, table]) => `rule add pref ${mark < CLASS ? '9500' : '9580'} fwmark ${mark}/${MASK} lookup ${table}`)];
+    batch('router', rules);
+    batch('router', rules, 6);
+    batch('client', ['addr add 10.0.0.3/24 dev eth0']);
+    steerTables();
   });
 });
