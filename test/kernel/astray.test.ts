@@ -7,7 +7,7 @@ import { forget } from '../../src/kernel/conntrack.js';
 import { openHost } from '../../src/kernel/host.js';
 import type { Family } from '../../src/model.js';
 import { orderOf } from './cut-ground.js';
-import { inNamespaces, inNetns, natWish, nft, openGround, out, SERVER, SERVER6, steer, type Ground } from './nat-ground.js';
+import { batch, inNamespaces, natWish, nft, openGround, out, SERVER, SERVER6, setSysctls, steer, type Ground } from './nat-ground.js';
 
 const FIBRE = 0x80;
 /** Nobody listens there. */
@@ -29,7 +29,7 @@ inNamespaces(import.meta.url, 'connections that are older than NAT, in namespace
     // Where nobody translates anything yet, the kernel leaves it open; where anybody does, what no rule takes is settled for good.
     nft('table inet others { chain out { type nat hook postrouting priority srcnat; ct state new counter; }; }');
     // So that a stranger's packet gets as far as the LAN.
-    inNetns('inet', 'ip', 'route', 'add', '10.0.0.0/24', 'via', '198.51.100.2');
+    batch('inet', ['route add 10.0.0.0/24 via 198.51.100.2']);
   });
   after(async () => {
     await door.restore();
@@ -39,8 +39,8 @@ inNamespaces(import.meta.url, 'connections that are older than NAT, in namespace
   for (const [family, server, own] of [[4, SERVER, '198.51.100.2'], [6, SERVER6, '2001:db8:a::2']] as const) {
     test(`IPv${family}: what began before NAT is never answered until it is forgotten, and then it is translated`, async () => {
       await door.restore();
-      for (const { path, value } of sysctls) out('sysctl', '-qw', `${path.replaceAll('/', '.')}=${value}`);
-      if (family === 4) inNetns('inet', 'ip', 'route', 'del', '10.0.0.0/24');
+      setSysctls(Object.fromEntries(sysctls.map(({ path, value }) => [path, Number(value)])));
+      if (family === 4) batch('inet', ['route del 10.0.0.0/24']);
       const [flow, from] = [`older ${family}`, family === 4 ? '10.0.0.2' : 'fd00:10::2'];
       assert.equal(await ground.unanswered(ground.client, flow, server), '', 'the provider takes no sources of others');
       await door.host({ nat: natWish({}), sysctls });
@@ -53,12 +53,12 @@ inNamespaces(import.meta.url, 'connections that are older than NAT, in namespace
   }
 
   test('what strangers began and nobody answers, and what the router itself sends, belong there', async () => {
-    inNetns('inet', 'ip', 'route', 'add', '10.0.0.0/24', 'via', '198.51.100.2');
-    inNetns('client', 'ip', 'route', 'replace', 'blackhole', SERVER);
+    batch('inet', ['route add 10.0.0.0/24 via 198.51.100.2']);
+    batch('client', [`route replace blackhole ${SERVER}`]);
     out('conntrack', '-F');
     await ground.server.send('stranger', '10.0.0.2', DEAF, SERVER);
     assert.match(out('conntrack', '-L', '-p', 'udp', '--mark', `${FIBRE}/0x3f80`), /src=192\.0\.2\.1 dst=10\.0\.0\.2/);
-    inNetns('inet', 'ip', 'route', 'replace', 'blackhole', '198.51.100.2');
+    batch('inet', ['route replace blackhole 198.51.100.2']);
     out('bash', '-c', `echo hello > /dev/udp/${SERVER}/${DEAF}`);
     assert.match(out('conntrack', '-L', '-p', 'udp', '--mark', `${FIBRE}/0x3f80`), /src=198\.51\.100\.2 dst=192\.0\.2\.1/);
     assert.equal(await astray([], 4), 0);

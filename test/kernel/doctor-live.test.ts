@@ -12,7 +12,7 @@ import { openHost } from '../../src/kernel/host.js';
 import { openRtnetlink } from '../../src/kernel/netlink/rtnetlink.js';
 import type { Finding } from '../../src/model.js';
 import { only, question, told } from './doctor-ground.js';
-import { inNamespaces, nft, out } from './nat-ground.js';
+import { batch, inNamespaces, nft, out } from './nat-ground.js';
 
 const WATCHED = ['rp_filter', 'forwarding', 'linkdown', 'firewall', 'docker', 'ufw', 'marks', 'devices', 'rules', 'tables', 'default routes'];
 
@@ -36,14 +36,13 @@ async function isCured(finding: Finding): Promise<void> {
 inNamespaces(import.meta.url, 'the doctor, in a namespace', () => {
   before(() => {
     out('mount', '-t', 'sysfs', 'sysfs', '/sys');
-    for (const device of ['lan0', 'wan0', 'wan1']) out('ip', 'link', 'add', device, 'type', 'veth', 'peer', 'name', `${device}-far`);
+    batch('router', ['lan0', 'wan0', 'wan1'].map((device) => `link add ${device} type veth peer name ${device}-far`));
     out('sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv4.conf.all.rp_filter=0', ...['wan0', 'wan1'].flatMap((device) => [`net.ipv4.conf.${device}.rp_filter=2`, `net.ipv4.conf.${device}.ignore_routes_with_linkdown=1`]));
   });
   afterEach(() => {
     out('nft', 'flush', 'ruleset');
     if (readFileSync('/proc/net/ip_tables_names', 'utf8').includes('filter')) {
-      out('iptables-legacy', '-P', 'FORWARD', 'ACCEPT');
-      out('iptables-legacy', '-F');
+      execFileSync('iptables-legacy-restore', { input: '*filter\n:FORWARD ACCEPT\nCOMMIT\n' });
     }
   });
 
@@ -84,7 +83,7 @@ inNamespaces(import.meta.url, 'the doctor, in a namespace', () => {
   }
 
   test('Docker’s and ufw’s own chains are known, and rules that nobody can judge are not blamed', async () => {
-    for (const line of ['-N DOCKER-USER', '-A FORWARD -j DOCKER-USER', '-P FORWARD DROP']) out('iptables-nft', ...line.split(' '));
+    execFileSync('iptables-nft-restore', ['--noflush'], { input: '*filter\n:FORWARD DROP\n-N DOCKER-USER\n-A FORWARD -j DOCKER-USER\nCOMMIT\n' });
     const docker = only(await seen(), 'docker');
     assert.match(docker.remedy, /^iptables -I DOCKER-USER -i lan0 -o wan0 -j ACCEPT\n/);
     type(docker.remedy.split('To keep')[0]!);
@@ -162,8 +161,7 @@ inNamespaces(import.meta.url, 'the doctor, in a namespace', () => {
     const netlink = openRtnetlink();
     t.after(() => netlink.close());
     const looked = async (): Promise<readonly Finding[]> => seen({ survey: netlink.survey(), facts: { links: netlink.listLinks() } });
-    out('ip', 'link', 'set', 'wan0', 'up');
-    out('ip', 'address', 'add', '198.51.100.2/24', 'dev', 'wan0');
+    batch('router', ['link set wan0 up', 'addr add 198.51.100.2/24 dev wan0']);
     assert.deepEqual(told(await looked()), [], 'the rules of the kernel itself are no news');
 
     out('ip', 'route', 'add', 'default', 'via', '198.51.100.1', 'dev', 'wan0', 'metric', '7', 'table', '9402');

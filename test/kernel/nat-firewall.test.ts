@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { HostReport, HostWish, NatWish } from '../../src/model.js';
-import { batch, describeSorts, inNamespaces, natWish, nft, out, PUBLISHED_PORT, SERVER, SORTS } from './nat-ground.js';
+import { batch, describeSorts, inNamespaces, natWish, nft, out, PUBLISHED_PORT, SERVER, SORTS_OF_THIS_RUN } from './nat-ground.js';
 
 function wishOf(changes: Partial<NatWish>): HostWish {
   return { nat: natWish(changes), sysctls: [{ path: 'net/ipv4/ip_forward', value: '1' }] };
@@ -13,7 +13,7 @@ function summary(report: HostReport): object {
 }
 
 inNamespaces(import.meta.url, 'the forward firewall, in namespaces', () => {
-  describeSorts(SORTS, ({ name: title, backend, iptables: program }, world) => {
+  describeSorts(SORTS_OF_THIS_RUN, ({ name: title, backend, iptables: program }, world) => {
     const intoTheLan = (flow: string): Promise<string> => world.ground.server.ask(`${title} ${flow}`, '10.0.0.2', PUBLISHED_PORT, SERVER);
     const keptOut = (flow: string): Promise<string> => world.ground.unanswered(world.ground.server, `${title} ${flow}`, '10.0.0.2', PUBLISHED_PORT, SERVER);
     const outOfTheLan = (flow: string): Promise<string> => world.ground.client.ask(`${title} ${flow}`, SERVER);

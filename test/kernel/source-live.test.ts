@@ -1,10 +1,11 @@
 /** The source address that the core reckons with is the one that this kernel gives to a packet, for lines with several addresses. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import { sourceOf } from '../../src/core/source.js';
 import { openRtnetlink } from '../../src/kernel/netlink/rtnetlink.js';
 import type { Family } from '../../src/model.js';
-import { inNamespaces, out } from './nat-ground.js';
+import { batch, inNamespaces, out } from './nat-ground.js';
 
 const VIA = { 4: '198.51.100.1', 6: 'fe80::1' } as const;
 const TO = { 4: ['1.1.1.1', '198.51.100.9', '192.168.100.1', '10.9.9.9'], 6: ['2606:4700:4700::1111', '2001:db8:5::9', '2001:db8:77::1', 'fd00:1::9', 'fd00:2::1', '2002:101:101::1'] } as const;
@@ -19,11 +20,11 @@ inNamespaces(import.meta.url, 'source addresses on Linux', () => {
     for (const order of ['as they come', 'reversed'] as const) {
       test(`IPv${family}, addresses ${order}`, () => {
         const netlink = openRtnetlink();
-        out('ip', 'link', 'add', 'wan', 'type', 'veth', 'peer', 'name', 'isp');
-        for (const device of ['isp', 'wan']) out('ip', 'link', 'set', device, 'up');
         const addresses = order === 'reversed' ? [...ADDRESSES[family]].reverse() : ADDRESSES[family];
-        for (const address of addresses) out('ip', 'addr', 'add', address, 'dev', 'wan', ...(family === 6 ? ['nodad'] : []));
-        out('ip', `-${family}`, 'route', 'add', 'default', 'via', VIA[family], 'dev', 'wan', 'onlink');
+        batch('router', [
+          'link add wan type veth peer name isp', 'link set isp up', 'link set wan up',
+          ...addresses.map((address) => `addr add ${address} dev wan${family === 6 ? ' nodad' : ''}`), `route add default via ${VIA[family]} dev wan onlink`,
+        ]);
         assert.deepEqual(reckoned(family, ''), given(family));
         if (family === 6) out('ip', ...CHANGED);
         assert.deepEqual(reckoned(family, ''), given(family), 'one is deprecated');
@@ -44,8 +45,8 @@ inNamespaces(import.meta.url, 'source addresses on Linux', () => {
 });
 
 function given(family: Family): readonly string[] {
-  return TO[family].map((to) => {
-    const [route] = JSON.parse(out('ip', '-j', `-${family}`, 'route', 'get', to, 'oif', 'wan')) as readonly { readonly prefsrc: string }[];
-    return `${to} from ${route?.prefsrc ?? ''}`;
-  });
+  const asked = { input: TO[family].map((to) => `route get ${to} oif wan`).join('\n'), encoding: 'utf8' } as const;
+  const sources = [...execFileSync('ip', ['-o', '-batch', '-'], asked).matchAll(/^(\S+) .* src (\S+)/gm)].map(([, to, source]) => `${to} from ${source}`);
+  assert.equal(sources.length, TO[family].length);
+  return sources;
 }

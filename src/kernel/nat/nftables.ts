@@ -85,9 +85,10 @@ export function openNftables(families: readonly Family[]): NatBackend {
       return { state: 'failed', error: first };
     },
     async preview(rules) {
-      if ((await listTables()).missing) return undefined;
+      const listed = await listTables();
+      if (listed.missing) return undefined;
       const layout = layouts[0] ?? [];
-      const listing = await list([{ family: 'ip' }, { family: 'ip6' }, { family: 'inet' }]);
+      const listing = await list(oursAmong(listed).map((family) => ({ family })));
       const tables = rules === undefined ? [] : fitting(layout, rules, listing).tables;
       const isLearned = tables.length > 0 && learned.wish === tables.map((table) => tableText(table, new Set())).join('') && learned.listing === await list(tables);
       if (isLearned) return [];
