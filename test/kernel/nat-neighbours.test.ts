@@ -7,7 +7,8 @@ import { spawnSync } from 'node:child_process';
 import { test, type TestContext } from 'node:test';
 import type { NatWish } from '../../src/model.js';
 import { waitFor } from '../lab/wait.js';
-import { agentIn, batch, describeSorts, inNamespaces, line, natWish, nft, out, PORT, PUBLISHED_PORT, SERVER, SORTS_OF_THIS_RUN, type Ground } from './nat-ground.js';
+import { agentIn, type Agent } from './nat-agent.js';
+import { batch, describeSorts, inNamespaces, line, natWish, nft, out, PORT, PUBLISHED_PORT, SERVER, SORTS_OF_THIS_RUN, type Ground } from './nat-ground.js';
 
 const KEY = '0x0123456789abcdef0123456789abcdef';
 const HMAC = '0x0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef';
@@ -104,7 +105,7 @@ async function knock(ground: Ground): Promise<void> {
 }
 
 /** Puts wan0 and a guest, 198.51.100.9, on a bridge br0, which takes wan0's addresses. */
-function guestOnBridge(t: TestContext, name: string): ReturnType<typeof agentIn> {
+function guestOnBridge(t: TestContext, name: string): Agent {
   const netns = `guest-${name}`;
   const [, mac = ''] = /link\/ether (\S+)/.exec(out('ip', 'link', 'show', 'wan0')) ?? [];
   batch('router', [
