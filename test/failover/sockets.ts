@@ -6,11 +6,13 @@
  *   await sockets.by({ count: 20 });                            // { fibre: 20 }
  *   const listener = await sockets.hold({ protocol: 'tcp', everyMs: 0 });
  */
+import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { BlockList } from 'node:net';
+import { waitFor } from '../lab/lab.js';
 import type { Lab } from '../lab/lab.js';
 
 interface Way {
@@ -81,12 +83,35 @@ const WAY: Way = { protocol: 'udp', to: '192.0.2.10', port: PORT, from: '', sour
 
 /** The echo server of the internet on more ports: they all come to `PORT`. */
 export async function morePorts(lab: Lab): Promise<void> {
-  const rules = (family: string): string => `table ${family} ports { chain pre { type nat hook prerouting priority dstnat; meta l4proto { tcp, udp } th dport 1000-20000 th dport != ${PORT} dnat to :${PORT}; }\n}\n`;
+  const rules = (family: string): string => `add table ${family} ports\ndelete table ${family} ports\ntable ${family} ports { chain pre { type nat hook prerouting priority dstnat; meta l4proto { tcp, udp } th dport 1000-20000 th dport != ${PORT} dnat to :${PORT}; }\n}\n`;
   await lab.text('internet', ['nft', '-f', '-'], rules('ip') + (lab.topology.ipv6 ? rules('ip6') : ''));
 }
 
-/** Also starts the echo server, on every address of the internet. */
+/** The far end drops what it did not see begin, as most firewalls do: nobody learns by its resets. */
+export async function beStrict(lab: Lab): Promise<void> {
+  await lab.sysctl('internet', '0', 'net/netfilter/nf_conntrack_tcp_loose');
+  await lab.text('internet', ['nft', '-f', '-'], 'table ip strict { chain in { type filter hook input priority 0; iifname "to-*" ct state invalid drop; }\n}\n');
+}
+
+/** Each has ended by an error that the kernel gave it, and not by its own time-out. */
+export async function assertTold(who: Sockets, numbers: readonly number[]): Promise<void> {
+  const are = async (): Promise<readonly Held[]> => Promise.all(numbers.map((number) => who.one(number)));
+  const ended = await waitFor('every connection has ended', are, (held) => held.every((one) => one.endedAt > 0));
+  for (const { error } of ended) assert.ok(/ECONNRESET|EPIPE|ECONNABORTED/.test(error) || error === 'closed by the far end', error);
+}
+
+const agents = new WeakMap<Lab, Map<string, Promise<Sockets>>>();
+
+/** One agent in each host; asked for again, it lets go of what it holds. Also starts the echo server, on every address of the internet. */
 export async function openSockets(lab: Lab, host = 'client'): Promise<Sockets> {
+  const those = agents.get(lab) ?? new Map<string, Promise<Sockets>>();
+  const known = those.get(host);
+  agents.set(lab, those.set(host, known ?? startAgent(lab, host)));
+  await (await known)?.end();
+  return those.get(host)!;
+}
+
+async function startAgent(lab: Lab, host: string): Promise<Sockets> {
   await serve(lab);
   const near = await lab.start(host, [process.execPath, join(HERE, 'socket-agent.js')]);
   const waiting = new Map<number, (answer: unknown) => void>();

@@ -71,17 +71,19 @@ export async function withStory(wish: StoryWish, tell: Tell): Promise<void> {
 }
 
 /**
- * Stories one after the other in one lab with one daemon: for those whose faults heal without a trace. Each begins with whole lines, the settled
- * daemon, the uplinks in use as at first, no stream, no connection, and a log of its own. Damping is off. One that fails takes the lab with it.
+ * Stories one after the other in one lab: for those whose faults heal without a trace. Each begins with whole lines, the settled daemon (that of the
+ * story before, which may have started another one), the uplinks in use as at first, no stream, no connection, and a log of its own. A story may replace
+ * keys of the config, by reloads before and behind it. Damping is off unless a story wants it. One that fails takes the lab with it.
  */
-export function shareStory(wish: StoryWish = {}): (tell: Tell) => Promise<void> {
-  let shared: { readonly story: Story; readonly first: Daemon; readonly trace: readonly string[] } | undefined;
+export function shareStory(wish: StoryWish = {}): (tell: Tell, config?: StoryWish['config']) => Promise<void> {
+  let shared: { readonly story: Story; readonly trace: readonly string[] } | undefined;
+  const configWith = (more: StoryWish['config']): Record<string, unknown> =>
+    ({ ...wish.config, ...more, health: { damping: 'off', ...STEADY.health, ...((more?.['health'] ?? wish.config?.['health']) as object | undefined) } });
   const open = async (): Promise<NonNullable<typeof shared>> => {
     const lab = await openLab(wish.topology ?? {});
     try {
-      const config = { ...wish.config, health: { damping: 'off', ...STEADY.health, ...(wish.config?.['health'] as object | undefined) } };
-      const story = await begin(lab, { ...wish, config });
-      return { story, first: story.daemon, trace: await traceOf(story) };
+      const story = await begin(lab, { ...wish, config: configWith(undefined) });
+      return { story, trace: await traceOf(story) };
     } catch (error) {
       await lab.close();
       throw error;
@@ -91,15 +93,23 @@ export function shareStory(wish: StoryWish = {}): (tell: Tell) => Promise<void> 
     await shared?.story.lab.close();
     shared = undefined;
   };
+  const reload = async ({ lab, daemon }: Story, config: StoryWish['config']): Promise<void> => {
+    daemon.configure(lab.config({ ...STEADY, ...configWith(config) }));
+    const { status, body } = await daemon.rest('POST', '/v1/reload');
+    assert.equal(status, 200, JSON.stringify(body));
+    await settled(daemon, wish.expects);
+  };
   after(close);
-  return async (tell) => {
+  return async (tell, config) => {
     shared ??= await open();
-    const { story, first, trace } = shared;
-    story.daemon = sinceNow(first);
+    const { story, trace } = shared;
+    story.daemon = sinceNow(story.daemon);
     try {
       await explainedBy(story, async () => {
+        if (config !== undefined) await reload(story, config);
         await tell(story);
         await restore(story);
+        if (config !== undefined) await reload(story, undefined);
         await settled(story.daemon, wish.expects);
         const difference = async (): Promise<readonly string[]> => differenceOf(trace, await traceOf(story));
         await waitFor('the story has left no trace', difference, (left) => left.length === 0);
