@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { labUnavailable, now, waitFor } from '../lab/lab.js';
+import { inTurn } from '../turns.js';
 import type { DhcpClient } from '../lab/dhcp.js';
 import type { Lab } from '../lab/lab.js';
 import { STEADY, assertUnhurt, carriers, defaultsOf, isInSync, pings, routeGet, said, settled, uplinkIn, untilSaid, withStory } from './story.js';
@@ -48,7 +49,7 @@ test('a client of the backup that writes a default of metric 0, and takes all ot
     await assertUnhurt(streams, since);
   }));
 
-for (const by of ['masquerade', 'others'] as const) {
+for (const by of inTurn(['masquerade', 'others'] as const)) {
   const who = by === 'masquerade' ? '' : ', also where others translate to a fixed address and the kernel would keep to it';
   test(`a line that gets another network, gateway and address carries new flows soon after the lease, and the old address is forgotten${who}`, { skip }, () =>
     withLeases({ only: { ...AUTO.fibre, masquerade: by === 'masquerade' } }, async ({ lab, daemon, clients: { fibre } }) => {

@@ -1,11 +1,13 @@
-/** Lines that answer, and are of little use all the same: portals, dead resolvers, black holes for large packets, loss. New flows leave them, old ones stay. */
+/** Lines that answer, and are of little use all the same: portals, dead resolvers, black holes for large packets, loss. New flows leave them, old ones stay. Each run plays one of the domains. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { labUnavailable, now } from '../lab/lab.js';
 import type { Lab } from '../lab/lab.js';
-import { STEADY, assertUnhurt, carriers, heldMs, said, settled, stateOf, uplinkIn, untilState, withStory } from './story.js';
+import { inTurn } from '../turns.js';
+import { STEADY, assertUnhurt, carriers, heldMs, said, settled, shareStory, stateOf, uplinkIn, untilState } from './story.js';
 
 const skip = (await labUnavailable()) ?? false;
+const tell = shareStory({ topology: { isps: 2 }, before: async (lab) => lab.serve() });
 const WITNESSES = [{ icmp: 'gateway' }, { icmp: '1.1.1.1' }, { icmp: '9.9.9.9' }] as const;
 
 const TROUBLES: readonly { readonly domain: string; readonly target: readonly object[]; readonly strike: (lab: Lab) => Promise<unknown>; readonly because: RegExp }[] = [
@@ -24,10 +26,10 @@ const TROUBLES: readonly { readonly domain: string; readonly target: readonly ob
   },
 ];
 
-for (const { domain, target, strike, because } of TROUBLES) {
+for (const { domain, target, strike, because } of inTurn(TROUBLES)) {
   test(`a line with a fault of domain ${domain} is degraded and says why: new flows leave it, old ones stay; healed, it leads again after the hold`, { skip }, () =>
-    withStory({ topology: { isps: 2 }, config: { probe: { ...STEADY.probe, targets: [...WITNESSES, ...target] } }, before: async (lab) => lab.serve() }, async ({ lab, daemon }) => {
-      const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 100 }), lab.stream({ kind: 'tcp' }), lab.stream({ kind: 'new-udp', rateHz: 100 })]);
+    tell(async ({ lab, daemon }) => {
+      const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'tcp' }), lab.stream({ kind: 'new-udp', rateHz: 50 })]);
       const since = now();
       await strike(lab);
       const status = await untilState(daemon, 'fibre', 'degraded');
@@ -45,12 +47,12 @@ for (const { domain, target, strike, because } of TROUBLES) {
       assert.deepEqual([await carriers(fresh), await carriers(old)], [['fibre'], ['fibre']]);
       await assertUnhurt({ old, tcp, fresh }, since);
       assert.deepEqual(said(daemon, /is (suspect|down)|forgot \d+ connections/), []);
-    }));
+    }, { probe: { ...STEADY.probe, targets: [...WITNESSES, ...target] } }));
 }
 
 test('a preferred line that loses 40 % is degraded, new flows leave it, and no running connection is cut', { skip }, () =>
-  withStory({ topology: { isps: 2 }, config: { probe: { targets: WITNESSES, interval: '500ms' }, health: { sensitivity: 'balanced' } } }, async ({ lab, daemon }) => {
-    const [tcp, fresh] = await Promise.all([lab.stream({ kind: 'tcp' }), lab.stream({ kind: 'new-udp', rateHz: 100 })]);
+  tell(async ({ lab, daemon }) => {
+    const [tcp, fresh] = await Promise.all([lab.stream({ kind: 'tcp' }), lab.stream({ kind: 'new-udp', rateHz: 50 })]);
     await lab.lossy('fibre', 40);
     const status = await daemon.until('fibre is degraded', (seen) => stateOf(seen, 'fibre') === 'degraded');
     assert.equal(uplinkIn(status, 'fibre')['domain'], 'quality');
@@ -61,4 +63,4 @@ test('a preferred line that loses 40 % is degraded, new flows leave it, and no r
     await tcp.outageAfter(now(), { calmMs: 500 });
     assert.deepEqual([await tcp.broken(), await carriers(tcp)], [[], ['fibre']]);
     assert.deepEqual(said(daemon, /fibre is down|forgot \d+ connections of fibre/), []);
-  }));
+  }, { probe: { targets: WITNESSES, interval: '500ms' }, health: { sensitivity: 'balanced' } }));

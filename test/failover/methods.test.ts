@@ -1,10 +1,11 @@
 /**
  * Uplinks that are judged by one method alone, in both families. Each uplink asks an address of its own, so that a probe that strayed to the other
- * line would be seen there.
+ * line would be seen there. Each run plays one of them.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { labUnavailable, now } from '../lab/lab.js';
+import { inTurn } from '../turns.js';
 import { arrivals, carriers, defaultsOf, familyIn, pings, untilState, withStory } from './story.js';
 
 const skip = (await labUnavailable()) ?? false;
@@ -20,7 +21,7 @@ const METHODS: readonly { readonly name: string; readonly target: (address: stri
   { name: 'exec', target: program, because: /^no answer from .*bash/ },
 ];
 
-for (const { name, target, because } of METHODS) {
+for (const { name, target, because } of inTurn(METHODS)) {
   const asks = (addresses: readonly string[]): object => ({ probe: { targets: addresses.map(target) } });
   const config = {
     uplinks: {
@@ -32,7 +33,7 @@ for (const { name, target, because } of METHODS) {
   };
   test(`${name} alone tells that an upstream is dead and that it lives again, in both families, and never asks by another line`, { skip: name === 'exec' ? noCurl : skip }, () =>
     withStory({ topology: { isps: 2, ipv6: true }, config, before: async (lab) => lab.serve() }, async ({ lab, daemon }) => {
-      const fresh = await Promise.all([undefined, '2001:db8:ffff::10'].map(async (to) => lab.stream({ kind: 'new-udp', rateHz: 100, ...(to === undefined ? {} : { to }) })));
+      const fresh = await Promise.all([undefined, '2001:db8:ffff::10'].map(async (to) => lab.stream({ kind: 'new-udp', rateHz: 50, ...(to === undefined ? {} : { to }) })));
       const what = `ip daddr ${FIBRE[0]} meta l4proto != ipv6-icmp`;
       const what6 = `ip6 daddr ${FIBRE[1]}`;
       const [asked, asked6, strayed, strayed6] = await Promise.all([arrivals(lab, 'fibre', what), arrivals(lab, 'fibre', what6), arrivals(lab, 'cable', what), arrivals(lab, 'cable', what6)]);
