@@ -1,17 +1,23 @@
-/** Other witnesses than probes: the connections that pass through, and people or programs that say what they know. */
+/**
+ * Other witnesses than probes: the connections that pass through, and people or programs that say what they know. And those next door: a box in the
+ * provider's own network that the LAN is busy with, and a modem that answers for the targets. Both go on when nothing is behind them any more, and
+ * neither speaks for the internet.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { labUnavailable, now, until, waitFor } from '../lab/lab.js';
-import { FAST, STEADY, assertUnhurt, carriers, routeGet, said, settled, stateOf, uplinkIn, untilState, withStory } from './story.js';
+import { FAST, STEADY, assertUnhurt, carriers, routeGet, said, settled, shareStory, stateOf, uplinkIn, untilState } from './story.js';
 
 const skip = (await labUnavailable()) ?? false;
+const INTERNET = ['192.0.2.10', '192.0.2.77', '1.1.1.1', '9.9.9.9', '8.8.8.8'] as const;
+const tell = shareStory({ topology: { isps: 2, internet: INTERNET } });
 const TARGETS = [{ icmp: '1.1.1.1' }, { icmp: '9.9.9.9' }] as const;
 /** Ten times what `fast` needs to condemn a silent line. */
 const VOUCHED_MS = 3000;
 
 test('connections that get no answers more move new flows long before a probe would be due', { skip }, () =>
-  withStory({ topology: { isps: 2 }, config: { probe: { targets: TARGETS, interval: '10s' }, health: { sensitivity: 'balanced', up: { successes: 1 } } } }, async ({ lab, daemon }) => {
-    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'new-udp', rateHz: 100 })]);
+  tell(async ({ lab, daemon }) => {
+    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'new-udp', rateHz: 50 })]);
     await daemon.until('connections are known to get answers', isProgressing);
     await until(now() + 2000);
     const struck = await lab.upstreamDead('fibre');
@@ -19,21 +25,21 @@ test('connections that get no answers more move new flows long before a probe wo
     assert.deepEqual(await carriers(fresh), ['cable']);
     await old.outageAfter(struck);
     assert.deepEqual(await carriers(old), ['cable'], 'and then the running flow, by its death');
-  }));
+  }, { probe: { targets: TARGETS, interval: '10s' }, health: { sensitivity: 'balanced', up: { successes: 1 } } }));
 
 test('targets that are silent while connections get answers condemn no line: nothing moves and the reason says so; `passive: false` moves at once', { skip }, () =>
-  withStory({ topology: { isps: 2 }, config: { ...STEADY, ...FAST } }, async ({ lab, daemon }) => {
-    const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 100 }), lab.stream({ kind: 'tcp' }), lab.stream({ kind: 'new-udp', rateHz: 100 })]);
+  tell(async ({ lab, daemon }) => {
+    const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'tcp' }), lab.stream({ kind: 'new-udp', rateHz: 50 })]);
     await daemon.until('connections are known to get answers', isProgressing);
     await until(now() + 2000);
-    const generation = (await daemon.status())['generation'];
+    const before = await daemon.status();
     const since = now();
     for (const target of ['1.1.1.1', '9.9.9.9']) await lab.deadTarget(target, { isp: 'fibre' });
     const status = await daemon.until('the targets are at fault', (seen) => uplinkIn(seen, 'fibre')['domain'] === 'target');
     assert.equal(uplinkIn(status, 'fibre').because, 'no answer from icmp 1.1.1.1, icmp 9.9.9.9, but connections get theirs: the targets are at fault');
     await until(since + VOUCHED_MS);
     const later = await daemon.status();
-    assert.deepEqual([stateOf(later, 'fibre'), later['generation'], uplinkIn(later, 'fibre')['suspicions']], ['up', generation, 0]);
+    assert.deepEqual([stateOf(later, 'fibre'), later['generation'], uplinkIn(later, 'fibre')['suspicions']], ['up', before['generation'], uplinkIn(before, 'fibre')['suspicions']]);
     await assertUnhurt({ old, tcp, fresh }, since);
     assert.deepEqual(said(daemon, /fibre is (suspect|degraded|down)/), []);
 
@@ -42,10 +48,11 @@ test('targets that are silent while connections get answers condemn no line: not
     await daemon.untilActive('cable');
     await waitFor('fibre is down', daemon.status, (seen) => stateOf(seen, 'fibre') === 'down');
     assert.deepEqual(await carriers(fresh), ['cable']);
-  }));
+    await Promise.all(['1.1.1.1', '9.9.9.9'].map(async (target) => lab.healTarget(target)));
+  }, FAST));
 
 test('who says over REST or by uplinkctl that a line is down moves it out of use at once, for as long as he said; `why` names him', { skip }, () =>
-  withStory({ topology: { isps: 2 } }, async ({ lab, daemon }) => {
+  tell(async ({ lab, daemon }) => {
     const fresh = await lab.stream({ kind: 'new-udp', rateHz: 50 });
     const since = now();
     const answer = await daemon.rest('PUT', '/v1/uplinks/fibre/verdict', { state: 'down', ttl: '2s', by: 'bgp-watch', because: 'the session is lost' });
@@ -71,6 +78,32 @@ test('who says over REST or by uplinkctl that a line is down moves it out of use
     await daemon.untilActive('fibre');
     await assertUnhurt({ fresh }, since);
   }));
+
+test('a line with nothing behind it is left, whatever is exchanged with a box beside its gateway, and whoever answers for its targets', { skip }, () =>
+  tell(async ({ lab, daemon }) => {
+    const box = lab.run('client', ['ping', '-n', '-q', '-i', '0.01', '-w', '12', '198.51.100.1']);
+    const fresh = await lab.stream({ kind: 'new-udp', rateHz: 20 });
+    await daemon.until('connections are known to get answers', isProgressing);
+
+    await lab.upstreamDead('fibre');
+    const dead = await untilState(daemon, 'fibre', 'down', { timeoutMs: 20_000 });
+    assert.notEqual(uplinkIn(dead, 'fibre')['domain'], 'target');
+    await daemon.untilActive('cable');
+    assert.deepEqual(await carriers(fresh), ['cable']);
+    assert.match((await box).stdout, / 0% packet loss/, 'the box answers all the time');
+
+    // The modem begins to answer for the targets: every probe is green.
+    await lab.ip('fibre', 'address add 1.1.1.1/32 dev lo', 'address add 9.9.9.9/32 dev lo');
+    await daemon.untilActive('fibre', { timeoutMs: 20_000 });
+    const status = await daemon.until('connections are believed', (seen) => uplinkIn(seen, 'fibre')['domain'] === 'connections', { timeoutMs: 40_000 });
+    assert.equal(stateOf(status, 'fibre'), 'degraded');
+    assert.match(uplinkIn(status, 'fibre').because, /^targets answer, connections do not: /);
+    await daemon.untilActive('cable');
+    assert.deepEqual(await carriers(fresh), ['cable']);
+    const why = await daemon.ctl('why', 'fibre');
+    assert.match(why.stdout, /from next door/);
+    await lab.ip('fibre', 'address del 1.1.1.1/32 dev lo', 'address del 9.9.9.9/32 dev lo');
+  }, FAST));
 
 function isProgressing(status: Parameters<typeof uplinkIn>[0]): boolean {
   return (uplinkIn(status, 'fibre')['traffic'] as { readonly progressing: boolean | null } | null)?.progressing === true;
