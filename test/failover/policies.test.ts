@@ -1,15 +1,16 @@
 /** Policies with real packets: which way the new connections of a kind go, and what becomes of them when those ways die. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { labUnavailable, now, waitFor } from '../lab/lab.js';
+import { deadline, labUnavailable, now, waitFor } from '../lab/lab.js';
 import type { Lab } from '../lab/lab.js';
 import type { Daemon } from '../lab/daemon.js';
 import { PORT, morePorts, openSockets } from './sockets.js';
 import type { Sockets } from './sockets.js';
-import { BACKENDS, STEADY, assertUnanswered, assertUnhurt, carriers, settled, untilState, withStory } from './story.js';
+import { BACKENDS, STEADY, assertUnanswered, assertUnhurt, carriers, settled, shareStory, untilState, withStory } from './story.js';
 
 const skip = (await labUnavailable()) ?? false;
 const noIpset = (await labUnavailable('ipset')) ?? false;
+const tell = shareStory({ topology: { lans: 2 }, before });
 
 const MATCHES = [
   { name: 'guests', source: '192.168.2.0/24', use: ['lte', 'cable'] },
@@ -25,7 +26,7 @@ const MATCHES = [
 for (const backend of BACKENDS) {
   const without = backend === 'iptables' ? noIpset : skip;
   test(`a new connection goes by the first policy that fits: source, destination, protocol, port, mark, set; counted; the router's own only where it is said (${backend})`, { skip: without }, () =>
-    withStory({ topology: { lans: 2 }, config: { nat: { backend }, policies: MATCHES }, before: async (lab) => before(lab, backend) }, async ({ lab, daemon }) => {
+    tell(async ({ lab, daemon }) => {
       await fillSet(lab, backend, '1.1.1.1');
       const [client, guest, router] = await Promise.all([openSockets(lab), openSockets(lab, 'client2'), openSockets(lab, 'router')]);
       await morePorts(lab);
@@ -40,19 +41,19 @@ for (const backend of BACKENDS) {
       // A reload that puts a policy in front keeps what is in the set, and a restart too.
       const first = { name: 'first', protocol: 'udp', ports: 5060, use: 'lte' };
       daemon.configure(lab.config({ ...STEADY, nat: { backend }, policies: [first, ...MATCHES] }));
-      const reloaded = await daemon.ctl('reload');
-      assert.equal(reloaded.code, 0, reloaded.stderr);
+      assert.equal((await daemon.rest('POST', '/v1/reload')).status, 200);
       await settled(daemon);
       assert.deepEqual(await client.by({ port: 5060 }), { lte: 1 });
       assert.deepEqual(await client.by({ port: 10_003 }), { cable: 1 });
       assert.deepEqual(await client.by({ to: '1.1.1.1' }), { cable: 1 }, 'the set is as it was');
-    }));
+    }, { nat: { backend }, policies: MATCHES }));
 
   test(`without a living uplink of its own a policy falls through, or refuses at once, also while the daemon starts and reloads; nothing of it leaves (${backend})`, { skip }, () => {
     const policies = [{ name: 'guests', source: '192.168.2.0/24', use: 'lte', otherwise: 'block' }, { name: 'telephony', protocol: 'udp', ports: 5060, use: ['lte', 'cable'] }];
     const config = { nat: { backend }, policies, failback: { hold: '300ms' } };
-    return withStory({ topology: { lans: 2 }, config, before: async (lab) => lab.kernelAlone() }, async (story) => {
+    return tell(async (story) => {
       const { lab } = story;
+      await lab.kernelAlone();
       const [client, guest] = await Promise.all([openSockets(lab), openSockets(lab, 'client2')]);
       await morePorts(lab);
       const running = await guest.hold({ protocol: 'tcp', everyMs: 5 });
@@ -71,9 +72,9 @@ for (const backend of BACKENDS) {
       // Which SYN is answered is the kernel's affair, it gives one host so many such answers a second (icmp_ratelimit).
       assert.deepEqual(await guest.by({ protocol: 'tcp', patienceMs: 4000 }), { EHOSTUNREACH: 1 });
 
-      const trying = await lab.stream({ kind: 'new-udp', from: 'client2', rateHz: 500, answered: false });
+      const trying = await lab.stream({ kind: 'new-udp', from: 'client2', rateHz: 100, answered: false });
       story.daemon.configure(lab.config({ ...STEADY, ...config, policies: [...policies, { name: 'more', protocol: 'tcp', use: ['cable', 'fibre'] }] }));
-      assert.equal((await story.daemon.ctl('reload')).code, 0);
+      assert.equal((await story.daemon.rest('POST', '/v1/reload')).status, 200);
       await story.daemon.kill9();
       story.daemon = await lab.startDaemon();
       await settled(story.daemon, ['fibre']);
@@ -85,7 +86,9 @@ for (const backend of BACKENDS) {
       await lab.plugCable('lte');
       await untilState(story.daemon, 'lte', 'up');
       await waitFor('it is carried again', () => guest.by(), (by) => by['lte'] === 1);
-    });
+      await lab.text('router', ['nft', 'delete', 'table', 'ip', 'handmade']);
+      await lab.ip('router', ...[100, 101, 102].map((metric) => `route del default metric ${metric}`));
+    }, config);
   });
 
   test(`a policy shares by its own weights; a sticky one keeps a source on one line, and on the next one when that dies (${backend})`, { skip: without }, () => {
@@ -93,7 +96,7 @@ for (const backend of BACKENDS) {
       { name: 'sticky', protocol: 'tcp', use: { fibre: 1, cable: 1 }, sticky: '1m' },
       { name: 'shared', protocol: 'udp', use: { lte: 3, cable: 1 } },
     ];
-    return withStory({ topology: { lans: 2 }, config: { nat: { backend }, policies, failback: { hold: '300ms' } } }, async ({ lab, daemon }) => {
+    return tell(async ({ lab, daemon }) => {
       const [client, other] = await Promise.all([openSockets(lab), openSockets(lab, 'client2')]);
       const shares = await client.by({ count: 400 });
       assert.ok((shares['lte'] ?? 0) > 260 && (shares['lte'] ?? 0) < 340 && (shares['lte'] ?? 0) + (shares['cable'] ?? 0) === 400, JSON.stringify(shares));
@@ -115,14 +118,14 @@ for (const backend of BACKENDS) {
       await untilState(daemon, line, 'up');
       await settled(daemon);
       assert.deepEqual(await client.by(sticky), { [heir]: 20 }, 'it stays there');
-    });
+    }, { nat: { backend }, policies, failback: { hold: '300ms' } });
   });
 }
 
 test('new connections of a policy leave a suspect uplink at once, its running ones stay', { skip }, () => {
   const health = { sensitivity: 'fast', down: { after: '8s' }, up: { successes: 2 } };
   const policies = [{ name: 'by-cable', destination: '8.8.8.8', use: ['cable', 'lte'] }];
-  return withStory({ config: { health, probe: { ...STEADY.probe, interval: '100ms' }, policies } }, async ({ lab, daemon }) => {
+  return tell(async ({ lab, daemon }) => {
     const [running, fresh, common] = await Promise.all([
       lab.stream({ kind: 'tcp', to: '8.8.8.8' }), lab.stream({ kind: 'new-udp', to: '8.8.8.8', rateHz: 50 }), lab.stream({ kind: 'new-udp', rateHz: 50 }),
     ]);
@@ -137,7 +140,7 @@ test('new connections of a policy leave a suspect uplink at once, its running on
     assert.deepEqual(await carriers(running), ['cable']);
     assert.deepEqual(await running.broken(), []);
     await assertUnhurt({ common }, since);
-  });
+  }, { health, probe: { ...STEADY.probe, interval: '100ms' }, policies });
 });
 
 test('policies of IPv6: their own prefixes, their own deaths, refused by ICMPv6', { skip }, () => {
@@ -154,9 +157,9 @@ test('policies of IPv6: their own prefixes, their own deaths, refused by ICMPv6'
     await lab.upstreamDead('cable', { family: 6 });
     await daemon.until('cable is down for IPv6', ({ uplinks }) => uplinks.some((one) => one.name === 'cable' && one.families.some(({ family, state }) => family === 6 && state === 'down')));
     await daemon.until('the kernel is as wished', ({ kernel }) => (kernel as { inSync: boolean }).inSync);
-    const [refused] = await client.ask({ ...six, protocol: 'tcp', patienceMs: 3000 });
     // A client of a new kernel believes it when its second SYN, a second later, is refused too.
-    assert.ok(refused !== undefined && /ENETUNREACH|EHOSTUNREACH/.test(refused.error) && refused.tookMs < 2000, JSON.stringify(refused));
+    const [refused] = await client.ask({ ...six, protocol: 'tcp', patienceMs: deadline() });
+    assert.match(refused?.error ?? '', /^(ENETUNREACH|EHOSTUNREACH)$/, 'refused, and not silence');
     assert.deepEqual([await client.by({ to: '8.8.8.8' }), await client.by({ to: '2001:db8:ffff::10', port: 5060 })], [{ cable: 1 }, { fibre: 1 }]);
     const { mixed = 0, telephony } = await countsOf(daemon);
     assert.ok(mixed >= 6 && telephony === 2, `both families together, and each SYN that was refused: ${mixed}, ${telephony}`);
@@ -178,11 +181,12 @@ async function walk(client: Sockets, guest: Sockets): Promise<void> {
   for (const [who, order = {}, by] of expected) assert.deepEqual(await who.by(order), { [by]: order.count ?? 1 }, JSON.stringify(order));
 }
 
-/** Who marks in mangle, in the words of the backend; an ipset is there before us. */
-async function before(lab: Lab, backend: string): Promise<void> {
-  if (backend === 'iptables') await lab.text('router', ['iptables', '-t', 'mangle', '-A', 'PREROUTING', '-p', 'udp', '--dport', '7777', '-j', 'MARK', '--or-mark', '1']);
-  else await lab.text('router', ['nft', '-f', '-'], 'table ip mine { chain pre { type filter hook prerouting priority mangle; udp dport 7777 meta mark set meta mark or 0x1; udp dport 7778 meta mark set meta mark or 0x2; }\n}\n');
-  if (backend === 'iptables') await lab.text('router', ['ipset', 'create', 'streaming', 'hash:net']);
+/** Who marks in mangle, in the words of each backend; an ipset is there before us. */
+async function before(lab: Lab): Promise<void> {
+  if (BACKENDS.includes('nftables')) await lab.text('router', ['nft', '-f', '-'], 'table ip mine { chain pre { type filter hook prerouting priority mangle; udp dport 7777 meta mark set meta mark or 0x1; udp dport 7778 meta mark set meta mark or 0x2; }\n}\n');
+  if (!BACKENDS.includes('iptables') || noIpset !== false) return;
+  await lab.text('router', ['iptables', '-t', 'mangle', '-A', 'PREROUTING', '-p', 'udp', '--dport', '7777', '-j', 'MARK', '--or-mark', '1']);
+  await lab.text('router', ['ipset', 'create', 'streaming', 'hash:net']);
 }
 
 async function fillSet(lab: Lab, backend: string, address: string): Promise<void> {
