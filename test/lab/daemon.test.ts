@@ -5,7 +5,7 @@ import { labUnavailable, withLab } from './lab.js';
 
 const skip = (await labUnavailable()) ?? false;
 
-test('the daemon runs in the router, is asked from outside, and ends in every way', { skip }, () =>
+test('the daemon runs in the router, is asked from outside, and ends in every way; one that refuses its config tells its exit code and why', { skip }, () =>
   withLab({ isps: 2 }, async (lab) => {
     const first = await lab.startDaemon({ config: lab.config() });
     await first.ready();
@@ -16,6 +16,7 @@ test('the daemon runs in the router, is asked from outside, and ends in every wa
     assert.match(String((await lab.view('router')).active[0]), /^default via 198\.51\.100\.1 dev isp0/);
     const told = await first.ctl('active', '--json');
     assert.deepEqual([told.code, /"fibre"/.test(told.stdout)], [0, true], told.stderr);
+    assert.match((await first.ctl('doctor')).stdout, /^(error|warning|note|ok) +\S/);
     const refused = await first.rest('PUT', '/v1/override', { uplink: 'nonsense' });
     assert.deepEqual([refused.status >= 400 && refused.status < 500, refused.headers['content-type']?.toString().includes('problem+json')], [true, true]);
 
@@ -27,11 +28,8 @@ test('the daemon runs in the router, is asked from outside, and ends in every wa
     assert.deepEqual(second.paths, first.paths);
     await assert.rejects(second.until('pigs fly', () => false, { inVainMs: 20 }), /until pigs fly\nlast seen: [\s\S]*the end of the daemon's log/);
     assert.equal(await second.stop(), 0);
-  }));
 
-test('a daemon that refuses its config tells its exit code and why', { skip }, () =>
-  withLab({ isps: 1 }, async (lab) => {
-    const daemon = await lab.startDaemon({ config: 'uplinks: nonsense\n' });
-    assert.equal((await daemon.exited).code, 78);
-    assert.match(daemon.output(), /uplinks/);
+    const third = await lab.startDaemon({ config: 'uplinks: nonsense\n' });
+    assert.equal((await third.exited).code, 78);
+    assert.match(third.output(), /uplinks/);
   }));
