@@ -39,6 +39,11 @@ export function countSeldom(state: State, now: Instant): void {
   state.looks.nextCountAt = now + UNCOUNTED_MS;
 }
 
+/** The config may want now what it did not want before. */
+export function countAnew(state: State, now: Instant): void {
+  state.looks.nextCountAt = Math.min(state.looks.nextCountAt, now);
+}
+
 /** Often while something passes. */
 function nextCountAt(state: State, now: Instant): number {
   if (!isCounting(state.policy)) return Infinity;

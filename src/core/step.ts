@@ -21,7 +21,7 @@ import { forgetMoved, nextForgetAt, reviseMoved } from './forgets.js';
 import type { Health } from './health.js';
 import { absorbHost, askHost, isFiltered, lookAtHostSoon } from './host.js';
 import { pass, takeLost, takeReply, takeTraffic } from './judge.js';
-import { countSeldom, lookAround } from './look.js';
+import { countAnew, countSeldom, lookAround } from './look.js';
 import { tellDecision, tellForgotten } from './news.js';
 import { absorbOutside, expireOutside, nextExpiry } from './outside.js';
 import { absorbClock, absorbConfirm, absorbOverride, expireOverride } from './override.js';
@@ -89,6 +89,7 @@ function absorb(state: State, event: Event, effects: Effect[]): void {
       if (event.token !== 0) state.waitingForHost.push(event.token);
       reviseMoved(state);
       refit(state, former, event.at);
+      countAnew(state, event.at);
       break;
     }
     case 'kernel':

@@ -109,3 +109,12 @@ test('a reload is answered although others change the rules faster than ours can
   router.give({ type: 'host', at: at(router.now), wish: under, report: REPORT });
   assert.ok(router.effects.some((effect) => effect.type === 'answer' && effect.token === 7 && effect.error === ''));
 });
+
+test('connections are counted again when a config wants it that follows one that did not', () => {
+  const router = filtered(openRouter(TWO, factsOf(['fibre', 'cable'])).until(1500)).until(2000);
+  const counts = (): number => router.effects.filter((effect) => effect.type === 'count').length;
+  reload(router, { ...TWO, lanInterfaces: [] }).until(4000).fresh();
+  assert.equal(counts(), 0);
+  reload(router, TWO).until(6000);
+  assert.ok(counts() > 0);
+});
