@@ -43,7 +43,7 @@ test('targets that are silent while connections get answers condemn no line: not
     await assertUnhurt({ old, tcp, fresh }, since);
     assert.deepEqual(said(daemon, /fibre is (suspect|degraded|down)/), []);
 
-    daemon.configure(lab.config({ ...STEADY, ...FAST, probe: { ...FAST.probe, passive: false } }));
+    daemon.configure(lab.config({ ...STEADY, ...FAST, health: { ...FAST.health, damping: 'off' }, probe: { ...FAST.probe, passive: false } }));
     assert.equal((await daemon.ctl('reload')).code, 0);
     await daemon.untilActive('cable');
     await waitFor('fibre is down', daemon.status, (seen) => stateOf(seen, 'fibre') === 'down');
