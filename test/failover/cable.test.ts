@@ -3,52 +3,55 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { labUnavailable, until, waitFor } from '../lab/lab.js';
 import type { Lab } from '../lab/lab.js';
-import { BACKENDS, carriers, defaultsOf, heldMs, pings, routeGet, said, settled, stateOf, uplinkIn, untilSaid, untilState, withStory } from './story.js';
+import { BACKENDS, carriers, defaultsOf, heldMs, pings, said, settled, shareStory, stateOf, uplinkIn, untilSaid } from './story.js';
 
 const skip = (await labUnavailable()) ?? false;
 const UNMASQUERADED = {
   fibre: { interface: 'isp0', gateway: '198.51.100.1', priority: 1, masquerade: false },
   cable: { interface: 'isp1', gateway: '203.0.113.1', priority: 2, masquerade: false },
+  lte: { interface: 'isp2', gateway: '100.64.0.1', priority: 3 },
 };
+/** On ports as real NICs have them: the kernel tells less often of their links. */
+const tell = shareStory({ topology: { indexEqual: true } });
 
-test('a cut cable moves running flows and new ones at once', { skip }, () =>
-  withStory({}, async ({ lab, daemon }) => {
-    const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'new-udp', rateHz: 50 })]);
-    const fault = await lab.cutCable('fibre');
-    await old.outageAfter(fault);
-    await fresh.outageAfter(fault);
-    assert.deepEqual([await carriers(old), await carriers(fresh)], [['cable'], ['cable']]);
-
-    const status = await daemon.untilActive('cable');
-    assert.match(uplinkIn(status, 'fibre').because, /no carrier on isp0/);
-    assert.match(String(status['because']), /fibre is down: no carrier on isp0; cable is next \(priority 2\)/);
-    assert.deepEqual((await defaultsOf(lab)).map((route) => / dev (\S+)/.exec(route)?.[1]), ['isp1', 'isp2']);
-  }));
-
-for (const backend of BACKENDS) {
-  test(`a running flow that others translate to a fixed address is forgotten, and goes on by the next line (${backend})`, { skip }, () =>
-    withStory({ topology: { isps: 2 }, config: { uplinks: UNMASQUERADED, nat: { backend } }, before: snatByOthers }, async ({ lab, daemon }) => {
-      const old = await lab.stream({ kind: 'udp', rateHz: 50 });
-      const fault = await lab.cutCable('fibre');
-      await old.outageAfter(fault);
-      assert.deepEqual(await carriers(old), ['cable']);
-      await untilSaid(daemon, /^forgot \d+ connections of fibre$/);
-    }));
-}
-
-test('a cut cable moves flows as quickly when another port changed 50 ms before, on ports as real NICs have them', { skip }, () =>
-  withStory({ topology: { indexEqual: true } }, async ({ lab, daemon }) => {
+test('a cut cable moves running flows and new ones at once, also when another port changed 50 ms before; plugged in again at once, the line is not trusted before its hold is over', { skip }, () =>
+  tell(async ({ lab, daemon }) => {
     const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'new-udp', rateHz: 50 })]);
     const flip = await lab.flipPort();
     await until(flip.doneAt + 50);
     const fault = await lab.cutCable('fibre');
     await old.outageAfter(fault);
     await fresh.outageAfter(fault);
-    await daemon.untilActive('cable');
+    assert.deepEqual([await carriers(old), await carriers(fresh)], [['cable'], ['cable']]);
+
+    const moved = await daemon.untilActive('cable');
+    assert.match(uplinkIn(moved, 'fibre').because, /no carrier on isp0/);
+    assert.match(String(moved['because']), /fibre is down: no carrier on isp0; cable is next \(priority 2\)/);
+    assert.deepEqual((await defaultsOf(lab)).map((route) => / dev (\S+)/.exec(route)?.[1]), ['isp1', 'isp2']);
+
+    await lab.plugCable('fibre');
+    const status = await daemon.untilActive('fibre');
+    assert.ok(heldMs(status, 'fibre') >= 1000, `back after ${heldMs(status, 'fibre')} ms`);
+    assert.equal(stateOf(status, 'fibre'), 'up');
+    assert.deepEqual(await carriers(fresh), ['fibre']);
+    assert.deepEqual(said(daemon, /the kernel refused/), []);
   }));
 
+for (const backend of BACKENDS) {
+  test(`a running flow that others translate to a fixed address is forgotten, and goes on by the next line (${backend})`, { skip }, () =>
+    tell(async ({ lab, daemon }) => {
+      await snatByOthers(lab);
+      const old = await lab.stream({ kind: 'udp', rateHz: 50 });
+      const fault = await lab.cutCable('fibre');
+      await old.outageAfter(fault);
+      assert.deepEqual(await carriers(old), ['cable']);
+      await untilSaid(daemon, /^forgot \d+ connections of fibre$/);
+      await lab.text('router', ['nft', 'delete', 'table', 'ip', 'theirs']);
+    }, { uplinks: UNMASQUERADED, nat: { backend } }));
+}
+
 test('an interface that is switched off is left at once, and taken up again when it is switched on', { skip }, () =>
-  withStory({}, async ({ lab, daemon }) => {
+  tell(async ({ lab, daemon }) => {
     const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'new-udp', rateHz: 50 })]);
     const fault = await lab.ip('router', 'link set isp0 down');
     await old.outageAfter(fault);
@@ -60,7 +63,7 @@ test('an interface that is switched off is left at once, and taken up again when
   }));
 
 test('a standby that is switched off and on within a moment has its routes back, although the kernel says nothing of their loss', { skip }, () =>
-  withStory({}, async ({ lab, daemon }) => {
+  tell(async ({ lab, daemon }) => {
     const before = (await lab.view('router')).tables;
     await lab.ip('router', 'link set isp1 down', 'link set isp1 up');
     await waitFor('all tables are as before', async () => (await lab.view('router')).tables, (tables) => JSON.stringify(sorted(tables)) === JSON.stringify(sorted(before)));
@@ -70,7 +73,7 @@ test('a standby that is switched off and on within a moment has its routes back,
   }));
 
 test('another address on a line is taken up, and the line stays active', { skip }, () =>
-  withStory({}, async ({ lab, daemon }) => {
+  tell(async ({ lab, daemon }) => {
     const fresh = await lab.stream({ kind: 'new-udp', rateHz: 50 });
     const changed = await lab.changeAddress('fibre', { router: '198.51.100.77' });
     await daemon.until('the new address is known and in use', ({ active, uplinks }) =>
@@ -81,47 +84,11 @@ test('another address on a line is taken up, and the line stays active', { skip 
     const { rules } = await lab.view('router');
     assert.deepEqual(rules.filter((rule) => rule.startsWith('9550')).map((rule) => /from (\S+)/.exec(rule)?.[1]).sort(), ['100.64.0.2', '198.51.100.77', '203.0.113.2']);
     assert.ok(await pings(lab, 'internet', '198.51.100.77'));
-  }));
-
-test('a new lease in another network, with another gateway, is learnt from the kernel', { skip }, () =>
-  withStory(
-    {
-      config: { uplinks: { fibre: { interface: 'isp0', priority: 1 }, cable: { interface: 'isp1', priority: 2 } } },
-      topology: { isps: 2 },
-      before: async (lab) => {
-        await lab.addForeignDefault('fibre', { metric: 100 });
-        await lab.addForeignDefault('cable', { metric: 101 });
-      },
-    },
-    async ({ lab, daemon }) => {
-      const fresh = await lab.stream({ kind: 'new-udp', rateHz: 50 });
-      // The old default goes with the last address of its device.
-      await lab.changeAddress('fibre', { router: '198.18.7.9', prefix: '198.18.7.0/24', gateway: '198.18.7.254' });
-      await lab.ip('router', 'route add default via 198.18.7.254 dev isp0 metric 100 proto dhcp');
-      const status = await daemon.until('fibre is active by its new gateway', ({ active }) => active[0]?.name === 'fibre' && active[0].gateway === '198.18.7.254');
-      assert.equal(uplinkIn(status, 'fibre')['gateway'], '198.18.7.254');
-      await untilState(daemon, 'fibre', 'up');
-      assert.deepEqual(await carriers(fresh), ['fibre']);
-      assert.equal(await routeGet(lab, '192.0.2.10'), 'isp0');
-      assert.deepEqual((await defaultsOf(lab)).filter((route) => route.includes('dhcp')), ['default via 198.18.7.254 dev isp0 proto dhcp metric 100', 'default via 203.0.113.1 dev isp1 proto dhcp metric 101']);
-    },
-  ));
-
-test('a line that was pulled and plugged quickly is not trusted before its hold is over', { skip }, () =>
-  withStory({}, async ({ lab, daemon }) => {
-    const fresh = await lab.stream({ kind: 'new-udp', rateHz: 50 });
-    await lab.cutCable('fibre');
-    await daemon.untilActive('cable');
-    await lab.plugCable('fibre');
-    const status = await daemon.untilActive('fibre');
-    assert.ok(heldMs(status, 'fibre') >= 1000, `back after ${heldMs(status, 'fibre')} ms`);
-    assert.equal(stateOf(status, 'fibre'), 'up');
-    assert.deepEqual(await carriers(fresh), ['fibre']);
-    assert.deepEqual(said(daemon, /the kernel refused/), []);
+    await lab.changeAddress('fibre', { router: '198.51.100.2' });
   }));
 
 async function snatByOthers(lab: Lab): Promise<void> {
-  const rules = lab.isps().map((isp) => `oifname "${isp.device}" snat to ${isp.router};`).join(' ');
+  const rules = lab.isps().slice(0, 2).map((isp) => `oifname "${isp.device}" snat to ${isp.router};`).join(' ');
   await lab.text('router', ['nft', '-f', '-'], `table ip theirs { chain post { type nat hook postrouting priority srcnat; ${rules} }\n}\n`);
 }
 

@@ -29,13 +29,14 @@ export interface Story {
 export interface StoryWish {
   readonly topology?: TopologyWish;
   /** Replaces keys of STEADY and of the lab's own config. */
-  readonly config?: Readonly<Record<string, unknown>>;
+  readonly config?: Config;
   /** Done in the lab before the daemon starts. */
   readonly before?: (lab: Lab) => Promise<unknown>;
   /** The uplinks that must be up before the story begins. Default: all. */
   readonly expects?: readonly string[];
 }
 
+type Config = Readonly<Record<string, unknown>>;
 type Tell = (story: Story) => Promise<void>;
 
 /** Those of a family that no uplink has are not asked. */
@@ -47,6 +48,9 @@ export const STEADY = {
   health: { sensitivity: 'balanced', up: { successes: 2 } },
   failback: { hold: '1s' },
 } as const;
+
+/** What stories that share a daemon begin with: a reload that keeps to it asks no line anew. */
+export const UNDAMPED = { ...STEADY, health: { damping: 'off', ...STEADY.health } } as const;
 
 export const FAST = {
   probe: { targets: TARGETS },
@@ -71,19 +75,22 @@ export async function withStory(wish: StoryWish, tell: Tell): Promise<void> {
 }
 
 /**
- * Stories one after the other in one lab: for those whose faults heal without a trace. Each begins with whole lines, the settled daemon (that of the
- * story before, which may have started another one), the uplinks in use as at first, no stream, no connection, and a log of its own. A story may replace
- * keys of the config, by reloads before and behind it. Damping is off unless a story wants it. One that fails takes the lab with it.
+ * Stories one after the other in one lab with one daemon: for those whose faults heal without a trace. Each begins with whole lines, the settled
+ * daemon, the uplinks in use as at first, no stream, no connection, and a log of its own. Damping is off. One that fails takes the lab with it.
+ *
+ * A story may restart the daemon. With keys of config of its own it begins with them in force, and may reload others: it ends with those of all.
  */
-export function shareStory(wish: StoryWish = {}): (tell: Tell, config?: StoryWish['config']) => Promise<void> {
+export function shareStory(wish: StoryWish = {}): (tell: Tell, config?: Config) => Promise<void> {
   let shared: { readonly story: Story; readonly trace: readonly string[] } | undefined;
-  const configWith = (more: StoryWish['config']): Record<string, unknown> =>
-    ({ ...wish.config, ...more, health: { damping: 'off', ...STEADY.health, ...((more?.['health'] ?? wish.config?.['health']) as object | undefined) } });
+  const undamped = (more: Config = {}): Config => {
+    const config = { ...wish.config, ...more };
+    return { ...config, health: { ...UNDAMPED.health, ...(config['health'] as object | undefined) } };
+  };
   const open = async (): Promise<NonNullable<typeof shared>> => {
     const lab = await openLab(wish.topology ?? {});
     try {
-      const story = await begin(lab, { ...wish, config: configWith(undefined) });
-      return { story, trace: await traceOf(story) };
+      const story = await begin(lab, { ...wish, config: undamped() });
+      return { story, trace: await traceOf(lab, await story.daemon.status()) };
     } catch (error) {
       await lab.close();
       throw error;
@@ -93,12 +100,6 @@ export function shareStory(wish: StoryWish = {}): (tell: Tell, config?: StoryWis
     await shared?.story.lab.close();
     shared = undefined;
   };
-  const reload = async ({ lab, daemon }: Story, config: StoryWish['config']): Promise<void> => {
-    daemon.configure(lab.config({ ...STEADY, ...configWith(config) }));
-    const { status, body } = await daemon.rest('POST', '/v1/reload');
-    assert.equal(status, 200, JSON.stringify(body));
-    await settled(daemon, wish.expects);
-  };
   after(close);
   return async (tell, config) => {
     shared ??= await open();
@@ -106,13 +107,17 @@ export function shareStory(wish: StoryWish = {}): (tell: Tell, config?: StoryWis
     story.daemon = sinceNow(story.daemon);
     try {
       await explainedBy(story, async () => {
-        if (config !== undefined) await reload(story, config);
+        if (config !== undefined) {
+          await reload(story, undamped(config));
+          await settled(story.daemon, wish.expects);
+        }
         await tell(story);
         await restore(story);
-        if (config !== undefined) await reload(story, undefined);
+        if (config !== undefined) await reload(story, undamped());
         await settled(story.daemon, wish.expects);
-        const difference = async (): Promise<readonly string[]> => differenceOf(trace, await traceOf(story));
-        await waitFor('the story has left no trace', difference, (left) => left.length === 0);
+        await story.daemon.until('the uplinks are as at first', (status) => uplinksIn(status).every((line) => trace.includes(line)));
+        const difference = async (): Promise<readonly string[]> => differenceOf(trace, await traceOf(story.lab, await story.daemon.status()));
+        await waitFor('the story has left no trace', difference, (left) => left.length === 0, { everyMs: 100 });
       });
     } catch (error) {
       await close();
@@ -128,6 +133,14 @@ async function begin(lab: Lab, wish: StoryWish): Promise<Story> {
   return story;
 }
 
+/** In force when it returns, but for the packet filter. It waits for a packet filter that is being written: the daemon would have no time for both. */
+export async function reload({ lab, daemon }: Story, config: Config): Promise<void> {
+  await daemon.until('the kernel is as wished', isInSync);
+  daemon.configure(lab.config({ ...STEADY, ...config }));
+  const { status, body } = await daemon.rest('POST', '/v1/reload');
+  assert.equal(status, 200, JSON.stringify(body));
+}
+
 async function restore({ lab, daemon }: Story): Promise<void> {
   await lab.endStreams();
   for (const { name } of lab.isps()) await lab.heal(name);
@@ -135,18 +148,26 @@ async function restore({ lab, daemon }: Story): Promise<void> {
   await lab.text('router', ['conntrack', '-F']);
 }
 
-/** What the next story relies on: states, the uplinks in use, and in the router the routes, the rules and the tables of nft. */
-async function traceOf({ lab, daemon }: Story): Promise<readonly string[]> {
-  const { uplinks, active } = await daemon.status();
+/**
+ * What the next story relies on: states, the uplinks in use, and in the router the routes, the rules and the tables of nft. iptables-nft leaves its
+ * own behind, empty, whoever uses it.
+ */
+async function traceOf(lab: Lab, status: DaemonStatus): Promise<readonly string[]> {
   const views = await Promise.all((lab.topology.ipv6 ? [4, 6] as const : [4] as const).map(async (family) => lab.view('router', family)));
   return [
-    ...uplinks.flatMap(({ name, families }) => families.map(({ family, state }) => `${name} is ${state} for IPv${family}`)),
-    ...active.map(({ name, family }) => `IPv${family} goes by ${name}`),
+    ...uplinksIn(status),
     ...views.flatMap(({ rules, tables, nft }) => [
-      ...rules, ...nft.filter((line) => line.startsWith('table ')),
+      ...rules, ...nft.filter((line) => /^table (?!ip6? (filter|nat|mangle|raw) )/.test(line)),
       ...Object.entries(tables).flatMap(([table, routes]) => routes.map((route) => `${route.replace(/ (linkdown|dead)\b/g, '')} in ${table}`)),
     ]),
   ].sort();
+}
+
+function uplinksIn({ uplinks, active }: DaemonStatus): readonly string[] {
+  return [
+    ...uplinks.flatMap(({ name, families }) => families.map(({ family, state }) => `${name} is ${state} for IPv${family}`)),
+    ...active.map(({ name, family }) => `IPv${family} goes by ${name}`),
+  ];
 }
 
 /** The same daemon; of its log, what it says from now on. */
@@ -159,7 +180,8 @@ function differenceOf(before: readonly string[], now: readonly string[]): readon
   return [...before.filter((line) => !now.includes(line)).map((line) => `- ${line}`), ...now.filter((line) => !before.includes(line)).map((line) => `+ ${line}`)];
 }
 
-async function explainedBy<T>(story: Story, tell: (story: Story) => Promise<T>): Promise<T> {
+/** A failure shows the daemon's log and the router's kernel. */
+export async function explainedBy<T>(story: Story, tell: (story: Story) => Promise<T>): Promise<T> {
   try {
     return await tell(story);
   } catch (error) {
@@ -252,7 +274,9 @@ export async function routeGet(lab: Lab, ...how: readonly string[]): Promise<str
 
 /** Default routes of main, ours and foreign ones, in the kernel's order. */
 export async function defaultsOf(lab: Lab, family: Family = 4): Promise<readonly string[]> {
-  return (await lab.view('router', family)).main.filter((route) => route.startsWith('default'));
+  // The whole view starts five programs.
+  const text = await lab.text('router', ['ip', `-${family}`, 'route', 'show', 'table', 'main']);
+  return text.replace(/\n\s+nexthop/g, ' nexthop').split('\n').map((line) => line.replace(/\s+/g, ' ').trim()).filter((line) => line.startsWith('default'));
 }
 
 /** Counts from now on what reaches this ISP over the line and looks so, in words of nft. */
