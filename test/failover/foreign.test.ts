@@ -62,7 +62,7 @@ test('LAN, VPN and internet reach each other while flows are marked, and a marke
     await early.outageAfter(now());
 
     const streams = {
-      marked: await lab.stream({ kind: 'tcp' }),
+      marked: await lab.stream({ kind: 'tcp', rateHz: 50 }),
       toVpn: await lab.stream({ kind: 'udp', rateHz: 50, to: '10.8.0.2' }),
       fromVpn: await lab.stream({ kind: 'udp', rateHz: 50, from: 'vpn', to: '192.168.1.10' }),
       vpnToInternet: await lab.stream({ kind: 'udp', rateHz: 50, from: 'vpn' }),
@@ -103,7 +103,7 @@ test('a table main that a foreign hand emptied stops nothing that does not need 
 for (const [backend, hand] of BACKENDS.flatMap((each) => [[each, 'iptablesNatFlush'], [each, 'nftFlush']] as const)) {
   test(`${hand} by a foreign hand, with the backend ${backend}: masquerade and marks come back, and running flows go on`, { skip }, () =>
     tell(async ({ lab, daemon }) => {
-      const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'tcp' }), lab.stream({ kind: 'new-udp', rateHz: 50 })]);
+      const [old, tcp, fresh] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'tcp', rateHz: 50 }), lab.stream({ kind: 'new-udp', rateHz: 50 })]);
       const before = await filters(lab);
       const flushed = await lab[hand]();
       await fresh.outageAfter(flushed);

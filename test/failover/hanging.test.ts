@@ -12,10 +12,11 @@ test('a hanging nft costs no masquerade, is told once, and TERM does not wait fo
     await lab.text('router', ['sh', '-c', 'mkdir /run/shims; printf "#!/bin/sh\\nsleep 600\\n" > /run/shims/nft; chmod 755 /run/shims/nft']);
     const daemon = await lab.startDaemon({ config: lab.config(STEADY), environment: { PATH: `/run/shims:${process.env['PATH'] ?? ''}` } });
     const client = lab.topology.lans[0]!.client;
-    await waitFor('masquerade stands', async () => (await lab.view('router')).iptables.join('\n'), (rules) => /-A UPLINKD_NAT .*-j MASQUERADE/.test(rules), { timeoutMs: 60_000 });
-    await waitFor('the LAN reaches the internet', () => pings(lab, client, '1.1.1.1'), (reaches) => reaches, { timeoutMs: 60_000 });
-    await untilSaid(daemon, /nft did not finish within 10000 ms \(nft /, { timeoutMs: 60_000 });
-    await daemon.ready({ timeoutMs: 60_000 });
+    const rare = { timeoutMs: 60_000, everyMs: 200 };
+    await waitFor('masquerade stands', async () => lab.text('router', ['iptables-save', '-t', 'nat']), (rules) => /-A UPLINKD_NAT .*-j MASQUERADE/.test(rules), rare);
+    await waitFor('the LAN reaches the internet', () => pings(lab, client, '1.1.1.1'), (reaches) => reaches, rare);
+    await untilSaid(daemon, /nft did not finish within 10000 ms \(nft /, rare);
+    await daemon.ready(rare);
     assert.equal(await daemon.stop(), 0);
     assert.equal(daemon.output().match(/nft did not finish within/g)?.length, 1, 'told once');
   }));

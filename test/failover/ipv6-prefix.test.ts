@@ -34,7 +34,7 @@ test('NPTv6: the client is seen under the prefix of the line that carries it, ho
     await lab.heal('fibre');
     await daemon.untilActive('fibre');
     assert.deepEqual([await seenAs(old), await seenAs(fresh)], [['2001:db8:200::10'], ['2001:db8:100::10']]);
-    const router = await lab.stream({ kind: 'udp', to: TO, from: 'router', rateHz: 100 });
+    const router = await lab.stream({ kind: 'udp', to: TO, from: 'router', rateHz: 50 });
     assert.deepEqual(await seenAs(router), ['2001:db8:101::2'], 'what has no address of the LAN goes under the line\'s own');
     const cut = await lab.cutCable('fibre');
     await fresh.outageAfter(cut);
@@ -57,7 +57,7 @@ test('routed prefixes: the LAN\'s addresses of a dead provider are taken out of 
       const sources = (await addressesOf(lab, 'client', 'eth0')).map((line) => / inet6 (\S+)\//.exec(line)?.[1] ?? '');
       for (const source of sources) assert.ok(await pings(lab, 'client', '-I', source, TO), `${source}: what is not translated leaves by the provider that it belongs to`);
       assert.deepEqual([sources.length, await lab.spoofed('fibre', 6), await lab.spoofed('cable', 6)], [2, 0, 0]);
-      const fresh = await lab.stream({ kind: 'new-udp', to: TO, rateHz: 100 });
+      const fresh = await lab.stream({ kind: 'new-udp', to: TO, rateHz: 50 });
       await lab.upstreamDead('fibre');
       await waitFor('the LAN address of fibre is deprecated', async () => addressesOf(lab, 'router', 'lan0'), (all) => all.some(isIn('2001:db8:100::', true)) && all.some(isIn('2001:db8:200::', false)));
       await lab.solicit('client');

@@ -152,7 +152,7 @@ async function udp(lab: Lab): Promise<Record<'old' | 'fresh', Awaited<ReturnType
 }
 
 async function traffic(lab: Lab): Promise<Record<'old' | 'tcp' | 'fresh', Awaited<ReturnType<Lab['stream']>>>> {
-  const [streams, tcp] = await Promise.all([udp(lab), lab.stream({ kind: 'tcp' })]);
+  const [streams, tcp] = await Promise.all([udp(lab), lab.stream({ kind: 'tcp', rateHz: 50 })]);
   return { ...streams, tcp };
 }
 
