@@ -3,7 +3,8 @@ import { execFileSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Family, Method } from '../../src/model.js';
 import type { OpenAsker } from '../../src/probes/method.js';
-import { addRoutes, ask, buildWorld, departures, descriptors, FAMILIES, ip, ispFilter, ispIp, ispUnfilter, line, now, put, SERVER, shareAddresses, SILENCE_MS, until } from './asker-world.js';
+import { playAsked, type Stories } from './asked.js';
+import { addRoutes, ask, buildWorld, departures, descriptors, FAMILIES, ip, ispFilter, ispIp, ispUnfilter, line, now, put, SERVER, shareAddresses, SILENCE_MS, unshareAddresses, until } from './asker-world.js';
 
 /** One way of asking, by family: the method, and the address in the order (SERVER, or '' where it finds its way itself). */
 export interface Way {
@@ -11,6 +12,9 @@ export interface Way {
   readonly method: Method;
   address(family: Family): string;
 }
+
+/** The most that an asker has in flight: it gives up older ones without a word. */
+const IN_FLIGHT = 128;
 
 /** What was told, and the devices by which anything left for the server meanwhile: `answered by a`. */
 async function askedBy(way: Way, family: Family, asker: ReturnType<OpenAsker>, withinMs?: number): Promise<string> {
@@ -74,6 +78,7 @@ export async function sharedAddress(way: Way): Promise<Record<string, readonly s
     b.close();
     stories[`IPv${family}`] = told;
   }
+  unshareAddresses();
   return stories;
 }
 
@@ -86,25 +91,26 @@ export async function descriptorsLeft(ways: readonly (Way & { readonly times: nu
   for (const [i, way] of ways.entries()) await ask(warm[i]!, way.method, way.address(4), way.silent === true ? SILENCE_MS : undefined);
   for (const asker of warm) asker.close();
   await sleep(100);
-  const before = descriptors();
+  const atFirst = descriptors();
   let most = 0;
   const seen = new Set<string>();
   for (const closing of ['at the end', 'in flight'] as const) {
     for (const way of ways) {
       const asker = way.open(line('a', 4), now);
       const waiting = Array.from({ length: way.times }, () => put(asker, way.method, way.address(4)));
-      most = Math.max(most, descriptors() - before);
-      if (closing === 'at the end') await until(() => waiting.every((outcomes) => outcomes.length > 0), way.silent === true ? SILENCE_MS : undefined);
+      most = Math.max(most, descriptors() - atFirst);
+      const told = (): number => waiting.filter((outcomes) => outcomes.length > 0).length;
+      if (closing === 'at the end') await until(() => told() >= Math.min(way.times, IN_FLIGHT), way.silent === true ? SILENCE_MS : undefined);
       asker.close();
-      const told = waiting.flat().length;
+      const before = waiting.flat().length;
       await sleep(20);
-      if (waiting.flat().length > told) seen.add('told after close');
+      if (waiting.flat().length > before) seen.add('told after close');
       for (const outcomes of waiting) seen.add(outcomes.length > 1 ? 'told twice' : (outcomes[0]?.said ?? 'silence'));
     }
   }
   // A descriptor of the first round that was closed late is not there any more.
-  await until(() => descriptors() <= before);
-  return { leaked: Math.max(0, descriptors() - before), most, outcomes: [...seen].sort() };
+  await until(() => descriptors() <= atFirst);
+  return { leaked: Math.max(0, descriptors() - atFirst), most, outcomes: [...seen].sort() };
 }
 
 /** Is there anything of these askers that keeps the process running: silent questions in flight, and after they were closed? */
@@ -120,13 +126,10 @@ export async function keepsRunning(ways: readonly Way[]): Promise<{ readonly inF
   return { inFlight, closed: count() - before };
 }
 
-/** Plays the story named by the first argument of the process and prints what it gives. */
-export async function play(stories: Readonly<Record<string, () => Promise<unknown>>>): Promise<never> {
-  const end = await buildWorld();
-  const told = await stories[process.argv[2] ?? '']?.();
-  end();
-  process.stdout.write(JSON.stringify(told));
-  process.exit(0);
+/** Builds the world and plays what is asked for in it. */
+export async function play(stories: Stories): Promise<never> {
+  await buildWorld();
+  return playAsked(stories);
 }
 
 export const atServer = (family: Family): string => SERVER[family];

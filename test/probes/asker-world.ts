@@ -8,11 +8,12 @@
  * `oif` rules as the daemon's layout has them; main's default leads out of wan-b in both families, to tempt what is asked through a. What leaves
  * for the server is counted by the packet filter, by device and family.
  */
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { openCounterReader } from '../../src/kernel/netlink/counters.js';
 import type { Family, Instant, Method, ProbeLine, Target } from '../../src/model.js';
 import type { Asker } from '../../src/probes/method.js';
 import { deadline } from '../lab/wait.js';
@@ -25,16 +26,25 @@ export const FAMILIES: readonly Family[] = [4, 6];
 const SIDES: readonly Side[] = ['a', 'b'];
 const SOURCE = { a: { 4: '192.0.2.2', 6: '2001:db8:a::2' }, b: { 4: '192.0.2.3', 6: '2001:db8:b::2' } } as const;
 const TABLE = { a: 101, b: 102 } as const;
+const counters = openCounterReader();
+let departed: ReadonlyMap<string, number> = new Map();
 /** How long to wait where nothing is to come. What is to come is waited for until the deadline. */
 export const SILENCE_MS = 250;
 
-/** A story that needs a certificate has put it into a /run of its own before. @returns what ends the servers */
-export async function buildWorld(): Promise<() => void> {
+/** Looking takes processor time that others want. */
+const SELDOM_MS = 20;
+/** IPv6 addresses are usable at once, without two seconds of duplicate address detection. And each error of the far end is sent, however many there are. */
+const SYSCTLS = ['net.ipv6.conf.default.accept_dad=0', 'net.ipv4.icmp_ratemask=0'];
+
+/** A script that needs a certificate has put it into a /run of its own before. */
+export async function buildWorld(): Promise<void> {
   if (!existsSync('/run/cert.pem')) execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', '/run']);
-  ip('link set lo up');
+  ip('link set lo up', ...SIDES.map((side) => `netns add isp-${side}`));
+  execFileSync('sysctl', ['-qw', ...SYSCTLS]);
   for (const side of SIDES) {
     const dev = `wan-${side}`;
-    ip(`netns add isp-${side}`, `link add ${dev} type veth peer name eth0 netns isp-${side}`, `addr add ${SOURCE[side][4]}/24 dev ${dev}`, `addr add ${SOURCE[side][6]}/64 dev ${dev} nodad`, `link set ${dev} up`);
+    ispRun(side, 'sysctl', '-qw', ...SYSCTLS);
+    ip(`link add ${dev} type veth peer name eth0 netns isp-${side}`, `addr add ${SOURCE[side][4]}/24 dev ${dev}`, `addr add ${SOURCE[side][6]}/64 dev ${dev} nodad`, `link set ${dev} up`);
     ispIp(side, 'link set lo up', ...FAMILIES.flatMap((family) => [SERVER, OTHER].map((host) => `addr add ${host[family]}/${family === 4 ? '32 dev lo' : '128 dev lo nodad'}`)));
     ispIp(side, 'addr add 192.0.2.1/24 dev eth0', `addr add 2001:db8:${side}::1/64 dev eth0 nodad`, 'addr add fe80::1/64 dev eth0 nodad', 'link set eth0 up');
     for (const family of ['-4', '-6']) execFileSync('ip', [family, 'rule', 'add', 'pref', String(TABLE[side]), 'oif', dev, 'lookup', String(TABLE[side])]);
@@ -43,9 +53,8 @@ export async function buildWorld(): Promise<() => void> {
   ip('route add default via 192.0.2.1 dev wan-b', 'route add default via 2001:db8:b::1 dev wan-b');
   const counters = SIDES.flatMap((side) => FAMILIES.map((family) => ({ name: `${side}${family}`, match: `oifname "wan-${side}" ${family === 4 ? 'ip daddr 203.0.113.0/24' : 'ip6 daddr 2001:db8:ff::/48'}` })));
   nft(`table inet count { ${counters.map(({ name }) => `counter ${name} { };`).join(' ')} chain out { type filter hook postrouting priority 0; ${counters.map(({ name, match }) => `${match} counter name ${name};`).join(' ')} }; }`);
-  const servers = await Promise.all(SIDES.map(serve));
+  await Promise.all(SIDES.map(serve));
   await until(() => FAMILIES.every((family) => SIDES.every((side) => pings(side, family))));
-  return () => servers.forEach((server) => server.kill('SIGKILL'));
 }
 
 export function addRoutes(side: Side): void {
@@ -56,11 +65,19 @@ export function addRoutes(side: Side): void {
 
 /** Both lines with the addresses of line a, as two lines of one provider may have them. */
 export function shareAddresses(): void {
-  ip('addr flush dev wan-b', 'addr add 192.0.2.2/24 dev wan-b', 'addr add 2001:db8:a::2/64 dev wan-b nodad');
+  ip('addr flush dev wan-b scope global', 'addr add 192.0.2.2/24 dev wan-b', 'addr add 2001:db8:a::2/64 dev wan-b nodad');
   ispIp('b', 'addr add 2001:db8:a::1/64 dev eth0 nodad');
   addRoutes('b');
   ip('route replace 2001:db8:a::/64 dev wan-b table 102', 'route replace default via 2001:db8:a::1 dev wan-b onlink table 102');
   ip('route replace default via 192.0.2.1 dev wan-b', 'route replace default via 2001:db8:a::1 dev wan-b');
+}
+
+/** Line b has its own addresses again. */
+export function unshareAddresses(): void {
+  ip('route del 2001:db8:a::/64 dev wan-b table 102', 'addr flush dev wan-b scope global', `addr add ${SOURCE.b[4]}/24 dev wan-b`, `addr add ${SOURCE.b[6]}/64 dev wan-b nodad`);
+  ispIp('b', 'addr del 2001:db8:a::1/64 dev eth0');
+  addRoutes('b');
+  ip('route replace default via 192.0.2.1 dev wan-b', 'route replace default via 2001:db8:b::1 dev wan-b');
 }
 
 export function line(side: Side, family: Family, change: Partial<ProbeLine> = {}): ProbeLine {
@@ -70,9 +87,10 @@ export function line(side: Side, family: Family, change: Partial<ProbeLine> = {}
 
 /** Packets that left for the server since the last time it was asked, by device and family: `{ a4: 3 }`; none = not listed. */
 export function departures(): Readonly<Record<string, number>> {
-  const { nftables } = JSON.parse(execFileSync('nft', ['-j', 'reset', 'counters'], { encoding: 'utf8' })) as { readonly nftables: readonly { readonly counter?: { readonly name: string; readonly packets: number } }[] };
-  const counted = nftables.flatMap(({ counter }) => (counter === undefined || counter.packets === 0 ? [] : [[counter.name, counter.packets] as const]));
-  return Object.fromEntries(counted.sort(([x], [y]) => (x < y ? -1 : 1)));
+  const now = new Map(counters.read('count').map(({ name, packets }) => [name, packets]));
+  const grown = [...now].map(([name, packets]) => [name, packets - (departed.get(name) ?? 0)] as const);
+  departed = now;
+  return Object.fromEntries(grown.filter(([, packets]) => packets > 0).sort(([x], [y]) => (x < y ? -1 : 1)));
 }
 
 /** What became of a probe: `answered`, `silence`, or `CAUSE: words`. */
@@ -146,18 +164,18 @@ export function descriptors(): number {
 /** @returns whether it came true in time */
 export async function until(holds: () => boolean, withinMs = deadline()): Promise<boolean> {
   const giveUpAt = now() + withinMs;
-  while (!holds()) {
+  for (let restMs = 2; !holds(); restMs = Math.min(SELDOM_MS, restMs * 1.2)) {
     if (now() > giveUpAt) return false;
-    await sleep(2);
+    await sleep(restMs);
   }
   return true;
 }
 
-async function serve(side: Side): Promise<ChildProcess> {
+/** Ends with the process namespace. */
+async function serve(side: Side): Promise<void> {
   const script = fileURLToPath(new URL('./far-end.js', import.meta.url));
   const child = spawn('ip', ['netns', 'exec', `isp-${side}`, process.execPath, script, side], { stdio: ['ignore', 'pipe', 'inherit'] });
   await once(child.stdout, 'data');
-  return child;
 }
 
 /** The neighbours know each other, so that no first probe waits for them. */

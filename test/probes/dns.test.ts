@@ -1,12 +1,14 @@
 /** The method `dns` on real sockets, between three network namespaces (asker-world.ts has the map, far-end.ts the answers). */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { after, describe, test } from 'node:test';
 import { assertPinned, assertShared, reasonToSkip } from './asker-expectations.js';
-import { inside } from './namespace.js';
+import { openStage } from './namespace.js';
 
-const play = <T>(story: string): Promise<T> => inside<T>('inside-dns', story);
+const { play, close } = openStage('inside-dns');
 
-describe('a DNS probe', { concurrency: 2, skip: reasonToSkip() }, () => {
+describe('a DNS probe', { skip: reasonToSkip() }, () => {
+  after(close);
+
   test('leaves by its own line alone, whatever main says and however dead that line is', async () => {
     assertPinned(await play('pinned'));
   });

@@ -1,13 +1,15 @@
 /** The method `http` on real sockets, between three network namespaces (asker-world.ts has the map, far-end.ts the answers). */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
+import { after, describe, test } from 'node:test';
 import { assertPinned, assertShared, reasonToSkip, type Told } from './asker-expectations.js';
-import { inside } from './namespace.js';
+import { openStage } from './namespace.js';
 
-const play = <T>(story: string): Promise<T> => inside<T>('inside-http', story);
+const { play, close } = openStage('inside-http');
 const FAMILIES = [[4, '203.0.113.9'], [6, '2001:db8:ff::9']] as const;
 
-describe('an HTTP probe', { concurrency: 2, skip: reasonToSkip() }, () => {
+describe('an HTTP probe', { skip: reasonToSkip() }, () => {
+  after(close);
+
   test('leaves by its own line alone, whatever main says and however dead that line is', async () => {
     assertPinned(await play('pinned'));
   });

@@ -55,10 +55,7 @@ await play({
 
   /** Which sockets the queries take: one after the other, several at a time, after one that was lost. */
   async sockets() {
-    ispRun('a', 'nft', 'add', 'table', 'inet', 'p');
-    ispRun('a', 'nft', 'add', 'set', 'inet', 'p', 'ports', '{ type inet_service; size 65535; flags dynamic; }');
-    ispRun('a', 'nft', 'add', 'chain', 'inet', 'p', 'c', '{ type filter hook input priority -10; }');
-    ispRun('a', 'nft', 'add', 'rule', 'inet', 'p', 'c', 'udp', 'dport', '53', 'add', '@ports', '{ udp sport }');
+    ispRun('a', 'nft', 'table inet p { set ports { type inet_service; size 65535; flags dynamic; }; chain c { type filter hook input priority -10; udp dport 53 add @ports { udp sport }; }; }');
     const ports = (): number => {
       const seen = [...ispRun('a', 'nft', 'list', 'set', 'inet', 'p', 'ports').matchAll(/\b(\d{4,5})\b(?=[,\s}])/g)].map(([, port]) => port).filter((port) => port !== '65535');
       ispRun('a', 'nft', 'flush', 'set', 'inet', 'p', 'ports');
@@ -75,6 +72,7 @@ await play({
     for (let i = 0; i < 3; i++) said.add(await ask(asker, way.method, SERVER[4], 30));
     const silent = ports();
     ispUnfilter('a');
+    ispRun('a', 'nft', 'delete', 'table', 'inet', 'p');
     asker.close();
     return { said: [...said].sort(), oneByOne, atOnce, silent };
   },

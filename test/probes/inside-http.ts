@@ -3,9 +3,13 @@ import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Family, HttpMethod } from '../../src/model.js';
 import { openHttp } from '../../src/probes/http.js';
+import type { Stories } from './asked.js';
 import { atServer, descriptorsLeft, keepsRunning, pinned, play, sharedAddress } from './asker-stories.js';
 import { ask, askTimed, FAMILIES, ispFilter, ispUnfilter, line, now, put, SERVER, SILENCE_MS, until } from './asker-world.js';
 
+const SELF = fileURLToPath(import.meta.url);
+/** Its argument when it plays the part that trusts the certificate. */
+const TRUSTING = 'trusting';
 const RESOLVERS = [SERVER[4], SERVER[6]];
 /** A query that is not answered for half a second is asked again by the next probe. */
 const LOST_AFTER_MS = 600;
@@ -18,42 +22,33 @@ const nothing = get('http://probe.example/204', { status: 204 });
 const byAddress = { open: openHttp, method: nothing, address: atServer };
 const byName = { open: openHttp, method: { ...nothing, url: 'http://web.example/204' }, address: () => '' };
 
-/** In a process that trusts the server's certificate, or in one that does not; the world is made in there. */
-function withCertificate(story: string, trusted: boolean): () => Promise<unknown> {
-  return async () => {
-    if (process.env['PLAYED_INSIDE'] === undefined) {
-      execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', '/run']);
-      const subject = ['-subj', '/CN=web.example', '-addext', `subjectAltName=DNS:web.example,IP:${SERVER[4]},IP:${SERVER[6]}`];
-      execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-keyout', '/run/key.pem', '-out', '/run/cert.pem', ...subject], { stdio: 'ignore' });
-      const env = { ...process.env, PLAYED_INSIDE: '1', ...(trusted ? { NODE_EXTRA_CA_CERTS: '/run/cert.pem' } : {}) };
-      process.stdout.write(execFileSync(process.execPath, [fileURLToPath(import.meta.url), story], { env, stdio: ['ignore', 'pipe', 'inherit'] }));
-      process.exit(0);
-    }
-    const told: Record<string, string> = {};
-    for (const family of FAMILIES) {
-      const asker = openHttp(line('a', family), now);
-      told[`name ${family}`] = await ask(asker, get('https://web.example/204', { status: 204 }), '');
-      told[`address ${family}`] = await ask(asker, get(`https://${urlHost(family)}/204`, { status: 204 }), '');
-      told[`other name ${family}`] = await ask(asker, get('https://other.example/204', { status: 204 }), SERVER[family]);
-      told[`portal ${family}`] = await ask(asker, get('https://web.example/away'), '');
-      told[`no TLS ${family}`] = await ask(asker, get('https://web.example:81/'), '');
-      asker.close();
-    }
-    return told;
-  };
+/** What the server's certificate is good for, in a process that trusts it or not. */
+async function certificates(): Promise<unknown> {
+  const told: Record<string, string> = {};
+  for (const family of FAMILIES) {
+    const asker = openHttp(line('a', family), now);
+    told[`name ${family}`] = await ask(asker, get('https://web.example/204', { status: 204 }), '');
+    told[`address ${family}`] = await ask(asker, get(`https://${urlHost(family)}/204`, { status: 204 }), '');
+    told[`other name ${family}`] = await ask(asker, get('https://other.example/204', { status: 204 }), SERVER[family]);
+    told[`portal ${family}`] = await ask(asker, get('https://web.example/away'), '');
+    told[`no TLS ${family}`] = await ask(asker, get('https://web.example:81/'), '');
+    asker.close();
+  }
+  return told;
 }
 
 function urlHost(family: Family): string {
   return family === 4 ? SERVER[4] : `[${SERVER[6]}]`;
 }
 
-const stories: Readonly<Record<string, () => Promise<unknown>>> = {
+const stories: Stories = {
   pinned: () => pinned(byAddress),
   pinnedLookup: () => pinned(byName),
   sharedAddress: () => sharedAddress(byAddress),
   sharedLookup: () => sharedAddress(byName),
-  trusted: withCertificate('trusted', true),
-  untrusted: withCertificate('untrusted', false),
+  untrusted: certificates,
+  /** This very script again: Node reads at its start whose certificates it trusts. */
+  trusted: async () => JSON.parse(execFileSync(process.execPath, [SELF, TRUSTING], { env: { ...process.env, NODE_EXTRA_CA_CERTS: '/run/cert.pem' }, encoding: 'utf8' })) as unknown,
 
   async answers() {
     const told: Record<string, string> = {};
@@ -158,6 +153,11 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     ]),
 };
 
-const story = process.argv[2] ?? '';
-if ((story === 'trusted' || story === 'untrusted') && process.env['PLAYED_INSIDE'] === undefined) await stories[story]?.();
+if (process.argv[2] === TRUSTING) {
+  process.stdout.write(JSON.stringify(await certificates()));
+  process.exit(0);
+}
+execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', '/run']);
+const subject = ['-subj', '/CN=web.example', '-addext', `subjectAltName=DNS:web.example,IP:${SERVER[4]},IP:${SERVER[6]}`];
+execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-keyout', '/run/key.pem', '-out', '/run/cert.pem', ...subject], { stdio: 'ignore' });
 await play(stories);

@@ -72,6 +72,7 @@ await play({
     const second = await ask(asker, to(7001), SERVER[4]);
     const waiting = descriptors() - before;
     const landed = await until(() => descriptors() <= before);
+    ispUnfilter('a');
     asker.close();
     return { first: first.map(({ said }) => said), second, waiting, landed };
   },
@@ -84,6 +85,8 @@ await play({
     const waiting = Array.from({ length: 300 }, () => put(asker, to(7001), SERVER[4]));
     const held = descriptors() - before;
     await until(() => descriptors() <= before);
+    ispUnfilter('a');
+    asker.close();
     return { held, left: descriptors() - before, told: waiting.flat().length };
   },
 
@@ -100,12 +103,14 @@ await play({
   async throws() {
     const asker = openTcp(line('a', 4), now);
     const heard: string[] = [];
-    process.on('uncaughtException', (cause) => heard.push(cause.message));
+    const hear = (cause: Error): void => void heard.push(cause.message);
+    process.on('uncaughtException', hear);
     const fail = (): never => {
       throw new Error('on purpose');
     };
     asker.ask({ order: { uplink: 'a', family: 4, target: { id: 't', families: [4], intervalMs: undefined, ...way.method }, address: SERVER[4], seq: 1 }, answered: fail, lost: fail });
     await until(() => heard.length > 0);
+    process.off('uncaughtException', hear);
     const after = await ask(asker, way.method, SERVER[4]);
     asker.close();
     return { heard, after };

@@ -1,12 +1,14 @@
 /** The method `tcp` on real sockets, between three network namespaces (asker-world.ts has the map). */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
-import { inside } from './namespace.js';
+import { after, describe, test } from 'node:test';
+import { openStage } from './namespace.js';
 import { assertPinned, assertShared, reasonToSkip } from './asker-expectations.js';
 
-const play = <T>(story: string, nodeArguments: readonly string[] = []): Promise<T> => inside<T>('inside-tcp', story, nodeArguments);
+const { play, close } = openStage('inside-tcp');
 
-describe('a TCP probe', { concurrency: 2, skip: reasonToSkip() }, () => {
+describe('a TCP probe', { skip: reasonToSkip() }, () => {
+  after(close);
+
   test('leaves by its own line alone, whatever main says and however dead that line is', async () => {
     assertPinned(await play('pinned'));
   });
