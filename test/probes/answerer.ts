@@ -1,5 +1,6 @@
 /**
- * Stands in for an ISP's kernel: answers every echo request with the messages named on the command line, one after the other.
+ * Stands in for an ISP's kernel: answers every echo request with the messages that the last line of its stdin names, one after the other. It says when
+ * it has taken in a line; after an empty one it answers nothing.
  *
  *   reply         the right answer
  *   wait:MS       a pause
@@ -16,12 +17,13 @@
  *
  * Answers leave from the address of eth0 whatever address was asked: a request to another one is answered by the wrong host.
  */
+import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { whenReadable } from '../../src/libc/library.js';
 import { inetAddress, openRawIcmp, receiver, sendTo } from '../../src/libc/packet-socket.js';
 import { addressBytes, checksum } from '../../src/probes/packet.js';
 
-const answers = process.argv.slice(2);
+let answers: readonly string[] = [];
 const fd = openRawIcmp(4);
 const received = receiver(2048);
 whenReadable(fd, () => {
@@ -31,8 +33,10 @@ whenReadable(fd, () => {
     if (request.readUInt8(0) === 8) void play(packet, Buffer.from(request), packet.subarray(12, 16).join('.'));
   }
 });
-setInterval(() => undefined, 60_000); // a socket that is watched does not keep a process
-process.stdout.write('ready\n');
+createInterface({ input: process.stdin }).on('line', (line) => {
+  answers = line.split(' ').filter((answer) => answer !== '');
+  process.stdout.write('ready\n');
+});
 
 async function play(packet: Buffer, request: Buffer, asker: string): Promise<void> {
   for (const answer of answers) {

@@ -1,7 +1,7 @@
 /** What counts as an answer: a peer in another namespace answers with packets made by hand (answerer.ts). */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
-import { inside } from './namespace.js';
+import { after, describe, test } from 'node:test';
+import { openStage } from './namespace.js';
 
 interface Heard {
   readonly type: 'reply' | 'lost';
@@ -9,10 +9,13 @@ interface Heard {
   readonly error?: string;
 }
 
-const play = <T = readonly Heard[]>(story: string): Promise<T> => inside<T>('inside-answers', story);
+const { play: played, close } = openStage('inside-answers');
+const play = <T = readonly Heard[]>(story: string): Promise<T> => played<T>(story);
 const UNREACHABLE: Heard = { type: 'lost', error: 'host unreachable (ICMP 3/1), says 192.0.2.1' };
 
-describe('an answer', { concurrency: 4 }, () => {
+describe('an answer', () => {
+  after(close);
+
   test('a redirect does not end a probe; its answer comes after', async () => {
     const heard = await play('redirect');
     assert.deepEqual(heard.map((fact) => fact.type), ['reply']);

@@ -16,6 +16,7 @@ import { fileURLToPath } from 'node:url';
 import { openCounterReader } from '../../src/kernel/netlink/counters.js';
 import type { Family, Instant, Method, ProbeLine, Target } from '../../src/model.js';
 import type { Asker } from '../../src/probes/method.js';
+import { inNetns } from '../lab/netns.js';
 import { deadline } from '../lab/wait.js';
 
 export type Side = 'a' | 'b';
@@ -132,7 +133,7 @@ export function ispIp(side: Side, ...commands: readonly string[]): void {
 }
 
 export function ispRun(side: Side, command: string, ...args: readonly string[]): string {
-  return execFileSync('ip', ['netns', 'exec', `isp-${side}`, command, ...args], { encoding: 'utf8' });
+  return inNetns(`isp-${side}`, () => execFileSync(command, args, { encoding: 'utf8' }));
 }
 
 export function nft(rules: string): void {
@@ -141,7 +142,7 @@ export function nft(rules: string): void {
 
 /** Rules in the ISP's own packet filter, for what comes in to it. */
 export function ispFilter(side: Side, rule: string): void {
-  execFileSync('ip', ['netns', 'exec', `isp-${side}`, 'nft', '-f', '-'], { input: `table inet t { chain c { type filter hook input priority 0; ${rule}; }; }\n` });
+  inNetns(`isp-${side}`, () => nft(`table inet t { chain c { type filter hook input priority 0; ${rule}; }; }`));
 }
 
 export function ispUnfilter(side: Side): void {
@@ -174,7 +175,7 @@ export async function until(holds: () => boolean, withinMs = deadline()): Promis
 /** Ends with the process namespace. */
 async function serve(side: Side): Promise<void> {
   const script = fileURLToPath(new URL('./far-end.js', import.meta.url));
-  const child = spawn('ip', ['netns', 'exec', `isp-${side}`, process.execPath, script, side], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = inNetns(`isp-${side}`, () => spawn(process.execPath, [script, side], { stdio: ['ignore', 'pipe', 'inherit'] }));
   await once(child.stdout, 'data');
 }
 

@@ -2,27 +2,30 @@
 import { execFileSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { deadline } from '../lab/wait.js';
-import { addLine, addRoutes, answerBy, buildWorld, echoesAt, FAR, GATEWAY, icmp, ip, ispIp, ispRun, line, line6, listen, now, SILENCE_MS, targetOf, until, type Listener } from './world.js';
+import { playAsked, type Stories } from './asked.js';
+import { addLine, addRoutes, answerBy, answerByKernel, buildWorld, echoesAt, FAR, GATEWAY, icmp, ignoreEchoes, ip, ispIp, ispRun, line, line6, listen, now, SILENCE_MS, targetOf, until, type Listener } from './world.js';
 
-const stories: Readonly<Record<string, () => Promise<unknown>>> = {
+const stories: Stories = {
   /** Both lines up, then a's ISP silent, then a's device down: b's ISP must never see a probe of a. */
   async pinned() {
     const { prober, ask } = listen();
     prober.bind([line('a'), line('b')]);
+    const before = { a: echoesAt('a'), b: echoesAt('b') };
     const both = [await ask('a', GATEWAY), await ask('b', GATEWAY), await ask('a', FAR), await ask('b', FAR)];
-    const counted = { a: echoesAt('a'), b: echoesAt('b') };
-    ispRun('a', 'sysctl', '-qw', 'net.ipv4.icmp_echo_ignore_all=1');
+    const after = { a: echoesAt('a'), b: echoesAt('b') };
+    const counted = { a: after.a - before.a, b: after.b - before.b };
+    ignoreEchoes('a', true);
     const silentIsp = [await ask('a', GATEWAY, SILENCE_MS), await ask('a', FAR, SILENCE_MS)];
     ispIp('a', 'link set eth0 down');
     const noCarrier = [await ask('a', GATEWAY, SILENCE_MS), await ask('a', FAR, SILENCE_MS)].filter((answer) => answer === 'reply').length;
     ip('link set wan-a down');
     const deviceDown = [await ask('a', GATEWAY), await ask('a', FAR)];
-    const leaked = echoesAt('b') - counted.b;
+    const leaked = echoesAt('b') - after.b;
     const other = await ask('b', FAR);
     ispIp('a', 'link set eth0 up');
     ip('link set wan-a up');
     addRoutes('a');
-    ispRun('a', 'sysctl', '-qw', 'net.ipv4.icmp_echo_ignore_all=0');
+    ignoreEchoes('a', false);
     const backUp = await askAgain(ask, 'a', FAR);
     prober.close();
     return { both, counted, silentIsp, noCarrier, deviceDown, leaked, other, backUp };
@@ -44,19 +47,21 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
   async crosstalk() {
     const { prober, send, facts } = listen();
     prober.bind([line('a'), line('b')]);
-    ispRun('a', 'sysctl', '-qw', 'net.ipv4.icmp_echo_ignore_all=1');
+    ignoreEchoes('a', true);
     for (let i = 0; i < 50; i++) for (const side of ['a', 'b'] as const) for (const to of [GATEWAY, FAR]) send(side, to);
     await until(() => facts.length >= 100);
     await sleep(SILENCE_MS);
     const count = (uplink: string, target: string): number => facts.filter((fact) => fact.type === 'reply' && fact.uplink === uplink && fact.target === target).length;
     const sameAddress = { a: count('a', `icmp ${GATEWAY}`) + count('a', `icmp ${FAR}`), b: [count('b', `icmp ${GATEWAY}`), count('b', `icmp ${FAR}`)] };
-    ispRun('b', 'ip', 'addr', 'del', `${FAR}/32`, 'dev', 'lo');
+    ispIp('b', `addr del ${FAR}/32 dev lo`);
     for (let i = 0; i < 50; i++) for (const to of [GATEWAY, FAR]) send('b', to);
     await until(() => facts.length >= 150);
     await sleep(SILENCE_MS);
     const oneDead = [count('b', `icmp ${GATEWAY}`), count('b', `icmp ${FAR}`)];
     const twice = facts.length - new Set(facts.map((fact) => `${fact.uplink} ${fact.target} ${fact.seq}`)).size;
     prober.close();
+    ispIp('b', `addr add ${FAR}/32 dev lo`);
+    ignoreEchoes('a', false);
     return { sameAddress, oneDead, twice };
   },
 
@@ -75,6 +80,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     prober.bind([fresh, line('b')]);
     const rebound = await ask('a', FAR);
     prober.close();
+    ip('link del filler');
     return { before, deleted, unbound, rebound, indexChanged: first.ifindex !== fresh.ifindex };
   },
 
@@ -104,19 +110,23 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     const firewall = await ask('a', '203.0.113.10');
     const after = await ask('a', FAR);
     prober.close();
+    execFileSync('nft', ['delete', 'table', 'ip', 't']);
     return { broadcast, firewall, after };
   },
 
   /** Errors as a real router's kernel sends them, with the probes of both families. */
   async routerErrors() {
     ip('addr add 2001:db8::2/64 dev wan-a nodad', 'route add 2001:db8::/64 dev wan-a table 101', 'route add default via 2001:db8::1 dev wan-a table 101');
-    execFileSync('ip', ['-6', 'rule', 'add', 'pref', '100', 'oif', 'wan-a', 'lookup', '101']);
-    ispIp('a', 'addr add 2001:db8::1/64 dev eth0 nodad', 'route add unreachable 198.51.100.0/24', 'route add prohibit 198.51.101.0/24', 'route add unreachable 2001:db8:1::/48');
-    ispRun('a', 'sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1');
+    const routes = ['unreachable 198.51.100.0/24', 'prohibit 198.51.101.0/24', 'unreachable 2001:db8:1::/48'];
+    ispIp('a', 'addr add 2001:db8::1/64 dev eth0 nodad', ...routes.map((route) => `route add ${route}`));
+    forward('1');
     const { prober, ask } = listen();
     prober.bind([line('a', { source: '' }), line6('a')]);
     const answers = { unreachable: await ask('a', '198.51.100.1'), prohibited: await ask('a', '198.51.101.1'), noRoute: await ask('a', '2001:db8:1::1'), alive: await ask('a', FAR) };
     prober.close();
+    forward('0');
+    ispIp('a', 'addr del 2001:db8::1/64 dev eth0', ...routes.map((route) => `route del ${route}`));
+    ip('route del default via 2001:db8::1 dev wan-a table 101', 'route del 2001:db8::/64 dev wan-a table 101', 'addr del 2001:db8::2/64 dev wan-a');
     return answers;
   },
 
@@ -136,6 +146,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     prober.bind([line('a', { source: '' })]);
     const gone = await ask('b', GATEWAY);
     prober.close();
+    await Promise.all([answerByKernel('a'), answerByKernel('b')]);
     return { kept, forgotten, changed, gone };
   },
 
@@ -144,13 +155,17 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     for (const side of ['a', 'b'] as const) ispIp(side, 'addr add fe80::1/64 dev eth0 nodad');
     const { prober, ask } = listen();
     prober.bind([line6('a'), line6('b')]);
+    const before = { a: echoesAt('a', 6), b: echoesAt('b', 6) };
     const both = [await ask('a', 'fe80::1'), await ask('b', 'fe80::1')];
-    const counted = { a: echoesAt('a', 6), b: echoesAt('b', 6) };
-    ispRun('a', 'sysctl', '-qw', 'net.ipv6.icmp.echo_ignore_all=1');
+    const after = { a: echoesAt('a', 6), b: echoesAt('b', 6) };
+    const counted = { a: after.a - before.a, b: after.b - before.b };
+    ignoreEchoes('a', true, 6);
     const silent = await ask('a', 'fe80::1', SILENCE_MS);
-    const leaked = echoesAt('b', 6) - counted.b;
+    const leaked = echoesAt('b', 6) - after.b;
     const other = await ask('b', 'fe80::1');
     prober.close();
+    ignoreEchoes('a', false, 6);
+    for (const side of ['a', 'b'] as const) ispIp(side, 'addr del fe80::1/64 dev eth0');
     return { both, counted, silent, other, leaked };
   },
 
@@ -173,13 +188,14 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     prober.bind([line('a')]);
     const gone = await ask('a', 'fe80::1');
     prober.close();
+    ispIp('a', 'addr del fe80::1/64 dev eth0');
+    await answerByKernel('a');
     return { kept, forgotten, changed, told, gone };
   },
 
   async ipv6() {
     ip('addr add 2001:db8::2/64 dev wan-a nodad', 'route add 2001:db8::/64 dev wan-a table 101');
-    execFileSync('ip', ['-6', 'rule', 'add', 'pref', '100', 'oif', 'wan-a', 'lookup', '101']);
-    ispRun('a', 'ip', 'addr', 'add', '2001:db8::1/64', 'dev', 'eth0', 'nodad');
+    ispIp('a', 'addr add 2001:db8::1/64 dev eth0 nodad');
     const { prober, ask } = listen();
     prober.bind([line('a', { source: '' }), line6('a')]);
     const shown = JSON.parse(ispRun('a', 'ip', '-j', '-6', 'addr', 'show', 'dev', 'eth0', 'scope', 'link')) as readonly { readonly addr_info?: readonly { readonly local?: string }[] }[];
@@ -193,6 +209,8 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
       ipv4Beside: await ask('a', FAR),
     };
     prober.close();
+    ispIp('a', 'addr del 2001:db8::1/64 dev eth0');
+    ip('route del 2001:db8::/64 dev wan-a table 101', 'addr del 2001:db8::2/64 dev wan-a');
     return answers;
   },
 };
@@ -204,6 +222,10 @@ async function askAgain(ask: Listener['ask'], side: string, address: string): Pr
   return said;
 }
 
+function forward(yes: '0' | '1'): void {
+  ispRun('a', 'sysctl', '-qw', `net.ipv4.ip_forward=${yes}`, `net.ipv6.conf.all.forwarding=${yes}`);
+}
+
 buildWorld();
-process.stdout.write(JSON.stringify(await stories[process.argv[2] ?? '']?.()));
-process.exit(0);
+execFileSync('ip', ['-6', 'rule', 'add', 'pref', '100', 'oif', 'wan-a', 'lookup', '101']);
+await playAsked(stories);

@@ -4,12 +4,15 @@
  * Beyond what world.ts builds: IPv6 on both lines, with the gateway fe80::1 on both; behind each ISP a network that passes 1400 bytes. Each ISP
  * counts what it is asked; neighbours are written down, so that our kernel asks for none by itself.
  */
-import { execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
+import { openCounterReader, type CounterReader } from '../../src/kernel/netlink/counters.js';
 import type { Family, Method, ProbeLine } from '../../src/model.js';
-import { answerBy, buildWorld, FAR, GATEWAY, icmp, indexOf, ip, ispIp, ispRun, line, line6, listen, now, SILENCE_MS, targetOf, until, type Listener, type Side } from './world.js';
+import { inNetns } from '../lab/netns.js';
+import { advertise } from './advertiser.js';
+import { playAsked, type Stories } from './asked.js';
+import { addRoutes, answerBy, answerByKernel, buildWorld, FAR, GATEWAY, icmp, indexOf, ip, ispIp, ispRun, line, line6, listen, now, SILENCE_MS, targetOf, until, type Listener, type Side } from './world.js';
 import { deadline } from '../lab/wait.js';
 
 const GATEWAY6 = 'fe80::1';
@@ -63,14 +66,14 @@ const ways: readonly Way[] = [
   { name: 'arp', family: 6, method: { kind: 'arp', host: 'gateway' }, address: GATEWAY6, counter: 'asknd' },
 ];
 
-const stories: Readonly<Record<string, () => Promise<unknown>>> = {
+const stories: Stories = {
   egress: () => egress(sides('a'), sides('b')),
   /** The same address on both lines. */
-  egressShared() {
-    ip('addr del 192.0.2.3/24 dev wan-b', 'addr add 192.0.2.2/24 dev wan-b', 'addr del 2001:db8::3/64 dev wan-b', 'addr add 2001:db8::2/64 dev wan-b nodad',
-      'route replace 192.0.2.0/24 dev wan-b table 102', `route replace default via ${GATEWAY} dev wan-b onlink table 102`,
-      'route replace 2001:db8::/64 dev wan-b table 102', `route replace default via ${GATEWAY6} dev wan-b table 102`);
-    return egress(sides('a'), [line('b', { source: '192.0.2.2' }), line6('b', { source: '2001:db8::2' })]);
+  async egressShared() {
+    addressB('192.0.2.2', '2001:db8::2');
+    const told = await egress(sides('a'), [line('b', { source: '192.0.2.2' }), line6('b', { source: '2001:db8::2' })]);
+    addressB('192.0.2.3', '2001:db8::3');
+    return told;
   },
 
   async size() {
@@ -95,6 +98,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     listener.prober.bind([line6('a', { source: '2001:db8::77' })]);
     const notYet = [await heard(listener, FAR6, icmp(FAR6)), await heard(listener, GATEWAY6, icmp(GATEWAY6))];
     listener.prober.close();
+    ip('addr change 2001:db8::2/64 dev wan-a nodad preferred_lft forever');
     return [...seen, ...notYet];
   },
 
@@ -125,6 +129,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     const listener = asking(sides('a'));
     const seen = [await heard(listener, GATEWAY, icmp(GATEWAY, 1000)), await heard(listener, GATEWAY, icmp(GATEWAY))];
     listener.prober.close();
+    await answerByKernel('a');
     return seen;
   },
 
@@ -139,6 +144,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     ispIp('a', 'route add unreachable 198.51.101.0/24');
     const unreachable = await heard(listener, '198.51.101.1', hop('198.51.101.1', 2));
     listener.prober.close();
+    ispIp('a', 'route del unreachable 198.51.101.0/24');
     return { ...answers, unreachable };
   },
 
@@ -148,6 +154,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     const listener = asking(sides('a'));
     const seen = [await heard(listener, GATEWAY, icmp(GATEWAY)), await heard(listener, GATEWAY, { kind: 'hop', host: GATEWAY, hops: 5 })];
     listener.prober.close();
+    await answerByKernel('a');
     return seen;
   },
 
@@ -175,6 +182,8 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     prober.bind([line('a', { ...quiet, interface: 'gone0', ifindex: 4_000_000 })]);
     const gone = await heard(listener, GATEWAY, arp);
     prober.close();
+    ip('link del quiet0');
+    addressLine('a');
     return { first, down, again, others, nobody, gatewayless, noArp, gone };
   },
 
@@ -194,38 +203,46 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     const arp: Method = { kind: 'arp', host: 'gateway' };
     const listener = asking(sides('a'));
     const seen: Record<string, unknown> = {};
-    for (const kind of ['routed', 'unasked', 'right']) {
-      const advertiser = spawn('ip', ['netns', 'exec', 'isp-a', process.execPath, fileURLToPath(new URL('./advertiser.js', import.meta.url)), kind, 'fe80::77', '2001:db8::2'], { stdio: ['ignore', 'pipe', 'inherit'] });
-      await once(advertiser.stdout, 'data');
+    for (const kind of ['routed', 'unasked', 'right'] as const) {
+      const end = await advertise('isp-a', kind, 'fe80::77', '2001:db8::2');
       seen[kind] = (await heard(listener, 'fe80::77', arp, kind === 'right' ? undefined : SILENCE_MS))[0];
-      advertiser.kill();
+      end();
     }
     listener.prober.close();
     return seen;
   },
 };
 
-/** Each way of asking through both lines, then with the ISP of a dead: what was counted where. */
+/** Each way of asking through both lines, then each with the ISP of a dead: what was counted where. */
 async function egress(a: readonly ProbeLine[], b: readonly ProbeLine[]): Promise<unknown> {
   const { prober, ask, send, factOf } = listen();
   prober.bind([...a, ...b]);
-  const seen: Record<string, unknown> = {};
+  const seen: Record<string, object> = {};
   for (const { name, family, method, address, counter } of ways) {
     const before = { a: counted('a', counter), b: counted('b', counter) };
     const both = [await ask('a', address, undefined, method), await ask('b', address, undefined, method)];
-    const between = { a: counted('a', counter), b: counted('b', counter) };
-    ispNft('a', DEAD);
+    seen[`${name} ${family}`] = { both, counted: [counted('a', counter) - before.a, counted('b', counter) - before.b] };
+  }
+  ispNft('a', DEAD);
+  for (const { name, family, method, address, counter } of ways) {
+    const before = counted('b', counter);
     // Both at once: an answer that came in by b is none for a.
     const unanswered = send('a', address, method);
     const other = await ask('b', address, undefined, method);
     await until(() => factOf(unanswered) !== undefined, SILENCE_MS / 2);
     const dead = factOf(unanswered)?.type ?? 'silence';
-    const leaked = counted('b', counter) - between.b - 1;
-    ispNft('a', 'delete table inet dead; delete table arp dead;');
-    seen[`${name} ${family}`] = { both, counted: [between.a - before.a, between.b - before.b], dead, leaked, other };
+    seen[`${name} ${family}`] = { ...seen[`${name} ${family}`], dead, leaked: counted('b', counter) - before - 1, other };
   }
+  ispNft('a', 'delete table inet dead; delete table arp dead;');
   prober.close();
   return seen;
+}
+
+/** In the place of those that the line had. */
+function addressB(four: string, six: string): void {
+  ip('addr flush dev wan-b scope global', `addr add ${four}/24 dev wan-b`, `addr add ${six}/64 dev wan-b nodad`,
+    'route replace 192.0.2.0/24 dev wan-b table 102', `route replace default via ${GATEWAY} dev wan-b onlink table 102`, `route replace default via ${GATEWAY} dev wan-b`,
+    'route replace 2001:db8::/64 dev wan-b table 102', `route replace default via ${GATEWAY6} dev wan-b table 102`);
 }
 
 function sides(side: Side): readonly ProbeLine[] {
@@ -251,36 +268,49 @@ function prepare(): void {
   execFileSync('sysctl', ['-qw', 'net.ipv4.conf.all.rp_filter=0']);
   for (const side of ['a', 'b'] as const) {
     const table = side === 'a' ? 101 : 102;
-    const dev = `wan-${side}`;
     ispRun(side, 'sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1', 'net.ipv4.icmp_ratemask=0', 'net.ipv6.icmp.ratelimit=0');
     ispIp(side, 'link add beyond type veth peer name nobody', 'link set nobody up', 'link set beyond mtu 1400 arp off up', 'addr add 2001:db8::1/64 dev eth0 nodad', `addr add ${GATEWAY6}/64 dev eth0 nodad`, `addr add ${FAR6}/128 dev lo`,
       'route add 198.51.100.0/24 dev beyond', 'route add 2001:db8:1::/48 dev beyond');
-    ip(`addr add 2001:db8::${side === 'a' ? 2 : 3}/64 dev ${dev} nodad`, `route add 2001:db8::/64 dev ${dev} table ${table}`, `route add default via ${GATEWAY6} dev ${dev} table ${table}`);
-    execFileSync('ip', ['-6', 'rule', 'add', 'pref', `${table}`, 'oif', dev, 'lookup', `${table}`]);
-    const mac = ispRun(side, 'cat', '/sys/class/net/eth0/address').trim();
-    ip(`neigh replace ${GATEWAY} lladdr ${mac} dev ${dev} nud permanent`, `neigh replace ${GATEWAY6} lladdr ${mac} dev ${dev} nud permanent`);
+    addressLine(side);
+    execFileSync('ip', ['-6', 'rule', 'add', 'pref', `${table}`, 'oif', `wan-${side}`, 'lookup', `${table}`]);
     ispNft(side, COUNTERS);
   }
   execFileSync('ip', ['-6', 'route', 'add', 'default', 'via', GATEWAY6, 'dev', 'wan-b']);
 }
 
+/** What our end of a line has beyond world.ts, and loses when it is set down. */
+function addressLine(side: Side): void {
+  const [table, dev] = [side === 'a' ? 101 : 102, `wan-${side}`];
+  const mac = /link\/ether (\S+)/.exec(ispRun(side, 'ip', 'link', 'show', 'dev', 'eth0'))?.[1] ?? '';
+  addRoutes(side);
+  ip(`addr replace 2001:db8::${side === 'a' ? 2 : 3}/64 dev ${dev} nodad`, `route replace 2001:db8::/64 dev ${dev} table ${table}`, `route replace default via ${GATEWAY6} dev ${dev} table ${table}`,
+    `neigh replace ${GATEWAY} lladdr ${mac} dev ${dev} nud permanent`, `neigh replace ${GATEWAY6} lladdr ${mac} dev ${dev} nud permanent`);
+}
+
 function counted(side: Side, counter: Way['counter']): number {
-  const shown = ispRun(side, 'nft', 'list', 'counter', counter === 'askarp' ? 'arp' : 'inet', 'seen', counter);
-  const packets = /packets (\d+)/.exec(shown)?.[1];
-  if (packets === undefined) throw new Error(`no counter ${counter}: ${shown}`);
-  return Number(packets);
+  if (counter !== 'askarp') return counters[side].read('seen').find(({ name }) => name === counter)?.packets ?? NaN;
+  // The reader knows the family inet alone.
+  return Number(/packets (\d+)/.exec(ispRun(side, 'nft', 'list', 'counter', 'arp', 'seen', counter))?.[1]);
+}
+
+/** Its socket stays where it was opened: by the first question. */
+function counterReaderIn(side: Side): CounterReader {
+  const reader = openCounterReader();
+  inNetns(`isp-${side}`, () => reader.read('seen'));
+  return reader;
 }
 
 function ispNft(side: Side, ruleset: string): void {
-  execFileSync('ip', ['netns', 'exec', `isp-${side}`, 'nft', '-f', '-'], { input: `${ruleset}\n`, stdio: ['pipe', 'inherit', 'inherit'] });
+  inNetns(`isp-${side}`, () => execFileSync('nft', ['-f', '-'], { input: `${ruleset}\n`, stdio: ['pipe', 'inherit', 'inherit'] }));
 }
 
 /** Bytes of frames. */
 function received(side: Side): number {
-  return Number(ispRun(side, 'cat', '/sys/class/net/eth0/statistics/rx_bytes'));
+  const table = inNetns(`isp-${side}`, () => readFileSync('/proc/self/net/dev', 'utf8'));
+  return Number(/eth0: *(\d+)/.exec(table)?.[1]);
 }
 
 buildWorld();
 prepare();
-process.stdout.write(JSON.stringify(await stories[process.argv[2] ?? '']?.()));
-process.exit(0);
+const counters = { a: counterReaderIn('a'), b: counterReaderIn('b') };
+await playAsked(stories);

@@ -1,11 +1,13 @@
 /** Which line a probe takes: real sockets between three network namespaces (world.ts has the map). */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
-import { inside } from './namespace.js';
+import { after, describe, test } from 'node:test';
+import { openStage } from './namespace.js';
 
-const play = <T>(story: string): Promise<T> => inside<T>('inside-lines', story);
+const { play, close } = openStage('inside-lines');
 
-describe('a probe and its line', { concurrency: 3 }, () => {
+describe('a probe and its line', () => {
+  after(close);
+
   test('leaves by its own device alone, although both lines have the same gateway address, and although its own is silent, unplugged or down', async () => {
     const seen = await play<Record<'both' | 'silentIsp' | 'deviceDown', readonly string[]> & { counted: unknown; noCarrier: number; leaked: number; other: string; backUp: string }>('pinned');
     assert.deepEqual(seen.both, ['reply', 'reply', 'reply', 'reply']);

@@ -1,15 +1,17 @@
 /** Echo with a size, hops, ARP and neighbour discovery, on real sockets between three network namespaces (inside-methods.ts has the map). */
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
-import { inside } from './namespace.js';
+import { after, describe, test } from 'node:test';
+import { openStage } from './namespace.js';
 
-const play = <T>(story: string): Promise<T> => inside<T>('inside-methods', story);
+const { play, close } = openStage('inside-methods');
 const WAYS = ['icmp 4', 'icmp 6', 'icmp of the gateway 6', 'size 4', 'size 6', 'hop 4', 'hop 6', 'arp 4', 'arp 6'];
 const OWN_LINE = { both: ['reply', 'reply'], counted: [1, 1], dead: 'silence', leaked: 0, other: 'reply' };
 const PASSES = ['unreachable', 'a router at 192.0.2.1 passes 1400 bytes at most'];
 const PASSES6 = ['unreachable', 'a router at 2001:db8::1 passes 1400 bytes at most'];
 
-describe('a method', { concurrency: 3 }, () => {
+describe('a method', () => {
+  after(close);
+
   test('leaves by its own line, whichever it is, over IPv4 and IPv6: main\'s default elsewhere, and its own ISP dead', async () => {
     assert.deepEqual(await play('egress'), Object.fromEntries(WAYS.map((way) => [way, OWN_LINE])));
   });

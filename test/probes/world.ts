@@ -7,30 +7,34 @@
  *
  * `oif` rules as the daemon's layout has them; main's default leads out of wan-b, to tempt the probes of line a.
  */
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, type ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
+import type { Readable, Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Family, Instant, Method, ProbeLine, ProbeOrder, Target } from '../../src/model.js';
 import { openProber, type ProbeFact, type Prober } from '../../src/probes/prober.js';
+import { inNetns } from '../lab/netns.js';
 import { deadline } from '../lab/wait.js';
 
 export const GATEWAY = '192.0.2.1';
 export const FAR = '203.0.113.9';
 export type Side = 'a' | 'b';
+const answerers = new Map<Side, ChildProcessByStdio<Writable, Readable, null>>();
 /** How long to wait where nothing is to come. What is to come is waited for until the deadline. */
 export const SILENCE_MS = 250;
+/** Looking takes processor time that others want. */
+const SELDOM_MS = 20;
 /** IPv6 addresses are usable at once, without two seconds of duplicate address detection. */
-const NO_DAD = 'net.ipv6.conf.default.accept_dad=0';
+const ACCEPT_DAD = '/proc/sys/net/ipv6/conf/default/accept_dad';
 
 export function buildWorld(): void {
   execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', '/run']);
-  ip('link set lo up');
-  execFileSync('sysctl', ['-qw', NO_DAD]);
+  ip('link set lo up', 'netns add isp-a', 'netns add isp-b');
+  writeFileSync(ACCEPT_DAD, '0');
   for (const side of ['a', 'b'] as const) {
-    ip(`netns add isp-${side}`);
-    ispRun(side, 'sysctl', '-qw', NO_DAD);
+    inNetns(`isp-${side}`, () => writeFileSync(ACCEPT_DAD, '0'));
     addLine(side);
     ip(`rule add pref ${side === 'a' ? 100 : 101} oif wan-${side} lookup ${table(side)}`);
   }
@@ -48,11 +52,11 @@ export function addLine(side: Side): void {
   ispIp(side, 'link set lo up', `addr replace ${FAR}/32 dev lo`, `addr add ${GATEWAY}/24 dev eth0`, 'link set eth0 up');
   addRoutes(side);
   // The kernel may take its time until the cable is plugged in for both of its ends; what is sent before is lost.
-  for (const endAt = now() + deadline(); now() < endAt && !(isUp('', dev) && isUp(`isp-${side}`, 'eth0')); );
+  for (const endAt = now() + deadline(); now() < endAt && !(isUp(dev) && inNetns(`isp-${side}`, () => isUp('eth0'))); );
 }
 
-function isUp(where: string, device: string): boolean {
-  return execFileSync('ip', [...(where === '' ? [] : ['-n', where]), '-o', 'link', 'show', 'dev', device], { encoding: 'utf8' }).includes(' state UP ');
+function isUp(device: string): boolean {
+  return execFileSync('ip', ['-o', 'link', 'show', 'dev', device], { encoding: 'utf8' }).includes(' state UP ');
 }
 
 export function addRoutes(side: Side): void {
@@ -68,23 +72,42 @@ export function ispIp(side: Side, ...commands: readonly string[]): void {
 }
 
 export function ispRun(side: Side, command: string, ...args: readonly string[]): string {
-  return execFileSync('ip', ['netns', 'exec', `isp-${side}`, command, ...args], { encoding: 'utf8' });
+  return inNetns(`isp-${side}`, () => execFileSync(command, args, { encoding: 'utf8' }));
 }
 
 /** Echo requests that reached this ISP's kernel, whether it answers or not. */
 export function echoesAt(side: Side, family: Family = 4): number {
-  if (family === 6) return Number(ispRun(side, 'cat', '/proc/net/snmp6').match(/^Icmp6InEchos\s+(\d+)/m)?.[1]);
-  const [names, values] = ispRun(side, 'cat', '/proc/net/snmp').split('\n').filter((line) => line.startsWith('Icmp:'));
+  const read = (name: string): string => inNetns(`isp-${side}`, () => readFileSync(`/proc/self/net/${name}`, 'utf8'));
+  if (family === 6) return Number(read('snmp6').match(/^Icmp6InEchos\s+(\d+)/m)?.[1]);
+  const [names, values] = read('snmp').split('\n').filter((line) => line.startsWith('Icmp:'));
   return Number(values?.split(' ')[names?.split(' ').indexOf('InEchos') ?? -1]);
 }
 
-/** The ISP's kernel falls silent and answerer.ts plays the given answers instead, the same ones for every request. */
-export async function answerBy(side: Side, ...answers: readonly string[]): Promise<ChildProcess> {
-  ispRun(side, 'sysctl', '-qw', 'net.ipv4.icmp_echo_ignore_all=1');
+/** The ISP's kernel falls silent, and answerer.ts plays the given answers instead, the same ones for every request. */
+export async function answerBy(side: Side, ...answers: readonly string[]): Promise<void> {
+  ignoreEchoes(side, true);
+  const answerer = answerers.get(side) ?? startAnswerer(side);
+  answerers.set(side, answerer);
+  const ready = once(answerer.stdout, 'data');
+  answerer.stdin.write(`${answers.join(' ')}\n`);
+  await ready;
+}
+
+/** The ISP's kernel answers again, and nobody else. */
+export async function answerByKernel(side: Side): Promise<void> {
+  await answerBy(side);
+  ignoreEchoes(side, false);
+}
+
+export function ignoreEchoes(side: Side, ignored: boolean, family: Family = 4): void {
+  const path = family === 4 ? 'ipv4/icmp_echo_ignore_all' : 'ipv6/icmp/echo_ignore_all';
+  inNetns(`isp-${side}`, () => writeFileSync(`/proc/sys/net/${path}`, ignored ? '1' : '0'));
+}
+
+/** Ends with the process namespace. */
+function startAnswerer(side: Side): ChildProcessByStdio<Writable, Readable, null> {
   const script = fileURLToPath(new URL('./answerer.js', import.meta.url));
-  const child = spawn('ip', ['netns', 'exec', `isp-${side}`, process.execPath, script, ...answers], { stdio: ['ignore', 'pipe', 'inherit'] });
-  await once(child.stdout, 'data');
-  return child;
+  return inNetns(`isp-${side}`, () => spawn(process.execPath, [script], { stdio: ['pipe', 'pipe', 'inherit'] }));
 }
 
 export function line(side: Side, change: Partial<ProbeLine> = {}): ProbeLine {
@@ -150,9 +173,9 @@ export function listen(): Listener {
 /** @returns whether it came true in time */
 export async function until(holds: () => boolean, withinMs = deadline()): Promise<boolean> {
   const giveUpAt = now() + withinMs;
-  while (!holds()) {
+  for (let restMs = 2; !holds(); restMs = Math.min(SELDOM_MS, restMs * 1.2)) {
     if (now() > giveUpAt) return false;
-    await sleep(2);
+    await sleep(restMs);
   }
   return true;
 }
