@@ -1,15 +1,18 @@
 /** The prober as a part of a process: what keeps it alive, what may kill it. Prints JSON; see life.test.ts for what it must be. */
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { openProber } from '../../src/probes/prober.js';
 import { deadline } from '../lab/wait.js';
-import { answerBy, buildWorld, FAR, GATEWAY, icmp, line, listen, now, targetOf, until } from './world.js';
+import { playAsked, type Stories } from './asked.js';
+import type { Ended } from './namespace.js';
+import { answerBy, answerByKernel, buildWorld, FAR, GATEWAY, icmp, line, listen, now, targetOf, until } from './world.js';
 
+const SELF = fileURLToPath(import.meta.url);
 const ECHO = targetOf(icmp(GATEWAY));
 
 /** What the story found, or nothing when its end is the finding. */
-const stories: Readonly<Record<string, () => Promise<unknown>>> = {
+const stories: Stories = {
   /** Closed with a probe in flight and one queued: node must end by itself, and nothing is reported any more. */
   async closed() {
     const { prober, ask, send, facts } = listen();
@@ -65,6 +68,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     await until(() => [...orders, afterIdle].every((order) => factOf(order) !== undefined));
     const answered = [...orders, afterIdle].filter((order) => factOf(order)?.type === 'reply').length;
     prober.close();
+    await answerByKernel('a');
     return { answered };
   },
 
@@ -99,12 +103,7 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
     return order;
   },
 
-  /** This very script again, without CAP_NET_RAW. */
-  async unprivileged() {
-    const self = fileURLToPath(import.meta.url);
-    const drop = ['--bounding-set', '-net_raw', '--inh-caps', '-net_raw'];
-    return JSON.parse(execFileSync('setpriv', [...drop, process.execPath, self, 'openWithoutRights'], { encoding: 'utf8' })) as unknown;
-  },
+  /** Without CAP_NET_RAW. */
   async openWithoutRights() {
     const { prober, ask } = listen();
     prober.bind([line('a')]);
@@ -114,7 +113,19 @@ const stories: Readonly<Record<string, () => Promise<unknown>>> = {
   },
 };
 
+const WITHOUT_RIGHTS = ['setpriv', '--bounding-set', '-net_raw', '--inh-caps', '-net_raw'];
+
+/** This very script again, for a story that is the life of a process of its own. */
+async function live(story: string, prefix: readonly string[] = []): Promise<Ended> {
+  const [program = '', ...args] = [...prefix, process.execPath, SELF, story];
+  const { stdout, stderr, status, signal } = spawnSync(program, args, { encoding: 'utf8', timeout: deadline(), killSignal: 'SIGKILL' });
+  return Promise.resolve({ stdout, stderr, how: signal ?? status });
+}
+
 const story = process.argv[2] ?? '';
-if (story !== 'openWithoutRights') buildWorld();
+if (story === '') {
+  buildWorld();
+  const lives = Object.fromEntries(['closed', 'idle', 'thrower'].map((name) => [name, () => live(name)]));
+  await playAsked({ ...stories, ...lives, openWithoutRights: () => live('openWithoutRights', WITHOUT_RIGHTS) });
+}
 process.stdout.write(JSON.stringify(await stories[story]?.()));
-if (story === 'garbage') process.exit(0);

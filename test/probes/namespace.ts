@@ -28,11 +28,11 @@ export interface Stage {
 }
 
 /** @param script plays the stories with `playAsked` (asked.ts); it is started when the first one is asked for */
-export function openStage(script: string): Stage {
+export function openStage(script: string, nodeArguments: readonly string[] = []): Stage {
   let begun: Player | undefined;
   let last: Promise<unknown> = Promise.resolve();
   const perform = async (story: string): Promise<unknown> => {
-    begun ??= startPlayer(script);
+    begun ??= startPlayer(script, nodeArguments);
     const told = await begun.ask(story);
     if (told !== undefined) return JSON.parse(told);
     const { stdout, stderr, how } = await begun.ended;
@@ -42,7 +42,7 @@ export function openStage(script: string): Stage {
   return {
     async play<T>(story: string): Promise<T> {
       const played = last.then(async () => perform(story));
-      last = played.catch(() => undefined);
+      last = Promise.allSettled([played]);
       return (await played) as T;
     },
     async close() {
@@ -59,8 +59,8 @@ interface Player {
   ask(story: string): Promise<string | undefined>;
 }
 
-function startPlayer(script: string): Player {
-  const { child, ended } = start(script, []);
+function startPlayer(script: string, nodeArguments: readonly string[]): Player {
+  const { child, ended } = start(script, [], nodeArguments);
   const lines = createInterface({ input: child.stdout! });
   child.stdin!.on('error', () => undefined); // it ended: `ended` tells
   const giveUp = (): void => void child.kill('SIGKILL');
