@@ -1,5 +1,6 @@
 /** Troubles and services, proved before anything is proved with them: each does what it says, to whom it says, and ends. */
 import assert from 'node:assert/strict';
+import { createInterface } from 'node:readline';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { labUnavailable, now, openLab, waitFor } from './lab.js';
 import type { Lab } from './lab.js';
@@ -10,45 +11,67 @@ const skip = (await labUnavailable('python3', 'dnsmasq')) ?? false;
 const SIX = '2001:db8:ffff::10';
 const SILENCE_MS = 400;
 
-/** GET, or a look-up (`dns`), or a TCP connect, from the client: what came, in a few words. */
-const ASK = `
-import socket, sys, http.client
-what, host, port, path, patience = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], float(sys.argv[5])
-try:
+/** One process in the client for all questions: a line in, a line out, and each in a thread of its own. GET, or a look-up, or a TCP connect: what came, in a few words. */
+const ASKER = `
+import socket, sys, json, threading, http.client
+def ask(what, host, port, path, patience):
     if what == 'connect':
-        socket.create_connection((host, port), patience)
-        print('stands')
-    elif what == 'http':
+        socket.create_connection((host, port), patience).close()
+        return 'stands'
+    if what == 'http':
         name = path.split('/')[0]
         asked = http.client.HTTPConnection(host, port, timeout=patience)
         asked.request('GET', '/' + path.partition('/')[2], headers={'host': name})
         answer = asked.getresponse()
-        print(answer.status, answer.getheader('location') or '', answer.read().decode().strip())
-    else:
-        family = socket.AF_INET6 if ':' in host else socket.AF_INET
-        s = socket.socket(family, socket.SOCK_DGRAM)
-        s.settimeout(patience)
-        labels = b''.join(bytes([len(part)]) + part.encode() for part in path.split('.')) + b'\\0'
-        s.sendto(b'\\1\\2\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0' + labels + (b'\\0\\x1c\\0\\1' if what == 'aaaa' else b'\\0\\1\\0\\1'), (host, port))
-        answer = s.recv(512)
-        count = int.from_bytes(answer[6:8], 'big')
-        print('rcode', answer[3] & 15, socket.inet_ntop(socket.AF_INET6 if what == 'aaaa' else socket.AF_INET, answer[-16 if what == 'aaaa' else -4:]) if count else '')
-except (TimeoutError, OSError) as error:
-    print('silence' if isinstance(error, TimeoutError) else error)
+        return ' '.join([str(answer.status), answer.getheader('location') or '', answer.read().decode().strip()])
+    s = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET, socket.SOCK_DGRAM)
+    s.settimeout(patience)
+    labels = b''.join(bytes([len(part)]) + part.encode() for part in path.split('.')) + b'\\0'
+    s.sendto(b'\\1\\2\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0' + labels + (b'\\0\\x1c\\0\\1' if what == 'aaaa' else b'\\0\\1\\0\\1'), (host, port))
+    answer = s.recv(512)
+    s.close()
+    count = int.from_bytes(answer[6:8], 'big')
+    return ' '.join(['rcode', str(answer[3] & 15), socket.inet_ntop(socket.AF_INET6 if what == 'aaaa' else socket.AF_INET, answer[-16 if what == 'aaaa' else -4:]) if count else ''])
+def told(id, *question):
+    try:
+        said = ask(*question)
+    except (TimeoutError, OSError) as error:
+        said = 'silence' if isinstance(error, TimeoutError) else str(error)
+    print(json.dumps([id, said.strip()]) + '\\n', end='', flush=True)
+for line in sys.stdin:
+    threading.Thread(target=told, args=json.loads(line), daemon=True).start()
 `;
+
+type Ask = (patienceMs: number, what: string, host: string, port: number, path?: string) => Promise<string>;
+
+async function startAsker(lab: Lab): Promise<Ask> {
+  const { child, exited } = await lab.start('client', ['python3', '-c', ASKER]);
+  const waiting = new Map<number, (said: string) => void>();
+  createInterface({ input: child.stdout! }).on('line', (line) => {
+    const [id, said] = JSON.parse(line) as [number, string];
+    waiting.get(id)?.(said);
+  });
+  let last = 0;
+  return async (patienceMs, what, host, port, path = '') => {
+    const id = ++last;
+    const told = new Promise<string>((resolve) => waiting.set(id, resolve));
+    child.stdin?.write(`${JSON.stringify([id, what, host, port, path, patienceMs / 1000])}\n`);
+    return Promise.race([told, exited.then(() => 'the asker has ended')]);
+  };
+}
 
 describe('troubles', { skip }, () => {
   let lab: Lab;
+  let asked: Ask;
   before(async () => {
     lab = await openLab({ isps: 2, ipv6: true, vpn: false });
     await lab.kernelAlone();
     await lab.serve();
+    asked = await startAsker(lab);
   });
   afterEach(async () => lab.heal('fibre'));
   after(async () => lab.close());
 
-  const asked = async (patienceMs: number, what: string, host: string, port: number, path = ''): Promise<string> =>
-    (await lab.text('client', ['python3', '-c', ASK, what, host, String(port), path, String(patienceMs / 1000)])).trim();
   const ask = async (what: string, host: string, port: number, path = ''): Promise<string> => asked(deadline(), what, host, port, path);
   /** For what is not to be answered: it is waited for a moment only. */
   const askInVain = async (what: string, host: string, port: number, path = ''): Promise<string> => asked(SILENCE_MS, what, host, port, path);
