@@ -81,21 +81,13 @@ function startPlayer(script: string, nodeArguments: readonly string[]): Player {
 }
 
 /** @param scenario first argument of the script: which of its stories to play */
-export async function inside<T>(script: string, scenario: string, nodeArguments: readonly string[] = []): Promise<T> {
-  const { stdout, stderr, how } = await runInside(script, scenario, nodeArguments);
-  if (how !== 0) throw new Error(`${script} ${scenario} ended with ${String(how)}\n${stdout}${stderr}`);
-  return JSON.parse(stdout) as T;
-}
-
-export async function runInside(script: string, scenario: string, nodeArguments: readonly string[] = []): Promise<Ended> {
-  const { child, ended } = start(script, [scenario], nodeArguments);
+export async function inside<T>(script: string, scenario: string): Promise<T> {
+  const { child, ended } = start(script, [scenario]);
   child.stdin!.end();
   const timer = setTimeout(() => child.kill('SIGKILL'), deadline(GIVE_UP_MS));
-  try {
-    return await ended;
-  } finally {
-    clearTimeout(timer);
-  }
+  const { stdout, stderr, how } = await ended.finally(() => clearTimeout(timer));
+  if (how !== 0) throw new Error(`${script} ${scenario} ended with ${String(how)}\n${stdout}${stderr}`);
+  return JSON.parse(stdout) as T;
 }
 
 function start(script: string, scenario: readonly string[], nodeArguments: readonly string[] = []): { readonly child: ChildProcess; readonly ended: Promise<Ended> } {
