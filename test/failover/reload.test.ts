@@ -2,10 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { labUnavailable, now, waitFor } from '../lab/lab.js';
-import type { Daemon } from '../lab/daemon.js';
 import type { Lab } from '../lab/lab.js';
 import { morePorts, openSockets } from './sockets.js';
-import { BACKENDS, UNDAMPED, assertUnhurt, carriers, isInSync, said, settled, shareStory, uplinkIn, untilState } from './story.js';
+import { BACKENDS, UNDAMPED, assertUnhurt, carriers, isInSync, reload, said, settled, shareStory, uplinkIn, untilState } from './story.js';
 
 const skip = (await labUnavailable(...BACKENDS.filter((backend) => backend === 'iptables'))) ?? false;
 const TWO = { fibre: uplink(0, 1), cable: uplink(1, 2) };
@@ -22,27 +21,28 @@ interface PreviewPart {
 
 for (const backend of BACKENDS) {
   test(`uplinks and policies come, change and go: running flows and connections of the others lose nothing; the uplink that goes leaves nothing behind (${backend})`, { skip }, () =>
-    tell(async ({ lab, daemon }) => {
-      const reload = async (config: object): Promise<void> => reloadWith(lab, daemon, { nat: { backend }, failback: { hold: '300ms' }, ...config });
+    tell(async (story) => {
+      const { lab, daemon } = story;
+      const reloadWith = async (config: object): Promise<void> => reload(story, { ...UNDAMPED, nat: { backend }, failback: { hold: '300ms' }, ...config });
       const [udp, tcp, client] = await Promise.all([lab.stream({ kind: 'udp', rateHz: 50 }), lab.stream({ kind: 'tcp', rateHz: 50 }), openSockets(lab)]);
       await morePorts(lab);
       const since = now();
 
-      await reload({ uplinks: { ...TWO, lte: uplink(2, 3) }, policies: [{ name: 'telephony', protocol: 'udp', ports: 5060, use: 'lte' }] });
+      await reloadWith({ uplinks: { ...TWO, lte: uplink(2, 3) }, policies: [{ name: 'telephony', protocol: 'udp', ports: 5060, use: 'lte' }] });
       await settled(daemon);
       assert.deepEqual(await client.by({ port: 5060 }), { lte: 1 });
-      await reload({ uplinks: { fibre: uplink(0, 1, 3), cable: uplink(1, 1), lte: uplink(2, 3) }, policies: [{ name: 'telephony', protocol: 'udp', ports: 5060, use: 'cable' }] });
+      await reloadWith({ uplinks: { fibre: uplink(0, 1, 3), cable: uplink(1, 1), lte: uplink(2, 3) }, policies: [{ name: 'telephony', protocol: 'udp', ports: 5060, use: 'cable' }] });
       assert.deepEqual(await client.by({ port: 5060 }), { cable: 1 }, 'in force when it is answered');
       await daemon.until('fibre and cable share', ({ active }) => active.length === 2);
       assert.deepEqual(Object.keys(await client.by({ count: 60 })).sort(), ['cable', 'fibre']);
-      await reload({ uplinks: { fibre: uplink(0, 5), cable: uplink(1, 6), lte: uplink(2, 1) } });
+      await reloadWith({ uplinks: { fibre: uplink(0, 5), cable: uplink(1, 6), lte: uplink(2, 1) } });
       await daemon.untilActive('lte');
       assert.deepEqual(await client.by(), { lte: 1 });
       assert.deepEqual(await client.by({ port: 5060 }), { lte: 1 }, 'the policy is gone');
       const stays = await client.hold({ protocol: 'tcp' });
 
       const lte = uplinkIn(await daemon.status(), 'lte');
-      await reload({ uplinks: TWO });
+      await reloadWith({ uplinks: TWO });
       await daemon.untilActive('fibre');
       await waitFor('whoever was on the line that is gone is told', async () => (await client.one(stays)).error, (error) => error === 'ECONNRESET');
       await waitFor('nothing of lte is left', async () => leftOf(lab, lte), (left) => left.length === 0);
@@ -53,11 +53,12 @@ for (const backend of BACKENDS) {
     }, { nat: { backend } }));
 
   test(`a preferred uplink that comes by a reload takes new flows from the first moment on as it should, translated and marked (${backend})`, { skip }, () =>
-    tell(async ({ lab, daemon }) => {
+    tell(async (story) => {
+      const { lab, daemon } = story;
       const fresh = await lab.stream({ kind: 'new-udp', rateHz: 500 });
       assert.deepEqual(await carriers(fresh), ['cable']);
       const since = now();
-      await reloadWith(lab, daemon, { nat: { backend }, uplinks: TWO });
+      await reload(story, { ...UNDAMPED, nat: { backend }, uplinks: TWO });
       await daemon.untilActive('fibre');
       assert.deepEqual(await carriers(fresh), ['fibre']);
       await assertUnhurt({ fresh }, since);
@@ -122,12 +123,6 @@ test('what-if says what a real cut then does, and does nothing', { skip }, () =>
 
 function uplink(n: number, priority: number, weight = 1): object {
   return { interface: `isp${n}`, gateway: ['198.51.100.1', '203.0.113.1', '100.64.0.1'][n], priority, weight };
-}
-
-async function reloadWith(lab: Lab, daemon: Daemon, config: object): Promise<void> {
-  daemon.configure(lab.config({ ...UNDAMPED, ...config }));
-  const { status, body } = await daemon.rest('POST', '/v1/reload');
-  assert.equal(status, 200, JSON.stringify(body));
 }
 
 interface Kernel {
