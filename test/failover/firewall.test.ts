@@ -1,12 +1,11 @@
 /** What the packet filter of the daemon does to real packets: who gets in, how large segments are. All the rest is proved in test/kernel/nat-*.test.ts. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Daemon } from '../lab/daemon.js';
 import { labUnavailable, waitFor } from '../lab/lab.js';
 import type { Lab } from '../lab/lab.js';
 import { openSockets } from './sockets.js';
 import type { Sockets } from './sockets.js';
-import { BACKENDS, STEADY, shareStory, untilSaid } from './story.js';
+import { BACKENDS, reload, shareStory, untilSaid } from './story.js';
 
 const skip = (await labUnavailable()) ?? false;
 const noIptables = (await labUnavailable('iptables')) ?? false;
@@ -29,12 +28,12 @@ for (const backend of BACKENDS) {
       assert.deepEqual([await outside.by(FOUR), await outside.by({ ...FOUR, port: 7070 })].map((by) => Object.keys(by)), [['silence'], ['silence']], 'and nothing else');
 
       // The same packets get in when the firewall is off: it was the firewall.
-      await reloadWith(lab, daemon, { nat: { backend }, forwarding: { firewall: 'off' } });
+      await reload({ lab, daemon }, { nat: { backend }, forwarding: { firewall: 'off' } });
       assert.deepEqual([await outside.ask(FOUR), await outside.ask(SIX)].map(([one]) => one?.error), ['', '']);
       await lab.text('router', ['nft', 'delete', 'table', 'ip', 'published']);
 
       await lab.text('router', ['nft', '-f', '-'], 'table ip theirs { chain FORWARD { type filter hook forward priority 0; policy drop; iifname "lan0" accept; ct state established accept; }\n}\n');
-      await reloadWith(lab, daemon, { nat: { backend } });
+      await reload({ lab, daemon }, { nat: { backend } });
       const { msg } = await untilSaid(daemon, /forwarding\.firewall: auto is off here/);
       assert.match(String(msg), /another firewall rules forwarding: table ip theirs, chain FORWARD \(policy drop\)\. It must accept what goes from the LAN to the uplinks/);
       const { host } = await daemon.status() as unknown as { readonly host: { readonly problems: readonly string[] } };
@@ -69,11 +68,6 @@ for (const backend of BACKENDS) {
 async function narrowLte(lab: Lab): Promise<void> {
   await lab.ip('router', 'link set isp2 mtu 1400');
   await lab.ip('lte', 'link set line mtu 1400');
-}
-
-async function reloadWith(lab: Lab, daemon: Daemon, config: object): Promise<void> {
-  daemon.configure(lab.config({ ...STEADY, ...config }));
-  assert.equal((await daemon.rest('POST', '/v1/reload')).status, 200);
 }
 
 function uplink(n: number, priority: number, more: object): object {

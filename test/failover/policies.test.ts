@@ -6,7 +6,7 @@ import type { Lab } from '../lab/lab.js';
 import type { Daemon } from '../lab/daemon.js';
 import { PORT, morePorts, openSockets } from './sockets.js';
 import type { Sockets } from './sockets.js';
-import { BACKENDS, STEADY, assertUnanswered, assertUnhurt, carriers, settled, shareStory, untilState, withStory } from './story.js';
+import { BACKENDS, STEADY, assertUnanswered, assertUnhurt, carriers, reload, settled, shareStory, untilState, withStory } from './story.js';
 
 const skip = (await labUnavailable()) ?? false;
 const noIpset = (await labUnavailable('ipset')) ?? false;
@@ -40,8 +40,7 @@ for (const backend of BACKENDS) {
 
       // A reload that puts a policy in front keeps what is in the set, and a restart too.
       const first = { name: 'first', protocol: 'udp', ports: 5060, use: 'lte' };
-      daemon.configure(lab.config({ ...STEADY, nat: { backend }, policies: [first, ...MATCHES] }));
-      assert.equal((await daemon.rest('POST', '/v1/reload')).status, 200);
+      await reload({ lab, daemon }, { nat: { backend }, policies: [first, ...MATCHES] });
       await settled(daemon);
       assert.deepEqual(await client.by({ port: 5060 }), { lte: 1 });
       assert.deepEqual(await client.by({ port: 10_003 }), { cable: 1 });
@@ -73,8 +72,7 @@ for (const backend of BACKENDS) {
       assert.deepEqual(await guest.by({ protocol: 'tcp', patienceMs: 4000 }), { EHOSTUNREACH: 1 });
 
       const trying = await lab.stream({ kind: 'new-udp', from: 'client2', rateHz: 100, answered: false });
-      story.daemon.configure(lab.config({ ...STEADY, ...config, policies: [...policies, { name: 'more', protocol: 'tcp', use: ['cable', 'fibre'] }] }));
-      assert.equal((await story.daemon.rest('POST', '/v1/reload')).status, 200);
+      await reload(story, { ...config, policies: [...policies, { name: 'more', protocol: 'tcp', use: ['cable', 'fibre'] }] });
       await story.daemon.kill9();
       story.daemon = await lab.startDaemon();
       await settled(story.daemon, ['fibre']);

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { labUnavailable, now, until, waitFor } from '../lab/lab.js';
-import { FAST, STEADY, assertUnhurt, carriers, routeGet, said, settled, shareStory, stateOf, uplinkIn, untilState } from './story.js';
+import { FAST, assertUnhurt, carriers, reload, routeGet, said, settled, shareStory, stateOf, uplinkIn, untilState } from './story.js';
 
 const skip = (await labUnavailable()) ?? false;
 const INTERNET = ['192.0.2.10', '192.0.2.77', '1.1.1.1', '9.9.9.9', '8.8.8.8'] as const;
@@ -43,8 +43,7 @@ test('targets that are silent while connections get answers condemn no line: not
     await assertUnhurt({ old, tcp, fresh }, since);
     assert.deepEqual(said(daemon, /fibre is (suspect|degraded|down)/), []);
 
-    daemon.configure(lab.config({ ...STEADY, ...FAST, health: { ...FAST.health, damping: 'off' }, probe: { ...FAST.probe, passive: false } }));
-    assert.equal((await daemon.ctl('reload')).code, 0);
+    await reload({ lab, daemon }, { ...FAST, health: { ...FAST.health, damping: 'off' }, probe: { ...FAST.probe, passive: false } });
     await daemon.untilActive('cable');
     await waitFor('fibre is down', daemon.status, (seen) => stateOf(seen, 'fibre') === 'down');
     assert.deepEqual(await carriers(fresh), ['cable']);
