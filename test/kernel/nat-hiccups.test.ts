@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
 import { openHost } from '../../src/kernel/host.js';
 import type { HostWish } from '../../src/model.js';
-import { inNamespaces, natWish, out, policy, SORTS } from './nat-ground.js';
+import { inNamespaces, natWish, out, policy, SORTS_OF_THIS_RUN } from './nat-ground.js';
 
 const PATH = process.env['PATH'];
 const guests = policy('guests', 0x180);
@@ -30,7 +30,7 @@ inNamespaces(import.meta.url, 'programs that fail for a moment, in namespaces', 
     process.env['PATH'] = PATH;
   });
 
-  for (const { name, backend, iptables } of SORTS) {
+  for (const { name, backend, iptables } of SORTS_OF_THIS_RUN) {
     test(`${name}: one failed write does not cost the policies`, async () => {
       const door = openHost({ stateDir: mkdtempSync(join('/run', 'uplinkd-host-')), iptables });
       const wish = (policies: HostWish['nat']['policies']): HostWish => ({ nat: natWish({ backend, policies }), sysctls: [] });

@@ -8,7 +8,7 @@ import type { Family, HostWish, NatWish } from '../../src/model.js';
 import type { HostDoor } from '../../src/kernel/door.js';
 import { openHost } from '../../src/kernel/host.js';
 import type { IptablesProgram } from '../../src/kernel/nat/iptables.js';
-import { batch, describeSorts, inNamespaces, inNetns, line, natWish, nft, out, plugUplink, PORT, PUBLISHED_PORT, routerSocket, SERVER, SERVER6, SORTS, steer, steering } from './nat-ground.js';
+import { batch, describeSorts, inNamespaces, inNetns, line, natWish, nft, out, plugUplink, PORT, PUBLISHED_PORT, routerSocket, SERVER, SERVER6, SORTS, SORTS_OF_THIS_RUN, steer, steering } from './nat-ground.js';
 
 function wishOf(backend: NatWish['backend'], changes: Partial<NatWish> = {}): HostWish {
   return {
@@ -67,7 +67,7 @@ function conntrackMarks(): string[] {
 }
 
 inNamespaces(import.meta.url, 'NAT and marks, in namespaces', () => {
-  describeSorts(SORTS, (sort, world) => {
+  describeSorts(SORTS_OF_THIS_RUN, (sort, world) => {
     const { door } = world;
     test('what leaves an uplink carries the address of that uplink', async () => {
       await inForce(door, wishOf(sort.backend));

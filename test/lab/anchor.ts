@@ -123,9 +123,12 @@ async function hold(flags: readonly string[]): Promise<Anchor | string> {
 
 function waysInto(pid: number, enter: readonly string[], close: () => Promise<void>): Anchor {
   const argvFor = (host: string, argv: readonly string[]): string[] => [...enter, ...(host === '' ? [] : ['ip', 'netns', 'exec', host]), ...argv];
+  /** `ip netns exec` mounts another /sys each time, which costs more than most programs that are run to their end, and none of them reads it. */
+  const quickArgvFor = (host: string, argv: readonly string[]): string[] =>
+    (host === '' ? argvFor(host, argv) : [...enter.map((one) => (one === '--net' ? `--net=/proc/${pid}/root/run/netns/${host}` : one)), ...argv]);
   const run = (host: string, argv: readonly string[], input = ''): Promise<RunResult> =>
     new Promise((resolve, reject) => {
-      const child = spawn('nsenter', argvFor(host, argv), { stdio: ['pipe', 'pipe', 'pipe'], env: ownEnvironment() });
+      const child = spawn('nsenter', quickArgvFor(host, argv), { stdio: ['pipe', 'pipe', 'pipe'], env: ownEnvironment() });
       const stdout = collect(child.stdout);
       const stderr = collect(child.stderr);
       child.once('error', reject);

@@ -31,7 +31,7 @@ describe('each fault does what it says', { skip }, () => {
   const answers = async (host: string, address: string, source?: string): Promise<boolean> => (await ping(lab, host, address, source)).answered;
   const reaches = async (host: string, address: string): Promise<unknown> => waitFor(`${host} reaches ${address}`, () => answers(host, address), (answered) => answered);
   const echoesHeard = async (): Promise<string | undefined> => /^IcmpMsg: ([\d ]+)$/m.exec(await lab.text('router', ['cat', '/proc/net/snmp']))?.[1];
-  const carrier = async (device: string): Promise<string> => (await lab.text('router', ['cat', `/sys/class/net/${device}/carrier`])).trim();
+  const carrier = async (device: string): Promise<string> => ((await lab.text('router', ['ip', 'link', 'show', 'dev', device])).includes('LOWER_UP') ? '1' : '0');
 
   test('the client reaches the internet and the VPN, and every ISP reaches the router', async () => {
     for (const address of [...lab.topology.internet, '10.8.0.2']) await reaches('client', address);

@@ -69,7 +69,7 @@ export interface Lab extends Faults, Omit<Troubles, 'endAll'>, ForeignHands, Str
   readonly topology: Topology;
   /** Process 1 of the lab as seen from outside: when it is gone, so is everything. */
   readonly anchorPid: number;
-  /** Runs a command in a host to its end. A name of a missing program gives exit code 255 (`ip netns exec`). */
+  /** Runs a command in a host to its end. A name of a missing program gives exit code 127. */
   run(host: string, argv: readonly string[], input?: string): Promise<RunResult>;
   /** The same; gives stdout. @throws Error with command and stderr unless the exit code is 0 */
   text(host: string, argv: readonly string[], input?: string): Promise<string>;
