@@ -80,6 +80,8 @@ export interface Streams {
   endStreams(): Promise<void>;
 }
 
+type Answer = { readonly id: number } | RawAnswer | { readonly id: number; readonly error: string };
+
 interface RawAnswer {
   readonly id: number;
   readonly samples: readonly (readonly [number, number | null, string, number])[];
@@ -98,6 +100,14 @@ const LEAD_MS = 50;
 export function createStreams(anchor: Anchor, topology: Topology, isps: () => readonly Isp[]): Streams {
   const servers = new Map<string, Promise<LabProcess>>();
   const begun = new Set<Stream>();
+  const clients = new Map<string, Promise<Client>>();
+  /** One process asks all that a host asks, but for uploads, which leave a process no time for others. */
+  const clientOn = (host: string, kind: StreamOptions['kind']): Promise<Client> => {
+    const known = kind === 'upload' ? undefined : clients.get(host);
+    const client = known ?? anchor.start(host, [process.execPath, join(HERE, 'traffic-client.js')]).then(openClient);
+    if (kind !== 'upload') clients.set(host, client);
+    return client;
+  };
   const serve = (address: string): Promise<LabProcess> => {
     const host = hostOf(address, topology, isps());
     const addresses = host === 'internet' ? topology.internet : [address];
@@ -111,8 +121,8 @@ export function createStreams(anchor: Anchor, topology: Topology, isps: () => re
     await serve(to);
     const intervalMs = 1000 / (options.rateHz ?? DEFAULT_RATE_HZ[options.kind]);
     const order = { kind: options.kind, to, port: PORT, intervalMs, connections: options.connections ?? 10 };
-    const near = await anchor.start(options.from ?? 'client', [process.execPath, join(HERE, 'traffic-client.js'), JSON.stringify(order)]);
-    const made = streamOver(near, intervalMs, (address) => carrierOf(address, isps()));
+    const client = await clientOn(options.from ?? 'client', options.kind);
+    const made = streamOver(client, await client.open(order), intervalMs, (address) => carrierOf(address, isps()));
     begun.add(made);
     const what = `a ${options.kind} stream from ${options.from ?? 'client'} to ${to} is answered`;
     if (options.answered ?? true) await waitFor(what, () => made.samples({ graceMs: 0 }), (seen) => seen.some((one) => one.rttMs !== undefined));
@@ -137,11 +147,16 @@ async function startServer(anchor: Anchor, host: string, addresses: readonly str
   return server;
 }
 
-type Query = (since: number, until: number) => Promise<RawAnswer>;
+interface Client {
+  /** @returns the number of the new stream */
+  open(order: object): Promise<number>;
+  ask(stream: number, since: number, until: number): Promise<RawAnswer>;
+  close(stream: number): Promise<void>;
+}
 
-function streamOver(near: LabProcess, intervalMs: number, viaOf: (address: string) => string): Stream {
+function streamOver(client: Client, stream: number, intervalMs: number, viaOf: (address: string) => string): Stream {
   const startedAt = now();
-  const query = queriesTo(near);
+  const query = async (since: number, until: number): Promise<RawAnswer> => client.ask(stream, since, until);
   const samples: Stream['samples'] = async ({ since = startedAt, until = now(), withinMs = Infinity, graceMs = GRACE_MS } = {}) => {
     await untilInstant(until);
     const look = async (): Promise<readonly Sample[]> => (await query(since, until)).samples.map((raw) => sampleOf(raw, withinMs, viaOf));
@@ -177,32 +192,37 @@ function streamOver(near: LabProcess, intervalMs: number, viaOf: (address: strin
       await untilInstant(until);
       return (await query(since, until)).broken.map(([at, connection, error]) => ({ at, connection, error }));
     },
-    async stop() {
-      near.child.stdin?.end();
-      await near.exited;
-    },
+    stop: async () => client.close(stream),
   };
 }
 
-function queriesTo(near: LabProcess): Query {
-  const waiting = new Map<number, (answer: RawAnswer) => void>();
+function openClient(near: LabProcess): Client {
+  const waiting = new Map<number, (answer: Answer) => void>();
   let complaints = '';
   let lastId = 0;
   near.child.stderr?.on('data', (chunk: Buffer) => (complaints += chunk.toString()));
   if (near.child.stdout !== null) {
     createInterface({ input: near.child.stdout }).on('line', (line) => {
-      const answer = JSON.parse(line) as RawAnswer;
+      const answer = JSON.parse(line) as Answer;
       waiting.get(answer.id)?.(answer);
       waiting.delete(answer.id);
     });
   }
-  return async (since, until) => {
+  const call = async (wanted: object): Promise<Answer> => {
     const id = ++lastId;
-    const answered = new Promise<RawAnswer>((resolve) => waiting.set(id, resolve));
-    near.child.stdin?.write(`${JSON.stringify({ id, since, until })}\n`);
+    const answered = new Promise<Answer>((resolve) => waiting.set(id, resolve));
+    near.child.stdin?.write(`${JSON.stringify({ id, ...wanted })}\n`);
     const first = await Promise.race([answered, near.exited]);
-    if (!('samples' in first)) throw new Error(`the measuring process has ended (code ${first.code}, signal ${first.signal}): ${complaints}`);
+    if (!('id' in first)) throw new Error(`the measuring process has ended (code ${first.code}, signal ${first.signal}): ${complaints}`);
+    if ('error' in first) throw new Error(`the measuring process: ${first.error}`);
     return first;
+  };
+  return {
+    open: async (order) => (await call({ open: order })).id,
+    ask: async (stream, since, until) => (await call({ of: stream, since, until })) as RawAnswer,
+    async close(stream) {
+      await call({ close: stream });
+    },
   };
 }
 

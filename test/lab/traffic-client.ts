@@ -1,7 +1,7 @@
 /**
- * The near end of measured traffic, run inside a host of the lab: asks the echo server at a steady rate, and remembers every question.
+ * The near end of measured traffic, run inside a host of the lab: asks echo servers at steady rates, and remembers every question. On stdin it takes
  *
- *   node traffic-client.js '{"kind":"udp","to":"192.0.2.10","port":7007,"intervalMs":1,"connections":1}'
+ *   {"id":1,"open":{"kind":"udp","to":"192.0.2.10","port":7007,"intervalMs":1,"connections":1}}
  *
  *   udp        one socket, one flow
  *   new-udp    a fresh socket for each question: every one is a new flow
@@ -9,8 +9,9 @@
  *   connect    a fresh TCP connection each time; the answer is that it stands
  *   upload     TCP connections that are never short of bytes to send; a question is among them every so often, and is answered when it has come through
  *
- * It judges nothing. On stdin it takes lines `{"id":1,"since":MS,"until":MS}` and answers `{"id":1,"samples":[[at,rttMs|null,via,connection],...],
- * "broken":[[at,connection,error],...]}`; it ends with its stdin. Times are CLOCK_MONOTONIC in ms.
+ * which is stream 1 from its answer on: `{"id":1}`, or `{"id":1,"error":"..."}`. It judges nothing. `{"id":2,"of":1,"since":MS,"until":MS}` is answered with
+ * `{"id":2,"samples":[[at,rttMs|null,via,connection],...],"broken":[[at,connection,error],...]}`, and `{"id":3,"close":1}` ends that stream; all end with
+ * stdin. Times are CLOCK_MONOTONIC in ms.
  */
 import { createSocket } from 'node:dgram';
 import { connect } from 'node:net';
@@ -47,76 +48,183 @@ const FIRST_PORT = 10_000;
 const PORTS = 22_000;
 const PORT_EVERY_MS = 2;
 
-const order = JSON.parse(process.argv[2] ?? '') as Order;
-/** ipv6Only: else a port that a stream of IPv4 has just now would be taken. */
-const udp = order.to.includes(':') ? { type: 'udp6', ipv6Only: true } as const : { type: 'udp4' } as const;
-const record = createRecord();
-const broken: (readonly [at: number, connection: number, error: string])[] = [];
+interface Traffic {
+  readonly record: Record;
+  readonly broken: readonly (readonly [at: number, connection: number, error: string])[];
+  close(): void;
+}
 
-/** Reset at the end: else the kernel would go on sending what waits in them. */
-const uploads: Socket[] = [];
-
+const streams = new Map<number, Traffic>();
 let lastPort = Math.floor(now() / PORT_EVERY_MS) % PORTS;
 
-const ask = await askerFor(order);
-pace(order.intervalMs, ask);
 const lines = createInterface({ input: process.stdin });
-lines.on('line', (line) => {
-  const { id, since, until } = JSON.parse(line) as { id: number; since: number; until: number };
-  const answer = { id, samples: record.between(since, until), broken: broken.filter(([at]) => at >= since && at < until) };
-  process.stdout.write(`${JSON.stringify(answer)}\n`);
-});
+lines.on('line', (line) => void obey(JSON.parse(line) as Wanted));
 lines.once('close', () => {
-  for (const socket of uploads) socket.resetAndDestroy();
+  for (const traffic of streams.values()) traffic.close();
   process.exit(0);
 });
 
-async function askerFor({ kind, connections }: Order): Promise<() => void> {
-  switch (kind) {
-    case 'udp':
-      return oneFlow();
-    case 'new-udp':
-      return freshFlow;
-    case 'tcp':
-      return longLived(connections);
-    case 'connect':
-      return freshConnection;
-    case 'upload':
-      return upload(connections);
+type Wanted = { readonly id: number } & ({ readonly open: Order } | { readonly of: number; readonly since: number; readonly until: number } | { readonly close: number });
+
+async function obey(wanted: Wanted): Promise<void> {
+  const answer = (more: object): void => void process.stdout.write(`${JSON.stringify({ id: wanted.id, ...more })}\n`);
+  if ('open' in wanted) {
+    try {
+      streams.set(wanted.id, await begin(wanted.open));
+      answer({});
+    } catch (error) {
+      answer({ error: error instanceof Error ? error.message : String(error) });
+    }
+  } else if ('close' in wanted) {
+    streams.get(wanted.close)?.close();
+    streams.delete(wanted.close);
+    answer({});
+  } else {
+    const { record, broken } = streams.get(wanted.of)!;
+    answer({ samples: record.between(wanted.since, wanted.until), broken: broken.filter(([at]) => at >= wanted.since && at < wanted.until) });
   }
 }
 
-async function oneFlow(): Promise<() => void> {
-  const socket = createSocket({ ...udp, recvBufferSize: 1 << 20 });
-  socket.on('message', (answer) => record.answered(answer.toString('latin1')));
-  // An ICMP error for a connected socket, or no route: a lost packet, which the record shows.
-  socket.on('error', () => undefined);
-  await new Promise<void>((resolve) => socket.connect(order.port, order.to, resolve));
-  return () => {
-    socket.send(String(record.asked(0)), () => undefined);
+/** @throws Error of the first connection that cannot be had */
+async function begin({ kind, to, port, intervalMs, connections }: Order): Promise<Traffic> {
+  const record = createRecord();
+  const broken: (readonly [at: number, connection: number, error: string])[] = [];
+  /** What is to be closed at the end. */
+  const open = new Set<() => void>();
+  /** ipv6Only: else a port that a stream of IPv4 has just now would be taken. */
+  const udp = to.includes(':') ? { type: 'udp6', ipv6Only: true } as const : { type: 'udp4' } as const;
+  let closed = false;
+
+  const ask = await askerFor();
+  const asking = pace(intervalMs, ask);
+  return {
+    record, broken,
+    close() {
+      closed = true;
+      asking.stop();
+      for (const end of open) end();
+    },
   };
-}
 
-function freshFlow(): void {
-  askAfresh(record.asked(0));
-}
+  async function askerFor(): Promise<() => void> {
+    switch (kind) {
+      case 'udp':
+        return oneFlow();
+      case 'new-udp':
+        return () => askAfresh(record.asked(0));
+      case 'tcp':
+        return inTurn(await longLived());
+      case 'connect':
+        return freshConnection;
+      case 'upload':
+        return upload();
+    }
+  }
 
-function askAfresh(question: number): void {
-  const socket = createSocket(udp);
-  const patience = setTimeout(() => socket.close(), PATIENCE_MS);
-  socket.once('message', (answer) => {
-    record.answered(answer.toString('latin1'));
-    clearTimeout(patience);
-    socket.close();
-  });
-  socket.on('error', (error) => {
-    // Not connected, so that an ICMP error from the way does not end it: a lost packet is lost. But a port that another stream holds is no outage.
-    if (!('code' in error) || error.code !== 'EADDRINUSE') return;
-    clearTimeout(patience);
-    socket.close();
-    askAfresh(question);
-  });
-  socket.bind({ port: nextPort(), exclusive: true }, () => socket.send(String(question), order.port, order.to, () => undefined));
+  async function oneFlow(): Promise<() => void> {
+    const socket = createSocket({ ...udp, recvBufferSize: 1 << 20 });
+    socket.on('message', (answer) => record.answered(answer.toString('latin1')));
+    // An ICMP error for a connected socket, or no route: a lost packet, which the record shows.
+    socket.on('error', () => undefined);
+    await new Promise<void>((resolve) => socket.connect(port, to, resolve));
+    open.add(() => socket.close());
+    return () => {
+      socket.send(String(record.asked(0)), () => undefined);
+    };
+  }
+
+  function askAfresh(question: number): void {
+    const socket = createSocket(udp);
+    const end = (): void => {
+      clearTimeout(patience);
+      if (open.delete(end)) socket.close();
+    };
+    const patience = setTimeout(end, PATIENCE_MS);
+    open.add(end);
+    socket.once('message', (answer) => {
+      record.answered(answer.toString('latin1'));
+      end();
+    });
+    socket.on('error', (error) => {
+      // Not connected, so that an ICMP error from the way does not end it: a lost packet is lost. But a port that another stream holds is no outage.
+      if (!('code' in error) || error.code !== 'EADDRINUSE') return;
+      end();
+      if (!closed) askAfresh(question);
+    });
+    socket.bind({ port: nextPort(), exclusive: true }, () => {
+      if (open.has(end)) socket.send(String(question), port, to, () => undefined);
+    });
+  }
+
+  async function longLived(): Promise<readonly Socket[]> {
+    return Promise.all(Array.from({ length: connections }, (_, n) => openConnection(n)));
+  }
+
+  /** Each in turn. */
+  function inTurn(sockets: readonly Socket[]): () => void {
+    let turn = 0;
+    return () => {
+      const connection = turn++ % sockets.length;
+      const socket = sockets[connection];
+      if (socket !== undefined && !socket.destroyed) socket.write(`${record.asked(connection)}\n`);
+    };
+  }
+
+  /** Comments (`#...`), which the far end throws away, as fast as the sockets take them. Reset at the end: else the kernel would go on sending what waits in them. */
+  async function upload(): Promise<() => void> {
+    const sockets = await longLived();
+    const filling = `${'#'.repeat(UPLOAD_BYTES - 1)}\n`;
+    for (const socket of sockets) {
+      const fill = (): void => {
+        while (!socket.destroyed && socket.write(filling));
+      };
+      open.add(() => socket.resetAndDestroy());
+      socket.on('drain', fill);
+      fill();
+    }
+    return inTurn(sockets);
+  }
+
+  function openConnection(connection: number): Promise<Socket> {
+    return new Promise((resolve, reject) => {
+      const socket = connect({ host: to, port, noDelay: true }, () => resolve(socket));
+      open.add(() => socket.destroy());
+      socket.once('error', (error) => {
+        broken.push([now(), connection, error.message]);
+        reject(error);
+      });
+      socket.once('end', () => broken.push([now(), connection, 'closed by the far end']));
+      hearLines(socket, record);
+    });
+  }
+
+  function freshConnection(): void {
+    const question = record.asked(0);
+    const socket = connect({ host: to, port, localPort: nextPort() });
+    const end = (): void => {
+      clearTimeout(patience);
+      clearTimeout(ungreeted);
+      if (open.delete(end)) socket.resetAndDestroy();
+    };
+    const patience = setTimeout(end, CONNECT_PATIENCE_MS);
+    open.add(end);
+    let stoodAt = 0;
+    let ungreeted: NodeJS.Timeout | undefined;
+    socket.once('connect', () => {
+      stoodAt = now();
+      ungreeted = setTimeout(() => record.answered(`${question} ungreeted`, stoodAt), GREETING_MS);
+    });
+    socket.once('data', (greeting) => {
+      record.answered(`${question} ${greeting.toString('latin1').slice(2).trim()}`, stoodAt);
+      end();
+    });
+    socket.once('error', (error) => {
+      clearTimeout(patience);
+      clearTimeout(ungreeted);
+      open.delete(end);
+      broken.push([now(), question, error.message]);
+    });
+  }
 }
 
 function nextPort(): number {
@@ -124,71 +232,7 @@ function nextPort(): number {
   return FIRST_PORT + lastPort;
 }
 
-async function longLived(count: number): Promise<() => void> {
-  return asking(await Promise.all(Array.from({ length: count }, (_, n) => openConnection(n))));
-}
-
-/** Each in turn. */
-function asking(sockets: readonly Socket[]): () => void {
-  let turn = 0;
-  return () => {
-    const connection = turn++ % sockets.length;
-    const socket = sockets[connection];
-    if (socket !== undefined && !socket.destroyed) socket.write(`${record.asked(connection)}\n`);
-  };
-}
-
-/** Comments (`#...`), which the far end throws away, as fast as the sockets take them. */
-async function upload(count: number): Promise<() => void> {
-  const sockets = await Promise.all(Array.from({ length: count }, (_, n) => openConnection(n)));
-  const filling = `${'#'.repeat(UPLOAD_BYTES - 1)}\n`;
-  uploads.push(...sockets);
-  for (const socket of sockets) {
-    const fill = (): void => {
-      while (!socket.destroyed && socket.write(filling));
-    };
-    socket.on('drain', fill);
-    fill();
-  }
-  return asking(sockets);
-}
-
-function openConnection(connection: number): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ host: order.to, port: order.port, noDelay: true }, () => resolve(socket));
-    socket.once('error', (error) => {
-      broken.push([now(), connection, error.message]);
-      reject(error);
-    });
-    socket.once('end', () => broken.push([now(), connection, 'closed by the far end']));
-    hearLines(socket);
-  });
-}
-
-function freshConnection(): void {
-  const question = record.asked(0);
-  const socket = connect({ host: order.to, port: order.port, localPort: nextPort() });
-  const patience = setTimeout(() => socket.destroy(), CONNECT_PATIENCE_MS);
-  let stoodAt = 0;
-  let ungreeted: NodeJS.Timeout | undefined;
-  socket.once('connect', () => {
-    stoodAt = now();
-    ungreeted = setTimeout(() => record.answered(`${question} ungreeted`, stoodAt), GREETING_MS);
-  });
-  socket.once('data', (greeting) => {
-    record.answered(`${question} ${greeting.toString('latin1').slice(2).trim()}`, stoodAt);
-    clearTimeout(patience);
-    clearTimeout(ungreeted);
-    socket.resetAndDestroy();
-  });
-  socket.once('error', (error) => {
-    clearTimeout(patience);
-    clearTimeout(ungreeted);
-    broken.push([now(), question, error.message]);
-  });
-}
-
-function hearLines(socket: Socket): void {
+function hearLines(socket: Socket, record: Record): void {
   let rest = '';
   socket.setEncoding('latin1');
   socket.on('data', (chunk: string) => {
