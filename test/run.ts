@@ -83,7 +83,7 @@ async function runFiles(): Promise<void> {
   if ((await labUnavailable()) === undefined) process.env[LAB] = 'yes';
   console.log(`${files.length} files on ${availableParallelism()} cores; slowness ${slowness.toFixed(2)}; temporary files in ${tmpdir()}`);
   // Most of them wait most of the time.
-  const stream = run({ files, concurrency: availableParallelism() + 1, timeout: deadline(LONGEST_FILE_MS) });
+  const stream = run({ files, concurrency: availableParallelism() + 2, timeout: deadline(LONGEST_FILE_MS) });
   stream.on('test:fail', () => {
     process.exitCode = 1;
   });

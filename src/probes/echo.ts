@@ -71,6 +71,8 @@ export function openEcho(options: EchoOptions): Asker {
   const peerText = canonical(family, options.address);
   const peerAddress = inetAddress(family, peer, isLinkLocal(family, peer) ? line.ifindex : 0);
   const received = (shared ??= receiver(2048));
+  // What came before the filter stood takes the room of the first answers.
+  while (received.receive(fd) >= 0);
   const sourceAt = family === 4 ? { bytes: received.bytes, offset: 12 } : { bytes: received.from, offset: 8 };
   let sequence = randomInt(0x10000);
   let open = true;

@@ -122,10 +122,11 @@ async function hold(flags: readonly string[]): Promise<Anchor | string> {
 }
 
 function waysInto(pid: number, enter: readonly string[], close: () => Promise<void>): Anchor {
+  const root = `/proc/${pid}/root`;
   const argvFor = (host: string, argv: readonly string[]): string[] => [...enter, ...(host === '' ? [] : ['ip', 'netns', 'exec', host]), ...argv];
   /** `ip netns exec` mounts another /sys each time, which costs more than most programs that are run to their end, and none of them reads it. */
   const quickArgvFor = (host: string, argv: readonly string[]): string[] =>
-    (host === '' ? argvFor(host, argv) : [...enter.map((one) => (one === '--net' ? `--net=/proc/${pid}/root/run/netns/${host}` : one)), ...argv]);
+    (host === '' ? argvFor(host, argv) : [...enter.map((one) => (one === '--net' ? `--net=${root}/run/netns/${host}` : one)), ...argv]);
   const run = (host: string, argv: readonly string[], input = ''): Promise<RunResult> =>
     new Promise((resolve, reject) => {
       const child = spawn('nsenter', quickArgvFor(host, argv), { stdio: ['pipe', 'pipe', 'pipe'], env: ownEnvironment() });
@@ -138,7 +139,7 @@ function waysInto(pid: number, enter: readonly string[], close: () => Promise<vo
     });
   return {
     pid,
-    root: `/proc/${pid}/root`,
+    root,
     run,
     async text(host, argv, input) {
       const result = await run(host, argv, input);

@@ -20,13 +20,13 @@ const flood = floods[process.argv[2] ?? ''];
 if (flood === undefined) throw new Error('no such flood');
 const { prober, ask, send, factOf } = listen();
 prober.bind([line('a')]);
-// What came between the opening of the socket and its filter is read off first.
-await ask('a', GATEWAY);
 const [command = '', ...args] = flood.command;
 const flooder = spawn(command, args, { stdio: 'ignore' });
 const floodedAt = (from: number, packets: number): boolean => flooded(flood.counted) >= from + packets;
 const start = flooded(flood.counted);
 await until(() => floodedAt(start, UNREAD));
+// The socket for the gateway opens in the midst of the flood, and so does that for FAR below.
+await ask('a', GATEWAY);
 
 // The loop does not turn meanwhile.
 const before = flooded(flood.counted);
