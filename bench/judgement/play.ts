@@ -25,8 +25,10 @@ export function contestants(sensitivities: readonly Sensitivity[]): readonly (Co
   return [...ours.map((each) => ({ ...each, isPeer: false })), ...PEERS.map((each) => ({ ...each, isPeer: true }))];
 }
 
-export function play(seed: number, sensitivities: readonly Sensitivity[]): Played {
-  const storm = drawStorm(seed);
+/** @param atMostMs plays only the beginning of the storm */
+export function play(seed: number, sensitivities: readonly Sensitivity[], atMostMs = Infinity): Played {
+  const whole = drawStorm(seed);
+  const storm = { ...whole, lengthMs: Math.min(whole.lengthMs, atMostMs) };
   const ours = OURS.filter(({ sensitivity }) => sensitivities.includes(sensitivity)).map(({ name, sensitivity }) => {
     const { trace, faults } = runWatched(storm, sensitivity);
     return { score: scoreOf(storm, trace), breaches: faults.map((fault): Breach => ({ seed, contestant: name, ...fault })) };

