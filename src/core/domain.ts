@@ -1,7 +1,7 @@
 /** Where it broke, and what each witness had to say about it: the reasons of a verdict, as data and in words. */
 import type { Evidence, FaultDomain, Instant } from '../model.js';
 import type { Health } from './health.js';
-import { answeredSince, isBlind, misses, silentSince, tally, type TargetRecord } from './record.js';
+import { answeredSince, isBlind, isSilent, misses, silentSince, tally, type TargetRecord } from './record.js';
 import { progressed } from './traffic.js';
 import { isGateway, isNextDoor, witnesses } from './witness.js';
 import { duration, roundTrip } from './words.js';
@@ -11,16 +11,17 @@ const LATELY_MS = 1000;
 /** Fewer probes than this make no percentage. */
 const SAMPLES_AT_LEAST = 3;
 
-/** The nearest thing that is silent since then. Who never answered says nothing. */
-export function domainOf(health: Health, since: Instant): FaultDomain {
+/** The nearest thing that is silent since then, or has fallen silent after it. Who never answered says nothing. */
+export function domainOf(health: Health, since: Instant, now: Instant): FaultDomain {
   const { records } = health;
+  const answers = (record: TargetRecord): boolean => answeredSince(record, since) && !isSilent(record, now);
   const heard = witnesses(health);
   if (heard.length > 0 && heard.every((record) => record.lastCause === 'portal')) return 'portal';
   const gateways = records.filter((record) => isGateway(record) && record.lastReplyAt !== undefined);
-  if (gateways.length > 0 && !gateways.some((record) => answeredSince(record, since))) return 'gateway';
+  if (gateways.length > 0 && !gateways.some(answers)) return 'gateway';
   if (heard.length > 0 && heard.every((record) => record.lastCause === 'dns' || record.target.kind === 'dns') && heard.some((record) => record.lastCause === 'dns')) return 'dns';
   const hops = records.filter((record) => record.target.kind === 'hop' && record.lastReplyAt !== undefined);
-  if (hops.length > 0 && !hops.some((record) => answeredSince(record, since))) return 'hops';
+  if (hops.length > 0 && !hops.some(answers)) return 'hops';
   return 'upstream';
 }
 

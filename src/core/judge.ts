@@ -210,7 +210,7 @@ function lapseAt(health: Health): number {
 function lapse(health: Health, now: Instant): void {
   if (flowsVouch(health, Math.max(health.silentSince ?? health.since, now - VOUCH_MS) as Instant, now)) return vouch(health, now);
   const silence = health.state === 'unknown' ? 'since it was first asked' : `for ${duration(now - (health.silentSince ?? now))}`;
-  const domain = domainOf(health, health.silentSince ?? health.since);
+  const domain = domainOf(health, health.silentSince ?? health.since, now);
   become(health, 'down', `no answer from ${silent(health)} ${silence}${whereInWords(health, domain)}`, domain, now);
 }
 
@@ -281,7 +281,7 @@ function suspect(health: Health, burst: Burst, now: Instant): void {
   noteSuspicion(health, now);
   health.silentSince = burst.silentFrom;
   health.poor = health.state === 'degraded' ? { domain: health.domain, because: health.because } : undefined;
-  const domain = domainOf(health, burst.evidenceFrom);
+  const domain = domainOf(health, burst.evidenceFrom, now);
   const asked = health.policy.health.suspect.burst;
   const quiet = burst.byTraffic ? 'connections get no answers any more; ' : '';
   become(health, 'suspect', `${quiet}no answer from ${silent(health)}${asked === 0 ? '' : ` to a burst of ${asked}`}${whereInWords(health, domain)}`, domain, now);

@@ -47,6 +47,16 @@ function diesUnderTraffic(life: Life, withinMs: number): void {
   assert.ok(life.verdict().evidence.some((each) => each.witness === 'flows' && each.says === 'silent'));
 }
 
+test('a gateway whose last answer came just after the last one of connections is silent all the same', () => {
+  const life = busyLife({ sensitivity: 'fast' });
+  while (life.sent.at(-1)!.target !== 'gateway') life.until(life.now + 1);
+  life.traffic = UNANSWERED;
+  life.answer = NOBODY;
+  life.until(life.now + 3000);
+  assert.match(stateAt(life, -1).state, /down/);
+  assert.deepEqual([life.verdict().domain, /the gateway is silent too$/.test(life.verdict().because)], ['gateway', true], life.history.join('\n'));
+});
+
 test('traffic whose answers stop is no verdict: the targets answer the burst, and nobody hears of it', () => {
   for (const burst of [0, 3]) {
     const life = busyLife({ burst });

@@ -170,8 +170,8 @@ test('another address on a line frees the UDP flows that keepalives hold to the 
     // Between the two addresses the line has no way out; who sends just then goes by the next line, and stays there.
     const next = ['198.51.100.9', '203.0.113.2'];
     await waitFor('the flows bear another address', seen, (all) => all.every((one) => next.includes(one)));
+    assert.equal(stateOf(await daemon.untilActive('fibre'), 'fibre'), 'up');
     assert.deepEqual(await client.by(), { fibre: 1 });
-    assert.equal(stateOf(await daemon.status(), 'fibre'), 'up');
     await client.end();
     await lab.text('router', ['nft', 'delete', 'table', 'ip', 'users']);
     await lab.changeAddress('fibre', { router: '198.51.100.2' });
