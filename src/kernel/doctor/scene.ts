@@ -75,12 +75,11 @@ export function fileWith(path: string, lines: readonly string[]): string {
 }
 
 function uplinkOf(policy: UplinkPolicy, { facts, policy: { markMask } }: Question): Uplink {
-  const { mac, path } = policy.match ?? { mac: '', path: '' };
-  const fits = (link: Link): boolean =>
-    (policy.interface === '' || link.name === policy.interface || link.altNames.includes(policy.interface))
-    && (mac === '' || [link.mac, link.permanentMac].includes(mac.toLowerCase()))
+  const { match } = policy;
+  const fits = (link: Link, { mac, path }: NonNullable<typeof match>): boolean =>
+    (mac === '' || [link.mac, link.permanentMac].includes(mac.toLowerCase()))
     && (path === '' || link.path === path);
-  const link = facts.links.find(fits);
+  const link = match === undefined ? linkNamed(facts, policy.interface) : facts.links.find((one) => fits(one, match));
   return { policy, name: policy.name, interface: link?.name ?? policy.interface, link, mark: markOf(policy.slot, markMask) };
 }
 
