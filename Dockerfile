@@ -14,18 +14,17 @@ WORKDIR /usr/lib/uplinkd
 COPY package.json package-lock.json ./
 RUN npm ci --no-audit --no-fund
 COPY . .
-RUN npx tsc -p tsconfig.json \
- && chmod +x dist/src/main.js dist/src/cli/uplinkctl.js \
+RUN sh .ci/bundle \
  && npm prune --omit=dev --no-audit --no-fund \
- && rm -rf src tsconfig.json dist/.tsbuildinfo
+ && rm -rf .ci src tsconfig.json dist/src dist/.tsbuildinfo
 
 FROM ${BASE}
 RUN apt-get update \
  && apt-get install -y --no-install-recommends iptables nftables \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /usr/lib/uplinkd /usr/lib/uplinkd
-RUN ln -s ../lib/uplinkd/dist/src/main.js /usr/bin/uplinkd \
- && ln -s ../lib/uplinkd/dist/src/cli/uplinkctl.js /usr/bin/uplinkctl
+RUN ln -s ../lib/uplinkd/dist/bin/uplinkd.js /usr/bin/uplinkd \
+ && ln -s ../lib/uplinkd/dist/bin/uplinkctl.js /usr/bin/uplinkctl
 VOLUME ["/etc/uplinkd", "/var/lib/uplinkd"]
 # Alive, not "the internet works": a restart would not mend a line.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["uplinkctl", "active"]

@@ -33,6 +33,7 @@ import { openMemory, type Memory } from './memory.js';
 import type { Instant, News } from './model.js';
 import { openProber, type Prober } from './probes/prober.js';
 import { openQuestions, type Questions } from './questions.js';
+import { ownVersion } from './version.js';
 
 const EXIT = { done: 0, failed: 1, usage: 2, config: 78 } as const;
 
@@ -57,7 +58,6 @@ Signals: TERM and INT stop it (what that leaves in the kernel: config key stop),
 Exit codes: 0 done, 1 failed, 2 wrong usage, 78 the config is invalid.
 `;
 
-const PACKAGE = fileURLToPath(new URL('../../package.json', import.meta.url));
 const BOOT_ID = '/proc/sys/kernel/random/boot_id';
 const PROFILES = fileURLToPath(new URL('../../profiles', import.meta.url));
 
@@ -150,11 +150,11 @@ async function live(wish: Arguments, config: Config, memory: Memory, log: Log): 
   mkdirSync(wish.runDir, { recursive: true });
   const server = buildServer({
     board, ask: daemon, questions, log: apiLog(log), clock: { now: clock.now, wallMs: clock.wall },
-    identity: { version: version(), boot: randomBytes(6).toString('hex') },
+    identity: { version: ownVersion(), boot: randomBytes(6).toString('hex') },
     socketPath: join(wish.runDir, 'uplinkd.sock'), tcp: config.api.listen, peerUid, boundSendBuffer,
   });
   await server.listen();
-  log.info(`uplinkd ${version()} runs on ${config.files.join(' with ')}${wish.dryRun ? '; dry run: nothing is changed in the kernel' : ''}`);
+  log.info(`uplinkd ${ownVersion()} runs on ${config.files.join(' with ')}${wish.dryRun ? '; dry run: nothing is changed in the kernel' : ''}`);
   daemon.start();
   onSignals({ log, daemon, server, kernel, prober, state, questions });
 }
@@ -288,7 +288,7 @@ function readArguments(argv: readonly string[]): Arguments | string | undefined 
       },
     });
     if (values.help) return USAGE;
-    if (values.version) return `uplinkd ${version()}\n`;
+    if (values.version) return `uplinkd ${ownVersion()}\n`;
     const [verb, ...more] = positionals;
     if ((verb !== 'run' && verb !== 'check') || more.length > 0) {
       throw new Error(verb === undefined ? 'say what to do: run or check' : `unknown: ${[verb, ...more].join(' ')}`);
@@ -298,10 +298,6 @@ function readArguments(argv: readonly string[]): Arguments | string | undefined 
     process.stderr.write(`uplinkd: ${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`);
     return undefined;
   }
-}
-
-function version(): string {
-  return (JSON.parse(readFileSync(PACKAGE, 'utf8')) as { version: string }).version;
 }
 
 function apiLog(log: Log): { info(data: object, text: string): void; warn(data: object, text: string): void; error(data: object, text: string): void } {

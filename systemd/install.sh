@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 to=${DESTDIR:-}
-if [ ! -f dist/src/main.js ] || [ ! -d node_modules ]; then
+if [ ! -f dist/bin/uplinkd.js ] || [ ! -d node_modules ]; then
   echo "install.sh: nothing is built yet; type: npm run build" >&2
   exit 1
 fi
@@ -14,14 +14,14 @@ lib=$to/usr/lib/uplinkd
 rm -rf "$lib.new" "$lib.old"
 mkdir -p "$lib.new/dist" "$to/usr/bin" "$to/etc/uplinkd"
 cp -R package.json package-lock.json profiles LICENSE node_modules "$lib.new/"
-cp -R dist/src "$lib.new/dist/"
+cp -R dist/bin "$lib.new/dist/"
 npm prune --prefix "$lib.new" --omit=dev --ignore-scripts --offline --no-audit --no-fund --loglevel=error >&2
-chmod +x "$lib.new/dist/src/main.js" "$lib.new/dist/src/cli/uplinkctl.js"
+chmod +x "$lib.new/dist/bin/uplinkd.js" "$lib.new/dist/bin/uplinkctl.js"
 [ ! -e "$lib" ] || mv "$lib" "$lib.old"
 mv "$lib.new" "$lib"
 rm -rf "$lib.old"
-ln -sf ../lib/uplinkd/dist/src/main.js "$to/usr/bin/uplinkd"
-ln -sf ../lib/uplinkd/dist/src/cli/uplinkctl.js "$to/usr/bin/uplinkctl"
+ln -sf ../lib/uplinkd/dist/bin/uplinkd.js "$to/usr/bin/uplinkd"
+ln -sf ../lib/uplinkd/dist/bin/uplinkctl.js "$to/usr/bin/uplinkctl"
 
 put() { install -D -m 644 "$1" "$to$2"; }
 put systemd/uplinkd.service /etc/systemd/system/uplinkd.service

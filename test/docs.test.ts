@@ -32,7 +32,7 @@ test('every whole config in the documents is valid', (t) => {
 });
 
 test('every npm script and every uplinkctl verb in the documents is one that there is', () => {
-  const help = execFileSync(process.execPath, [join(root, 'dist/src/cli/uplinkctl.js'), '--help'], { encoding: 'utf8' });
+  const help = execFileSync(process.execPath, [join(root, 'dist/bin/uplinkctl.js'), '--help'], { encoding: 'utf8' });
   for (const { name, text } of documents) {
     if (name === 'CHANGELOG.md') continue;
     for (const [, script] of text.matchAll(/\bnpm run ([a-z-]+)/g)) assert.ok(scripts.includes(script!), `${name}: npm run ${script}`);
@@ -54,7 +54,7 @@ test('every REST call in the documents is one that there is', () => {
 });
 
 test('the examples of the manual of uplinkctl are commands that there are, and its exit codes are those of the program', () => {
-  const help = execFileSync(process.execPath, [join(root, 'dist/src/cli/uplinkctl.js'), '--help'], { encoding: 'utf8' });
+  const help = execFileSync(process.execPath, [join(root, 'dist/bin/uplinkctl.js'), '--help'], { encoding: 'utf8' });
   const page = readFileSync(join(root, 'docs/man/uplinkctl.1'), 'utf8');
   const verbs = [...page.matchAll(/^\.Dl [#$] uplinkctl ([a-z-]+)/gm)].map(([, verb]) => verb!);
   assert.ok(verbs.length > 0);

@@ -27,14 +27,15 @@ const MAP: Readonly<Record<string, readonly string[]>> = {
   'libc': [],
   'kernel': ['libc', 'core/layout', 'core/address', 'core/stand-in'],
   'api': ['board', 'core/layout'],
-  'cli': [],
+  'cli': ['version'],
   'board': [],
   'lock': [],
   'log': [],
   'memory': [],
+  'version': [],
   'daemon': ['core'],
   'questions': ['config/load', 'core'],
-  'main': ['questions', 'core', 'config', 'probes', 'kernel', 'libc', 'api', 'board', 'lock', 'log', 'memory', 'daemon'],
+  'main': ['questions', 'core', 'config', 'probes', 'kernel', 'libc', 'api', 'board', 'lock', 'log', 'memory', 'version', 'daemon'],
 };
 
 test('modules import along the map, and nobody else', () => {

@@ -19,6 +19,7 @@ import { showFindings, showPolicies, showPreview } from './show-questions.js';
 import { showWhy } from './show-why.js';
 import { showActive, showOutcome, showSaid, showStatus } from './show.js';
 import { paintFor } from './table.js';
+import { ownVersion } from '../version.js';
 
 const EXIT = { done: 0, refused: 1, usage: 2, unreachable: 3, config: 78 } as const;
 /** A monitoring system gives up after 10 s; the daemon itself answers an order within 10 s. */
@@ -191,11 +192,6 @@ function withToken(where: Invocation['where']): Where | { readonly why: string }
   } catch (error) {
     return { why: `cannot read the token: ${error instanceof Error ? error.message : String(error)}` };
   }
-}
-
-function ownVersion(): string {
-  const own: unknown = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'));
-  return typeof own === 'object' && own !== null && 'version' in own ? String(own.version) : 'unknown';
 }
 
 function usageLine(verb: VerbName | undefined): string {

@@ -15,7 +15,7 @@ import { paintFor } from '../../src/cli/table.js';
 import { dual, healthy, openWorld, preview, serve, type World } from '../api/fixture.js';
 import { deadline } from '../lab/wait.js';
 
-const PROGRAM = fileURLToPath(new URL('../../src/cli/uplinkctl.js', import.meta.url));
+const PROGRAM = fileURLToPath(new URL('../../bin/uplinkctl.js', import.meta.url));
 const paint = paintFor(false);
 
 async function daemon(t: TestContext): Promise<{ world: World; socket: string; url: string; dir: string; run: (args: readonly string[], stdin?: string) => Promise<{ code: number | null; out: string; err: string }> }> {

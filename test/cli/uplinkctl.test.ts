@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { healthy, openWorld, serve, type World } from '../api/fixture.js';
 import { deadline } from '../lab/wait.js';
 
-const PROGRAM = fileURLToPath(new URL('../../src/cli/uplinkctl.js', import.meta.url));
+const PROGRAM = fileURLToPath(new URL('../../bin/uplinkctl.js', import.meta.url));
 
 interface Run {
   readonly code: number;

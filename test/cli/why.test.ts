@@ -17,7 +17,7 @@ import { deadline } from '../lab/wait.js';
 
 process.env['TZ'] = 'UTC';
 
-const PROGRAM = fileURLToPath(new URL('../../src/cli/uplinkctl.js', import.meta.url));
+const PROGRAM = fileURLToPath(new URL('../../bin/uplinkctl.js', import.meta.url));
 const paint = paintFor(false);
 
 async function daemon(t: TestContext): Promise<{ world: World; run: (...args: string[]) => Promise<{ code: number; out: string; err: string }>; get: (path: string) => Promise<string> }> {

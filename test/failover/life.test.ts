@@ -7,7 +7,7 @@ import type { Lab } from '../lab/lab.js';
 import { BACKENDS, STEADY, UNDAMPED, assertUnhurt, carriers, heldMs, isInSync, said, settled, shareStory, untilSaid, withStory } from './story.js';
 
 const skip = (await labUnavailable(...BACKENDS.filter((backend) => backend === 'iptables'))) ?? false;
-const MAIN = fileURLToPath(new URL('../../src/main.js', import.meta.url));
+const MAIN = fileURLToPath(new URL('../../bin/uplinkd.js', import.meta.url));
 const SYSCTLS = ['ip_forward', 'fib_multipath_hash_policy', ...[0, 1, 2].flatMap((n) => ['rp_filter', 'ignore_routes_with_linkdown'].map((name) => `conf/isp${n}/${name}`))];
 const POLICIES = [{ name: 'telephony', protocol: 'udp', ports: 5060, use: ['cable', 'fibre'] }];
 const SHARED = { policies: POLICIES, nat: { backend: BACKENDS[0] } };

@@ -78,9 +78,9 @@ export interface DaemonStatus {
   readonly [key: string]: unknown;
 }
 
-const SOURCES = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'src');
-const MAIN = join(SOURCES, 'main.js');
-const UPLINKCTL = join(SOURCES, 'cli', 'uplinkctl.js');
+const BIN = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'bin');
+const UPLINKD = join(BIN, 'uplinkd.js');
+const UPLINKCTL = join(BIN, 'uplinkctl.js');
 /** What a failed wait shows of the log. */
 const LOG_TAIL_LINES = 25;
 
@@ -92,7 +92,7 @@ export async function startDaemon(anchor: Anchor, options: DaemonOptions): Promi
     writeFileSync(anchor.root + paths.config, typeof config === 'string' ? config : `${JSON.stringify(config, null, 2)}\n`);
   if (options.config !== undefined) configure(options.config);
 
-  const argv = [process.execPath, MAIN, 'run', '--config', paths.config, '--run-dir', paths.run, '--state-dir', paths.state, ...(options.args ?? [])];
+  const argv = [process.execPath, UPLINKD, 'run', '--config', paths.config, '--run-dir', paths.run, '--state-dir', paths.state, ...(options.args ?? [])];
   const daemon = await anchor.start('router', argv, options.environment);
   let ended = false;
   void daemon.exited.then(() => (ended = true));

@@ -39,7 +39,7 @@ test('the names for iproute2 and the manual page carry the numbers of the layout
 });
 
 test('the manual page has the options, defaults and exit codes of the program, and no others', () => {
-  const help = execFileSync(process.execPath, [join(ROOT, 'dist/src/main.js'), '--help'], { encoding: 'utf8' });
+  const help = execFileSync(process.execPath, [join(ROOT, 'dist/bin/uplinkd.js'), '--help'], { encoding: 'utf8' });
   const page = readFileSync(MAN, 'utf8');
   const options = (found: string): readonly string[] => [...new Set(found.match(/--[a-z-]+/g))].sort();
   const written = page.replaceAll('Fl \\-', '--');

@@ -4,7 +4,7 @@
  * (mutants-of-tests.ts): the test in question must fail.
  *
  * A mutant names the seed that felled its law when it was written: it is played first, and mostly alone. Where the core has changed so much that
- * this seed no longer does, all seeds are played, and the run says which one does now. One run takes an eighth of the mutants (turns.ts).
+ * this seed no longer does, all seeds are played, and the run says which one does now. One run takes a twelfth of the mutants (turns.ts).
  */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
@@ -28,7 +28,7 @@ const SEEDS = 24;
 /** Other test files run beside this one: one core is theirs. */
 const AT_ONCE = Math.max(1, availableParallelism() - 1);
 const LONGEST_MS = 120_000;
-const TURNS = 8;
+const TURNS = 12;
 const parts = turnsOf(TURNS);
 
 describe('each law falls when the core is broken', { concurrency: AT_ONCE }, () => {

@@ -13,7 +13,7 @@ import { WEATHERS } from './weather.js';
 const one = process.env['UPLINKD_SIM_SEED'];
 /** Of each weather, in each part. */
 const SEEDS = 1;
-const PARTS = 8;
+const PARTS = 12;
 const parts = turnsOf(PARTS);
 
 WEATHERS.forEach((weather, index) => {
