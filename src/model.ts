@@ -148,6 +148,8 @@ export interface UplinkPolicy {
   readonly translate: Readonly<Record<Family, Translation>>;
   /** IPv6 prefix that the provider routes to us, CIDR; '' = none. Of LAN addresses in it we tell that they are to be used no more while the uplink is down. */
   readonly prefix6: string;
+  /** Of a tunnel: addresses of its far end, where the kernel does not tell them (OpenVPN). Absent = none. */
+  readonly endpoints?: readonly string[];
   readonly mss: MssPolicy;
   readonly probe: ProbePolicy;
   readonly health: HealthPolicy;
@@ -244,6 +246,17 @@ export interface Link {
   readonly altNames: readonly string[];
 }
 
+/** A device that puts what it is given into packets of its own, and where those go, as far as the kernel tells. */
+export interface Tunnel {
+  readonly ifindex: number;
+  /** As `ip -d link` names it: `wireguard`, `gre`; `tun`: a program is the tunnel, and alone knows its far end. */
+  readonly kind: string;
+  /** Addresses of the far end, of either family; empty = not told. */
+  readonly remotes: readonly string[];
+  /** The source address that the packets are bound to, '' = the kernel chooses. */
+  readonly local: string;
+}
+
 export interface Address {
   readonly family: Family;
   readonly ifindex: number;
@@ -296,6 +309,10 @@ export interface Rule {
   readonly table: number;
   /** CIDR or ''. */
   readonly from: string;
+  /** CIDR. Absent = anywhere. */
+  readonly to?: string;
+  /** What the router itself sends alone (`iif lo`). Absent = what it forwards, too. */
+  readonly own?: true;
   readonly outInterface: string;
   readonly mark: number;
   readonly markMask: number;
@@ -313,6 +330,8 @@ export interface KernelFacts {
   readonly rules: readonly Rule[];
   /** Default routes of others in main, also those that refuse: gateways to learn, metrics to keep clear of. */
   readonly foreignDefaults: readonly Route[];
+  /** Absent = none. */
+  readonly tunnels?: readonly Tunnel[];
   /** Other routes in main that people, DHCP clients and VPNs made (not routing daemons, not the kernel), in the kernel's order. */
   readonly foreignRoutes: readonly Route[];
 }

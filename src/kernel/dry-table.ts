@@ -175,7 +175,10 @@ function hopsText(hops: readonly Hop[]): string {
 }
 
 function ruleText(rule: Rule): string {
-  return JSON.stringify([rule.family, rule.preference, rule.protocol, rule.table, rule.from, rule.outInterface, rule.mark, rule.markMask, rule.suppressPrefixLength]);
+  const { family, preference, protocol, table, from, to = '', own = false, outInterface, mark, markMask } = rule;
+  return JSON.stringify([
+    family, preference, protocol, table, from, to, own, outInterface, mark, markMask, rule.suppressPrefixLength,
+  ]);
 }
 
 /** Whether `text` lies in the prefix of so many bits around `network`. */

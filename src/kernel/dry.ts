@@ -55,6 +55,7 @@ export function openDryKernel(seed: KernelFacts): DryKernel {
   return {
     readAll: () => ({
       links: [...table.links.values()], addresses: [...table.addresses], ...readOurs(),
+      ...(seed.tunnels === undefined ? {} : { tunnels: seed.tunnels }),
       foreignDefaults: table.routes.filter((route) => isForeign(route) && route.destination === 'default'),
       foreignRoutes: table.routes.filter((route) => isForeign(route) && route.destination !== 'default'),
     }),

@@ -9,11 +9,13 @@ import { openDevicePaths } from './device-path.js';
 import { carryOut, type HostDoor, type Kernel } from './door.js';
 import { openRtnetlink, type Rtnetlink } from './netlink/rtnetlink.js';
 import { watch } from './netlink/watch.js';
+import { openWireguard } from './netlink/wireguard.js';
 
 /** @throws KernelError when netlink cannot be had */
 export function openKernel(hostDoor: HostDoor): Kernel {
   const netlink = openRtnetlink();
   const paths = openDevicePaths();
+  const wireguard = openWireguard();
   let endWatch: (() => void) | undefined;
   return {
     readAll: () => ({
@@ -21,6 +23,7 @@ export function openKernel(hostDoor: HostDoor): Kernel {
       addresses: netlink.listAddresses(),
       ...readOurs(netlink),
       ...netlink.listForeign(),
+      tunnels: wireguard.withEndpoints(netlink.listTunnels(), performance.now()),
     }),
     readOurs: () => readOurs(netlink),
     survey: () => netlink.survey(),
@@ -53,6 +56,7 @@ export function openKernel(hostDoor: HostDoor): Kernel {
       endWatch?.();
       endWatch = undefined;
       netlink.close();
+      wireguard.close();
       hostDoor.close();
     },
   };

@@ -5,7 +5,7 @@
  * 4.20 ignore the filter. A change that the kernel refuses is data: '' or `EEXIST: there is one already`. Only a failing socket
  * throws (KernelError).
  */
-import type { Address, Family, KernelFacts, Link, Route, Rule } from '../../model.js';
+import type { Address, Family, KernelFacts, Link, Route, Rule, Tunnel } from '../../model.js';
 import { MAIN_TABLE, OUR_PROTOCOL } from '../../core/layout.js';
 import { RTM_GETADDR, RTM_NEWADDR, decodeAddress, decodeLife, writeAddressRequest, writeAddressUse } from './address.js';
 import { NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, type Glance } from './codec.js';
@@ -16,6 +16,7 @@ import { RTM_DELROUTE, RTM_GETROUTE, RTM_NEWROUTE, decodeRoute, glanceAtForeign,
 import { RTM_DELRULE, RTM_GETRULE, RTM_NEWRULE, decodeRule, writeRule, writeRuleRequest } from './rule.js';
 import { NETLINK_ROUTE, NetlinkSocket } from './socket.js';
 import { decodeForeignRule, decodeIntruder, decodeRefusal, glanceAtWide, type Survey } from './survey.js';
+import { decodeTunnel } from './tunnel.js';
 
 export interface Rtnetlink {
   listLinks(): Link[];
@@ -23,6 +24,8 @@ export interface Rtnetlink {
   getLink(ifindex: number): Link | undefined;
   /** Names of the devices that are bridges. */
   listBridges(): string[];
+  /** Without the endpoints of WireGuard, which its own family of messages tells (wireguard.ts). */
+  listTunnels(): Tunnel[];
   listAddresses(): Address[];
   listNeighbours(): Neighbour[];
   /** Routes of both families. protocol 0 = any, table 0 = all. */
@@ -60,6 +63,12 @@ export function openRtnetlink(): Rtnetlink {
     listLinks: () => socket.dump(RTM_GETLINK, (out) => writeLinkRequest(out, 0), ({ type, body }) => (type === RTM_NEWLINK ? decodeLink(body) : undefined)),
     getLink: (ifindex) => getLink(socket, ifindex),
     listBridges: () => socket.dump(RTM_GETLINK, (out) => writeLinkRequest(out, 0), ({ type, body }) => (type === RTM_NEWLINK ? decodeBridge(body) : undefined)),
+    listTunnels: () =>
+      socket.dump(
+        RTM_GETLINK,
+        (out) => writeLinkRequest(out, 0),
+        ({ type, body }) => (type === RTM_NEWLINK ? decodeTunnel(body) : undefined),
+      ),
     listAddresses: () => socket.dump(RTM_GETADDR, writeAddressRequest, ({ type, body }) => (type === RTM_NEWADDR ? decodeAddress(body) : undefined)),
     listNeighbours: () =>
       BOTH.flatMap((family) =>
