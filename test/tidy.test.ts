@@ -25,7 +25,7 @@ const MAP: Readonly<Record<string, readonly string[]>> = {
   'config': ['core/layout', 'core/classes', 'core/address'],
   'probes': ['libc'],
   'libc': [],
-  'kernel': ['libc', 'core/layout', 'core/address', 'core/stand-in'],
+  'kernel': ['libc', 'core/layout', 'core/address', 'core/outer', 'core/stand-in'],
   'api': ['board', 'core/layout'],
   'cli': ['version'],
   'board': [],

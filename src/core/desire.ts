@@ -11,10 +11,12 @@ import { isWithin, prefixOf } from './address.js';
 import { classesOf, type PolicyClass } from './classes.js';
 import { globalAddresses, joined, pathOf, type Memory, type Path } from './gateway.js';
 import {
-  ACTIVE_TABLE, CLASS_METRIC, MAIN_TABLE, METRIC_BASES, OUR_PROTOCOL, PREFERENCE, RANKS_AT_MOST, classTableOf, markOf, tableOf,
+  ACTIVE_TABLE, CLASS_METRIC, MAIN_TABLE, METRIC_BASES, OUR_PROTOCOL, OUTER_TABLE, PREFERENCE, RANKS_AT_MOST,
+  classTableOf, markOf, tableOf,
 } from './layout.js';
 import type { Health } from './health.js';
 import { linkNamed, linkOf } from './link.js';
+import { outerRanks, outerRules, tunnelOf } from './outer.js';
 import { standInsFor, type SilentLines } from './stand-in.js';
 import type { Plane } from './state.js';
 
@@ -57,10 +59,28 @@ export function desire(ground: Ground): Wish {
     rules.push(plainRule(family, PREFERENCE.active, ACTIVE_TABLE));
     if (decision !== undefined) inOrder(routes, ground, family, decision.ranks, [ACTIVE_TABLE, MAIN_TABLE], metricBase(ground.facts, family));
     for (const each of classes) classTable(routes, each, ground, family, decision);
+    const outer = outerRules(policy, ground.facts, family, classes, (line) =>
+      mayCarry(line, health.get(line.name)?.state === 'down', decision));
+    rules.push(...outer);
+    if (outer.length > 0 && decision !== undefined) {
+      const ranks = outerRanks(policy, ground.facts, decision.ranks);
+      inOrder(routes, ground, family, ranks, [OUTER_TABLE], CLASS_METRIC.first);
+    }
     const lead = routes.find((route) => route.family === family && route.table === MAIN_TABLE);
-    if (lead !== undefined) standIns.push(...standInsFor(lead, ground.facts, silentLines(health.values(), decision)));
+    if (lead === undefined) continue;
+    const below = belowTunnels(routes, ground, lead);
+    standIns.push(...standInsFor(lead, ground.facts, silentLines(health.values(), decision), below));
   }
   return { routes, standIns, rules, deprecated: deprecated(ground) };
+}
+
+/** The first default beside `lead` that is by no tunnel; where there is none, the tunnel. */
+function belowTunnels(routes: readonly Route[], { policy, facts }: Ground, lead: Route): Route {
+  const tunnels = policy.uplinks.filter((uplink) => tunnelOf(uplink, facts) !== undefined);
+  const devices = tunnels.map((uplink) => linkOf(uplink, facts)?.index);
+  const isBelow = ({ family, table, hops }: Route): boolean =>
+    family === lead.family && table === MAIN_TABLE && hops.every(({ ifindex }) => !devices.includes(ifindex));
+  return routes.find(isBelow) ?? lead;
 }
 
 /** Of this config and of former ones; a slot belongs to the newest that has it. */

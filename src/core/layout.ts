@@ -5,13 +5,16 @@
  *   protocol    147                   routes and rules; free in iproute2's rt_protos
  *   tables      9400                  ACTIVE, the table that steers
  *               9400 + slot           an uplink's own table
+ *               9590                  OUTER: the order of uplinks without tunnels
  *               9600 + slot           a class of policies: its own order of uplinks
  *   preference  9410                  oif DEV lookup T           probes of a dead uplink still find its gateway
  *               9450                  lookup main, no defaults   connected, VPN, static routes win over marks
+ *               9490                  to E iif lo fwmark M lookup OUTER   a tunnel's packets, the mark leads into one
  *               9500                  fwmark M lookup T          flows stay where they are
  *               9540                  fwmark C lookup class T    new connections that a policy sends elsewhere, the router's own too,
  *                                                                which have a source address already
  *               9550                  from A lookup T            the router's own bound sockets, hosts of a routed IPv6 prefix
+ *               9570                  to E iif lo lookup OUTER   a tunnel's own packets never go into a tunnel
  *               9600                  lookup ACTIVE              above main: beats a foreign default of metric 0
  *   mark        slot << 7, mask 0x3f80    clear of Tailscale 0xff0000, kube-proxy 0xc000, Calico 0xffff0000; uplinks and
  *                                         classes of policies share the slots, the last one marks connections that were cut
@@ -23,14 +26,17 @@ import type { Family } from '../model.js';
 export const OUR_PROTOCOL = 147;
 export const MAIN_TABLE = 254;
 export const ACTIVE_TABLE = 9400;
+export const OUTER_TABLE = 9590;
 export const FAMILIES: readonly Family[] = [4, 6];
 
 export const PREFERENCE = {
   device: 9410,
   main: 9450,
+  outerMarked: 9490,
   mark: 9500,
   policy: 9540,
   source: 9550,
+  outer: 9570,
   active: 9600,
 } as const;
 /** Our whole range of rule preferences, inclusive. */
@@ -38,7 +44,7 @@ export const PREFERENCE_RANGE = { first: 9400, last: 9699 } as const;
 
 export const METRIC_BASES: readonly number[] = [30, 130, 230, 330, 430];
 export const RANKS_AT_MOST = 64;
-/** In the table of a class, which is ours alone. */
+/** In the tables of classes and OUTER, which are ours alone. */
 export const CLASS_METRIC = { first: 30, block: 1000 } as const;
 export const DEFAULT_MARK_MASK = 0x3f80;
 const SLOTS_AT_MOST = 126;

@@ -1,6 +1,7 @@
 /** What happened, in words for people: the same words in the log, the journal and the API. */
 import type { Decision, Effect, Event, Family, ForgetOrder, Instant, News } from '../model.js';
 import type { Health } from './health.js';
+import { tunnelOf } from './outer.js';
 import type { State } from './state.js';
 
 /** Quiet for so long ends a quarrel. */
@@ -10,6 +11,22 @@ export function tellVerdict(health: Health, effects: Effect[]): void {
   const { name, state, because, domain, family } = health;
   const level = state === 'up' || state === 'unknown' ? 'info' : 'warn';
   news(effects, level, 'uplink', name, `${name}${inWords(family)} is ${state}: ${because}`, { state, domain, family });
+}
+
+/** Each uplink that is a tunnel, once, and again when its far end moves. */
+export function tellTunnels(state: State, effects: Effect[]): void {
+  const { facts, policy: { uplinks }, toldTunnels } = state;
+  if (facts === undefined) return;
+  for (const uplink of uplinks) {
+    const remotes = tunnelOf(uplink, facts)?.remotes.join(', ');
+    // A device that is away for a moment comes back as what it was.
+    if (remotes === undefined || toldTunnels.get(uplink.name) === remotes) continue;
+    toldTunnels.set(uplink.name, remotes);
+    news(effects, 'info', 'uplink', uplink.name, remotes === ''
+      ? `${uplink.name} is a tunnel whose far end is not known: while it leads, its own packets may go into it; `
+        + 'if so, write `endpoint`'
+      : `${uplink.name} is a tunnel to ${remotes}: its own packets go by the uplinks that are no tunnels`);
+  }
 }
 
 export function tellDecision(decision: Decision, family: Family, effects: Effect[]): void {

@@ -2,7 +2,7 @@
  * The ordered changes from what the kernel has to what we wish. Add, then switch, then delete.
  *
  *   1 own tables       what flows and probes of each uplink need
- *   2 ACTIVE           the switch itself; then the tables of policies, which steer too
+ *   2 ACTIVE           the switch itself; then OUTER and the tables of policies, which steer too
  *   3 rules            new ones
  *   4 main             what stands in for foreign routes that lead nowhere, and the mirror
  *   5 rules, tables    what nobody needs any more
@@ -12,14 +12,15 @@
  * route at a metric below all others) is raised first, and nothing is deleted if it could not be raised.
  */
 import type { Change, KernelFacts, Link, Plan, Route, Rule, Wish } from '../model.js';
-import { ACTIVE_TABLE, MAIN_TABLE, OUR_PROTOCOL, isClassTable } from './layout.js';
+import { ACTIVE_TABLE, MAIN_TABLE, OUR_PROTOCOL, OUTER_TABLE, isClassTable } from './layout.js';
 
 /** What the kernel has of ours. */
 type Standing = Pick<KernelFacts, 'routes' | 'rules' | 'addresses'>;
 
 export function plan(wish: Wish, have: Standing): Plan {
   const changes: Change[] = [];
-  const steers = (route: Route): boolean => route.table === ACTIVE_TABLE || route.table === MAIN_TABLE || isClassTable(route.table);
+  const steers = ({ table }: Route): boolean =>
+    [ACTIVE_TABLE, MAIN_TABLE, OUTER_TABLE].includes(table) || isClassTable(table);
   const oldRules = without(have.rules, wish.rules, ruleKey);
   const newRules = without(wish.rules, have.rules, ruleKey).sort((a, b) => a.preference - b.preference);
 
@@ -28,6 +29,7 @@ export function plan(wish: Wish, have: Standing): Plan {
   for (const route of without(ownWish, ownHave, routeKey)) changes.push({ op: 'replace', route });
 
   switchTable(changes, ACTIVE_TABLE, wish, have);
+  switchTable(changes, OUTER_TABLE, wish, have);
   const classes = new Set([...wish.routes, ...have.routes].map((route) => route.table).filter(isClassTable));
   for (const table of classes) switchTable(changes, table, wish, have);
   for (const rule of newRules) changes.push({ op: 'add', rule });
@@ -69,7 +71,9 @@ export function showRoute(route: Route, links: readonly Link[]): string {
 
 export function showRule(rule: Rule): string {
   return [
-    `pref ${rule.preference}`, rule.from === '' ? '' : `from ${rule.from}`, rule.outInterface === '' ? '' : `oif ${rule.outInterface}`,
+    `pref ${rule.preference}`, rule.from === '' ? '' : `from ${rule.from}`,
+    rule.to === undefined ? '' : `to ${rule.to}`, rule.own === true ? 'iif lo' : '',
+    rule.outInterface === '' ? '' : `oif ${rule.outInterface}`,
     rule.markMask === 0 ? '' : `fwmark 0x${rule.mark.toString(16)}/0x${rule.markMask.toString(16)}`,
     `lookup ${rule.table === MAIN_TABLE ? 'main' : rule.table}`,
     rule.suppressPrefixLength < 0 ? '' : `suppress_prefixlength ${rule.suppressPrefixLength}`, `proto ${rule.protocol}`,
@@ -146,5 +150,8 @@ function routeKey(route: Route): string {
 }
 
 function ruleKey(rule: Rule): string {
-  return `${rule.family} ${rule.preference} ${rule.protocol} ${rule.table} ${rule.from} ${rule.outInterface} ${rule.mark} ${rule.markMask} ${rule.suppressPrefixLength}`;
+  const { family, preference, protocol, table, from, to = '', own = false, outInterface, mark, markMask } = rule;
+  return [
+    family, preference, protocol, table, from, to, own, outInterface, mark, markMask, rule.suppressPrefixLength,
+  ].join(' ');
 }

@@ -22,15 +22,20 @@ export type SilentLines = ReadonlyMap<number, string>;
 /** Who has more such routes runs a routing daemon in all but name; each costs a change at the moment of a switch. */
 const STAND_INS_AT_MOST = 128;
 
-/** @param lead our first default in main */
-export function standInsFor(lead: Route, facts: KernelFacts, silent: SilentLines): readonly Route[] {
+/**
+ * @param lead our first default in main
+ * @param below the first that is by no tunnel: a host route to a tunnel's far end (OpenVPN makes one) must not lead
+ *        into the tunnel
+ */
+export function standInsFor(lead: Route, facts: KernelFacts, silent: SilentLines, below = lead): readonly Route[] {
   const routes: Route[] = [];
   for (const route of firstOfEach(facts, lead.family)) {
     const isDefault = route.destination === 'default';
     if (isDefault && route.metric >= lead.metric) continue;
     if (!leadsInto(route, silent) && !(isDefault && refuses(route))) continue;
     const metric = placeBefore(route);
-    if (metric !== undefined && routes.length < STAND_INS_AT_MOST) routes.push({ ...lead, destination: route.destination, metric });
+    if (metric === undefined || routes.length >= STAND_INS_AT_MOST) continue;
+    routes.push({ ...(isDefault ? lead : below), destination: route.destination, metric });
   }
   return routes;
 }

@@ -50,6 +50,8 @@ export interface State {
   hostAskedAt: Instant;
   hostAskAt: Instant;
   hostReport: HostReport | undefined;
+  /** By uplink, the far ends of tunnels, as they were told. */
+  readonly toldTunnels: Map<string, string>;
   /** When the core asked to be woken. */
   wakeAt: Instant;
   ready: boolean;
@@ -113,6 +115,7 @@ export function openState(policy: Policy, now: Instant, generationBefore = 0): S
     repair: { installedAs: '', inSync: false, inFlight: false, lastReadAt: undefined, applied: 0, repairs: 0, repairedAs: '', repairedAt: now, filterRepairs: 0, filterRepairedAt: now, failures: [], refusals: [], triedAs: '', tries: 0, notBefore: now },
     looks: { nextLinkAt: now, quickUntil: now, nextReadAt: now, nextCountAt: now },
     boundAs: '', hostPolicy: undefined, hostDevices: '', hostWish: undefined, filtered: undefined, translatedAs: '', lingering: [], hostAskedAt: now, hostAskAt: now, hostReport: undefined,
+    toldTunnels: new Map(),
     wakeAt: Infinity as Instant, ready: false, steps: 0, worstLatenessMs: 0, worstLatenessAt: now,
   };
 }

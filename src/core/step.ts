@@ -22,7 +22,7 @@ import type { Health } from './health.js';
 import { absorbHost, askHost, isFiltered, lookAtHostSoon } from './host.js';
 import { pass, takeLost, takeReply, takeTraffic } from './judge.js';
 import { countAnew, countSeldom, lookAround } from './look.js';
-import { tellDecision, tellForgotten } from './news.js';
+import { tellDecision, tellForgotten, tellTunnels } from './news.js';
 import { absorbOutside, expireOutside, nextExpiry } from './outside.js';
 import { absorbClock, absorbConfirm, absorbOverride, expireOverride } from './override.js';
 import { weighConnections } from './hollow.js';
@@ -69,6 +69,7 @@ function decideAndReconcile(state: State, event: Event, effects: Effect[]): void
   const now = event.at;
   for (const plane of state.planes.values()) correlate(plane, now);
   noteVerdicts(state, effects);
+  tellTunnels(state, effects);
   expireOverride(state, now, effects);
   for (const plane of state.planes.values()) choose(state, plane, now, effects);
   if (event.type === 'applied') noteOutcome(state, event.failures, effects);
