@@ -79,6 +79,14 @@ const UPLINK = {
       type: 'prefix', apply: 'live', alsoCalled: ['prefix', 'delegatedprefix', 'ia_pd', 'pd'],
       about: 'The IPv6 prefix that this provider routes to us. With `masquerade6: false` the LAN bears it: its addresses there are taken out of use (deprecated) while the line is down.',
     },
+    endpoint: {
+      type: 'list', single: true, least: 0, most: 16, default: '[]', apply: 'live',
+      alsoCalled: ['endpoints', 'remote', 'peer', 'over', 'server'],
+      item: { type: 'address', what: 'a tunnel\'s far end', apply: 'live', about: 'An address.' },
+      about: 'For an uplink that is a tunnel: the addresses of its far end. The router\'s own packets to them go '
+        + 'by the best uplink that is no tunnel, never into the tunnel itself. Learnt from the kernel for WireGuard, '
+        + 'GRE, IPIP, SIT, VTI, VXLAN and Geneve; to be written for OpenVPN and other programs.',
+    },
     mtu: {
       type: 'integer', words: ['auto'], min: 576, max: 9216, default: 'auto', unit: 'bytes', apply: 'live',
       about: 'The largest packet that the way beyond this line carries, such as 1492 behind PPPoE: sets `mss` to 40 less. The device\'s own MTU is left alone.',

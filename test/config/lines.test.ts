@@ -115,6 +115,14 @@ test('prefixes that do not fit each other are told with what to write', () => {
   ], (text) => told(`prefix6: '${text}'`).replace('prefix6: ', ''));
 });
 
+test('the far end of a tunnel is an address or a few', () => {
+  assert.deepEqual(lineOf('endpoint: 192.0.2.77').endpoints, ['192.0.2.77']);
+  assert.deepEqual(lineOf('endpoint: [192.0.2.77, 2001:db8::7]').endpoints, ['192.0.2.77', '2001:db8::7']);
+  assert.equal(lineOf('priority: 1').endpoints, undefined);
+  assert.match(told('remote: 192.0.2.77'), /endpoint/);
+  assert.match(told('endpoint: vpn.example.com'), /^endpoint: /);
+});
+
 test('an MTU stands for an MSS, which may be written too', () => {
   assert.deepEqual(['mtu: 1492', 'mtu: auto', 'mss: off', 'mss: 1300', 'mtu: 1492, mss: auto', 'mtu: 1500, mss: 1400'].map((keys) => lineOf(keys).mss), [1452, 'auto', 'off', 1300, 'auto', 1400]);
   assert.equal(told('mtu: 1492, mss: 1460'), 'mss: 1460 bytes and 40 of headers are more than `mtu: 1492`: write `mss: 1452` or less, or take it away');
