@@ -13,9 +13,11 @@ import { marks } from './marks.js';
 import { anotherOne, dhcpClients, networkd, networkManager } from './owners.js';
 import { list, openScene, type Look, type Question } from './scene.js';
 import { defaults, ourTables, rules } from './steering.js';
+import { tunnels } from './tunnels.js';
 
 const LOOKS: readonly Look[] = [
-  anotherOne, ourTables, rules, defaults, marks, reversePath, forwarding, firewall, firewalld, networkd, networkManager, dhcpClients,
+  anotherOne, ourTables, rules, defaults, tunnels, marks, reversePath,
+  forwarding, firewall, firewalld, networkd, networkManager, dhcpClients,
   masters, overlaps, sameRouter, linkdown, sharing, ipv6, lan6, packetSize, conntrack, flowtable,
 ];
 const LEVELS: readonly Finding['level'][] = ['error', 'warning', 'note', 'ok'];
