@@ -145,7 +145,7 @@ async function live(wish: Arguments, config: Config, memory: Memory, log: Log): 
       return daemon.reload(next.policy);
     },
     preview: (host) => kernel.preview(host), counters: () => kernel.counters(),
-    examine: (policy, facts) => examine({ policy, facts, survey: kernel.survey() }),
+    examine: (policy, facts, prefixes) => examine({ policy, facts, prefixes, survey: kernel.survey() }),
   });
   mkdirSync(wish.runDir, { recursive: true });
   const server = buildServer({

@@ -125,7 +125,7 @@ export type Translation =
   | { readonly kind: 'none' }
   /** Always this one. */
   | { readonly kind: 'address'; readonly address: string }
-  /** IPv6: the LAN's prefix for the uplink's, host part kept (stateful NPTv6); sources outside `from` are masqueraded. CIDRs of equal length. */
+  /** IPv6: the LAN's prefix for the uplink's, host part kept (stateful NPTv6); sources outside `from` are masqueraded. CIDRs of equal length. In a policy `to` is '' where it is learnt. */
   | { readonly kind: 'prefix'; readonly from: string; readonly to: string };
 
 /** Largest TCP segment that is announced over a line: by the path's MTU, not at all, or this many bytes. Bytes are of IPv4; IPv6 gets 20 less. */
@@ -146,7 +146,7 @@ export interface UplinkPolicy {
   /** What it carries leaves it as soon as something better is up. */
   readonly metered: boolean;
   readonly translate: Readonly<Record<Family, Translation>>;
-  /** IPv6 prefix that the provider routes to us, CIDR; '' = none. Of LAN addresses in it we tell that they are to be used no more while the uplink is down. */
+  /** IPv6 prefix that the provider routes to us, CIDR; `auto` = the one that he delegates now (core/prefix.ts); '' = none. Of LAN addresses in it we tell that they are to be used no more while the uplink is down. */
   readonly prefix6: string;
   /** Of a tunnel: addresses of its far end, where the kernel does not tell them (OpenVPN). Absent = none. */
   readonly endpoints?: readonly string[];
@@ -271,6 +271,8 @@ export interface Address {
   readonly deprecated: boolean;
   /** IFA_PROTO: OUR_PROTOCOL where we deprecated it; 0 = not told. */
   readonly protocol: number;
+  /** IPv6: it goes by itself when its lifetime is over, as what was leased does. Absent = it stays. */
+  readonly expires?: true;
 }
 
 export interface Hop {
@@ -332,7 +334,10 @@ export interface KernelFacts {
   readonly foreignDefaults: readonly Route[];
   /** Absent = none. */
   readonly tunnels?: readonly Tunnel[];
-  /** Other routes in main that people, DHCP clients and VPNs made (not routing daemons, not the kernel), in the kernel's order. */
+  /**
+   * Other routes in main that people, DHCP clients and VPNs made (not routing daemons, not the kernel), in the kernel's order: those that lead somewhere,
+   * and in IPv6 those that refuse a network as large as providers delegate (/16 to /64).
+   */
   readonly foreignRoutes: readonly Route[];
 }
 
@@ -519,7 +524,7 @@ export interface ForgetOrder {
   readonly which: 'unanswered' | 'all';
   /** undefined = both. */
   readonly family: Family | undefined;
-  /** Only connections that were translated to this address, or began at it, or came in to it; '' = any. */
+  /** Only connections that were translated to this address or an address of this prefix (CIDR), or began there, or came in to it; '' = any. */
   readonly translatedTo: string;
   /**
    * Only connections that leave untranslated though their source does not belong there: they are older than NAT, which looks at first packets

@@ -8,6 +8,7 @@ import { classesOf } from './core/classes.js';
 import { whatIf, whatPolicy, type Forecast } from './core/forecast.js';
 import { showForget } from './core/news.js';
 import { showChange } from './core/plan.js';
+import { prefixProblems, type PrefixProblem } from './core/renumbered.js';
 import type { State } from './core/state.js';
 import { policyStatus } from './core/status.js';
 import type { Finding, HostWish, Instant, KernelFacts, Policy, PolicyCounter, PolicyStatus, Preview } from './model.js';
@@ -25,7 +26,7 @@ export interface Witnesses {
   readonly standing: Pick<Config, 'api'>;
   preview(wish: HostWish): Promise<{ readonly filter: readonly string[]; readonly sysctls: readonly string[] }>;
   counters(): Promise<readonly PolicyCounter[]>;
-  examine(policy: Policy, facts: KernelFacts): Promise<readonly Finding[]>;
+  examine(policy: Policy, facts: KernelFacts, prefixes: readonly PrefixProblem[]): Promise<readonly Finding[]>;
 }
 
 export interface ConfigPreview extends Preview {
@@ -69,7 +70,7 @@ export function openQuestions(witnesses: Witnesses): Questions {
         return { ...each, connections: counter?.packets, bytes: counter?.bytes };
       });
     },
-    doctor: async () => (state.facts === undefined ? [] : witnesses.examine(state.policy, state.facts)),
+    doctor: async () => (state.facts === undefined ? [] : witnesses.examine(state.policy, state.facts, prefixProblems(state, now()))),
     reload() {
       // One after the other: the file that was read last is the one that stays in force.
       const turn = reloaded.then(reload);

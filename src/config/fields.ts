@@ -95,12 +95,19 @@ export interface ChoiceField extends ValueField {
 /** One value with rules of its own (values.ts). `default` is written as in a file; where there is none, `about` says what absence means. */
 export interface SpecialField extends ValueField {
   readonly type:
-    | 'profile' | 'interface' | 'mac' | 'path' | 'target' | 'network' | 'prefix' | 'listen' | 'mask' | 'label' | 'set' | 'ports' | 'mark'
+    | 'profile' | 'interface' | 'mac' | 'path' | 'target' | 'network' | 'listen' | 'mask' | 'label' | 'set' | 'ports' | 'mark'
     | 'endpoint' | 'hostname' | 'url' | 'header' | 'program' | 'text';
   readonly default?: string;
   readonly required?: true;
   /** A sibling that may be written in place of it. */
   readonly orElse?: string;
+}
+
+/** A network of IPv6. `auto`: the word is a value too. */
+export interface PrefixField extends ValueField {
+  readonly type: 'prefix';
+  readonly auto?: true;
+  readonly default?: string;
 }
 
 /** One value that is about addresses of one family. */
@@ -158,7 +165,7 @@ export interface NamedField extends Described {
 }
 
 export type LeafField =
-  | DurationField | IntegerField | PercentField | DecimalField | SizeField | FlagField | ChoiceField | SpecialField | AddressField | FamilyField;
+  | DurationField | IntegerField | PercentField | DecimalField | SizeField | FlagField | ChoiceField | SpecialField | PrefixField | AddressField | FamilyField;
 export type Field = LeafField | OrderField | ListField | SectionField | NamedField;
 
 export interface Listen {
@@ -201,7 +208,7 @@ export type SettingsOf<F> =
   : F extends { readonly type: 'order' } ? readonly PolicyRank[]
   : F extends { readonly type: 'endpoint' } ? Endpoint
   : F extends { readonly type: 'header' } ? HeaderSetting
-  : F extends { readonly type: SpecialField['type'] | 'address' } ? string
+  : F extends { readonly type: SpecialField['type'] | 'prefix' | 'address' } ? string
   : F extends { readonly type: 'list'; readonly item: infer Item } ? readonly SettingsOf<Item>[]
   : F extends { readonly type: 'section'; readonly off: true; readonly keys: infer Keys } ? 'off' | { readonly [K in keyof Keys]?: SettingsOf<Keys[K]> | undefined }
   : F extends { readonly type: 'section'; readonly keys: infer Keys } ? { readonly [K in keyof Keys]?: SettingsOf<Keys[K]> | undefined }

@@ -70,7 +70,7 @@ function translation4(uplink: UplinkSettings): Translation {
 function translation6(uplink: UplinkSettings, lanPrefix: string | undefined): Translation {
   const standard = uplink.prefix6 !== undefined && lanPrefix !== undefined ? 'prefix' : uplink.masquerade !== false;
   const wish = uplink.masquerade6 ?? standard;
-  if (wish === 'prefix') return { kind: 'prefix', from: lanPrefix ?? '', to: uplink.prefix6 ?? '' };
+  if (wish === 'prefix') return { kind: 'prefix', from: lanPrefix ?? '', to: uplink.prefix6 === undefined || uplink.prefix6 === 'auto' ? '' : uplink.prefix6 };
   return typeof wish === 'object' ? { kind: 'address', address: wish.address } : { kind: wish ? 'masquerade' : 'none' };
 }
 

@@ -169,7 +169,7 @@ function takes(field: LeafField | OrderField): string {
     case 'translation': return `\`true\`, \`false\`, IPv${field.family} address${field.family === 6 ? ', `prefix`' : ''}`;
     case 'target': return '`gateway`, IPv4 or IPv6 address';
     case 'network': return 'address or network';
-    case 'prefix': return 'IPv6 prefix';
+    case 'prefix': return `IPv6 prefix${field.auto === true ? ', `auto`' : ''}`;
     case 'listen': return 'ADDRESS:PORT';
     case 'mask': return 'bit mask';
     case 'label': return 'name';

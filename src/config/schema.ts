@@ -76,8 +76,8 @@ const UPLINK = {
       about: 'The same for IPv6. `prefix`: `lan.prefix6` becomes `prefix6`, the host part stays (NPTv6). Absent: `prefix` where both prefixes are written, else as `masquerade` says.',
     },
     prefix6: {
-      type: 'prefix', apply: 'live', alsoCalled: ['prefix', 'delegatedprefix', 'ia_pd', 'pd'],
-      about: 'The IPv6 prefix that this provider routes to us. With `masquerade6: false` the LAN bears it: its addresses there are taken out of use (deprecated) while the line is down.',
+      type: 'prefix', auto: true, apply: 'live', alsoCalled: ['prefix', 'delegatedprefix', 'ia_pd', 'pd'],
+      about: 'The IPv6 prefix that this provider routes to us; `auto`: the one that he delegates (DHCPv6), as routes and LAN addresses show it, followed when it changes. With `masquerade6: false` the LAN bears it: its addresses there are taken out of use (deprecated) while the line is down.',
     },
     endpoint: {
       type: 'list', single: true, least: 0, most: 16, default: '[]', apply: 'live',

@@ -10,17 +10,18 @@ export function checkTranslation(check: Check, uplink: UplinkPolicy): void {
   checkSizes(check, uplink);
 }
 
-function checkPrefixes(check: Check, { name, translate: { 6: wish } }: UplinkPolicy): void {
+function checkPrefixes(check: Check, { name, prefix6, translate: { 6: wish } }: UplinkPolicy): void {
   const own = ['uplinks', name];
   if (wish.kind !== 'prefix' || !sound(check, [...own, 'prefix6'], [...own, 'masquerade6'], ['lan', 'prefix6'])) return;
   const missing = [
-    ...(wish.to === '' ? [`\`prefix6\` of ${shown(name)} (what the provider routes to us)`] : []),
+    ...(prefix6 === '' ? [`\`prefix6\` of ${shown(name)} (what the provider routes to us)`] : []),
     ...(wish.from === '' ? ['`lan.prefix6` (the LAN\'s own)'] : []),
   ];
   if (missing.length > 0) {
     report(check, [...own, 'masquerade6'], `a prefix can be put in place of another only where both are known: write ${missing.join(' and ')}`);
     return;
   }
+  if (prefix6 === 'auto') return;
   const place = written(check, [[...own, 'prefix6'], ['lan', 'prefix6']]) ?? own;
   const [from = '', to = ''] = [wish.from.split('/')[1], wish.to.split('/')[1]];
   if (from !== to) {

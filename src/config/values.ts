@@ -30,7 +30,7 @@ export function readValue(field: LeafField, text: string): Read<unknown> {
     case 'translation': return readTranslation(field, text);
     case 'target': return readTarget(text);
     case 'network': return readNetwork(text);
-    case 'prefix': return readPrefix(text);
+    case 'prefix': return field.auto === true && text === 'auto' ? { value: text } : readPrefix(text);
     case 'listen': return readListen(text);
     case 'mask': return readMask(text);
     case 'label': return readLabel(text);
@@ -65,7 +65,7 @@ export function expected(field: LeafField): string {
     case 'translation': return hostTakes([field.family], field.family === 6 ? ['true', 'false', 'prefix'] : ['true', 'false']);
     case 'target': return hostTakes([4, 6], ['gateway']);
     case 'network': return 'an address or a network, such as `192.168.1.0/24`';
-    case 'prefix': return 'an IPv6 prefix, such as `2001:db8:1::/48`';
+    case 'prefix': return `${field.auto === true ? '`auto` or ' : ''}an IPv6 prefix, such as \`2001:db8:1::/48\``;
     case 'listen': return 'ADDRESS:PORT, such as `127.0.0.1:9474`';
     case 'mask': return 'adjacent bits of a mark, such as `0x3f80`';
     case 'label': return 'a name of your own, such as `guests`';

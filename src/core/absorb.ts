@@ -12,6 +12,7 @@ import { lineOf, takesPart } from './line.js';
 import { linkOf } from './link.js';
 import { quicken } from './look.js';
 import { handOutside } from './outside.js';
+import { learnPrefixes } from './prefix.js';
 import { activeRoutes, allHealth, openPlane, type Plane, type State } from './state.js';
 
 export function absorbFacts(state: State, facts: Partial<KernelFacts>, now: Instant): void {
@@ -23,6 +24,7 @@ export function absorbFacts(state: State, facts: Partial<KernelFacts>, now: Inst
   state.dirty = true;
   if (facts.routes !== undefined) state.repair.lastReadAt = now;
   learn(state.learnt, state.policy, state.facts);
+  learnPrefixes(state.delegations, state.policy, state.facts, now);
   openPlanes(state, state.facts, now);
   if (first) for (const plane of state.planes.values()) adopt(state, plane, state.facts, now);
   for (const health of allHealth(state)) lookAtLine(state, health, state.facts, now, base);
@@ -67,7 +69,10 @@ export function refit(state: State, former: readonly UplinkPolicy[], now: Instan
   const { uplinks } = state.policy;
   const facts = state.facts;
   for (const gone of former) if (!uplinks.some((uplink) => uplink.name === gone.name)) forgetRemoved(state, gone);
-  if (facts !== undefined) learn(state.learnt, state.policy, facts);
+  if (facts !== undefined) {
+    learn(state.learnt, state.policy, facts);
+    learnPrefixes(state.delegations, state.policy, facts, now);
+  }
   const formerLines = new Map<Health, Line>();
   for (const plane of state.planes.values()) {
     const before = new Map(plane.health);

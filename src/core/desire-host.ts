@@ -5,17 +5,26 @@ import { classesOf, type Classes } from './classes.js';
 import type { Health, Line } from './health.js';
 import { cutMarkOf, markOf } from './layout.js';
 import { deviceCalled } from './link.js';
+import { translatedTo, type Delegations } from './prefix.js';
 import { sourceOf } from './source.js';
 import type { Plane } from './state.js';
 
+/** What is known beside the policy. `near`: what does not count (near.ts). */
+export interface HostGround {
+  readonly near?: readonly string[];
+  readonly facts?: Pick<KernelFacts, 'links'> | undefined;
+  readonly delegations?: Delegations;
+}
+
+const NOTHING_DELEGATED: Delegations = new Map();
+
 type Planes = ReadonlyMap<number, Pick<Plane, 'health'>>;
 
-/** @param near what does not count (near.ts) */
-export function desireHost(policy: Policy, planes: Planes, near: readonly string[] = [], facts?: Pick<KernelFacts, 'links'>): HostWish {
+export function desireHost(policy: Policy, planes: Planes, { near = [], facts, delegations = NOTHING_DELEGATED }: HostGround = {}): HostWish {
   const devices = devicesOf(policy, planes, facts);
   const lines = policy.uplinks.flatMap((uplink): NatLine[] => {
     const device = devices.get(uplink.name) ?? '';
-    return device === '' ? [] : [{ uplink: uplink.name, interface: device, mark: markOf(uplink.slot, policy.markMask), translate: translations(uplink, planes), mss: uplink.mss }];
+    return device === '' ? [] : [{ uplink: uplink.name, interface: device, mark: markOf(uplink.slot, policy.markMask), translate: translations(uplink, planes, delegations), mss: uplink.mss }];
   });
   lines.sort((a, b) => (a.interface < b.interface ? -1 : 1));
   const classes = classesOf(policy);
@@ -35,8 +44,19 @@ export function probeLines(healths: Iterable<Health>, mask: number): readonly Pr
   }));
 }
 
-function translations({ name, translate }: UplinkPolicy, planes: Planes): NatLine['translate'] {
-  return { 4: translation(translate[4], planes.get(4)?.health.get(name)?.line), 6: translation(translate[6], planes.get(6)?.health.get(name)?.line) };
+function translations(uplink: UplinkPolicy, planes: Planes, delegations: Delegations): NatLine['translate'] {
+  const { name, translate } = uplink;
+  return {
+    4: translation(translate[4], planes.get(4)?.health.get(name)?.line),
+    6: translation(ofNow(uplink, translate[6], delegations), planes.get(6)?.health.get(name)?.line),
+  };
+}
+
+/** As long as no prefix is known that could stand in place of the LAN's, its hosts go out under the line's own address. */
+function ofNow(uplink: UplinkPolicy, wanted: Translation, delegations: Delegations): Translation {
+  if (wanted.kind !== 'prefix') return wanted;
+  const to = translatedTo(uplink, wanted.from, delegations);
+  return to === '' ? { kind: 'masquerade' } : { ...wanted, to };
 }
 
 /** The kernel's masquerading takes no notice of the source that a route asks for: where the two differ it is written down. */

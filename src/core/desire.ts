@@ -15,8 +15,10 @@ import {
   classTableOf, markOf, tableOf,
 } from './layout.js';
 import type { Health } from './health.js';
+import { isHollow } from './hollow.js';
 import { linkNamed, linkOf } from './link.js';
 import { outerRanks, outerRules, tunnelOf } from './outer.js';
+import { routedPrefixes, type Delegations } from './prefix.js';
 import { standInsFor, type SilentLines } from './stand-in.js';
 import type { Plane } from './state.js';
 
@@ -37,6 +39,8 @@ export interface Ground {
   readonly facts: KernelFacts;
   /** Gateways for `auto` that the kernel does not show any more. */
   readonly learnt: Memory;
+  /** IPv6 prefixes that providers delegate now. */
+  readonly delegations: Delegations;
   readonly planes: ReadonlyMap<Family, Pick<Plane, 'health' | 'decision'>>;
   /** Of a former config, whose marks the packet filter may still give. */
   readonly lingering: readonly PolicyClass[];
@@ -126,7 +130,7 @@ function ownTable(routes: Route[], uplink: UplinkPolicy, ground: Ground, family:
   routes.push(defaultRoute(family, table, metric, [way]));
 }
 
-function uplinkRules(rules: Rule[], uplink: UplinkPolicy, { policy, facts }: Ground, family: Family, carries: boolean): void {
+function uplinkRules(rules: Rule[], uplink: UplinkPolicy, { policy, facts, delegations }: Ground, family: Family, carries: boolean): void {
   const table = tableOf(uplink.slot);
   const link = linkOf(uplink, facts);
   const device = link?.name ?? uplink.interface;
@@ -140,7 +144,7 @@ function uplinkRules(rules: Rule[], uplink: UplinkPolicy, { policy, facts }: Gro
     rules.push({ ...plainRule(family, PREFERENCE.source, table), from: `${address}/${family === 4 ? 32 : 128}` });
   }
   // Nobody else's provider takes packets from a prefix that this one routes to us.
-  if (family === 6 && isRouted(uplink)) rules.push({ ...plainRule(6, PREFERENCE.source, table), from: uplink.prefix6 });
+  for (const prefix of family === 6 ? routedPrefixes(uplink, delegations) : []) rules.push({ ...plainRule(6, PREFERENCE.source, table), from: prefix });
 }
 
 /** Old flows and bound sockets keep to an uplink until it is down and somebody else is installed in its place. */
@@ -197,20 +201,17 @@ function wayOut(uplink: UplinkPolicy, { facts, learnt }: Ground, family: Family,
   return { hop: { ifindex: link.index, via: path.via, weight, onlink: path.via !== '' }, path: known };
 }
 
-/** Where a provider routes a prefix to us that is used as it is: while that line is down, hosts are not to use their addresses in it. */
-function deprecated({ policy, facts, planes }: Ground): readonly Address[] {
+/** Where a provider routes a prefix to us that is used as it is: while that line is down, or gets no answers for it, hosts are not to use their addresses in it. */
+function deprecated({ policy, facts, planes, delegations }: Ground): readonly Address[] {
   const plane = planes.get(6);
   const leaders = plane?.decision?.ranks[0]?.members ?? [];
   const lans = policy.lanInterfaces.map((name) => linkNamed(name, facts)?.index);
-  const dead = policy.uplinks.filter((uplink) => isRouted(uplink)
-    && plane?.health.get(uplink.name)?.state === 'down' && leaders.length > 0 && !leaders.some((leader) => leader.uplink === uplink.name));
+  const dead = policy.uplinks.filter(({ name }) => {
+    const health = plane?.health.get(name);
+    return health !== undefined && (health.state === 'down' || isHollow(health)) && leaders.length > 0 && !leaders.some((leader) => leader.uplink === name);
+  }).flatMap((uplink) => routedPrefixes(uplink, delegations));
   return facts.addresses.filter((address) =>
-    address.family === 6 && address.scope === 0 && lans.includes(address.ifindex) && dead.some((uplink) => isWithin(address.address, uplink.prefix6)));
-}
-
-/** The LAN uses this provider's prefix as it is. */
-function isRouted(uplink: UplinkPolicy): boolean {
-  return uplink.prefix6 !== '' && uplink.translate[6].kind === 'none';
+    address.family === 6 && address.scope === 0 && lans.includes(address.ifindex) && dead.some((prefix) => isWithin(address.address, prefix)));
 }
 
 function defaultRoute(family: Family, table: number, metric: number, ways: readonly WayOut[]): Route {

@@ -52,7 +52,7 @@ function forecast(state: State, first: Event): Forecast {
     next ??= { type: 'applied', at: first.at, failures: [], facts: {} };
   }
   const decisions = [...copy.planes.values()].flatMap(({ family, decision }) => (decision === undefined ? [] : [{ family, decision }]));
-  return { decisions, changes, forgets, host: desireHost(copy.policy, copy.planes, nearOf(copy.policy, allHealth(copy), copy.facts), copy.facts) };
+  return { decisions, changes, forgets, host: desireHost(copy.policy, copy.planes, { ...copy, near: nearOf(copy.policy, allHealth(copy), copy.facts) }) };
 }
 
 function follow(copy: State, effect: Effect, at: Instant, changes: Change[], forgets: ForgetOrder[]): Event | undefined {

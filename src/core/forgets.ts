@@ -5,8 +5,8 @@
  *             kernel; never mind if it recovers before
  *   moved     it works, but something better took over: the kinds that the config names, or all of a metered uplink, or all after a
  *             deadline. Never mind if it leads again before
- *   settled   its address has changed, or the config has it no more: those that bear the old address, or its mark. Never mind if the
- *             address comes back before the line can be used again
+ *   settled   its address or prefix has changed, or the config has it no more: those that bear the old one, or its mark. Never mind if
+ *             it comes back before the line can be used again
  *   astray    NAT was written. What is older stays untranslated for as long as somebody sends, and is never answered
  *
  * Who was forgotten all at once is swept once more a second later: a packet that had its route already may have stamped a
@@ -69,7 +69,7 @@ export function reviseMoved({ policy, forgets }: State): void {
   }
 }
 
-/** The line has another address: what was translated to the old one leads nowhere. */
+/** The line has another address or prefix: what was translated to the old one leads nowhere. */
 export function forgetAddress(state: State, health: Health, address: string): void {
   plan(state, 'settled', orderFor(state, health.policy, health.family, { translatedTo: address }), -Infinity as Instant);
 }
@@ -149,6 +149,7 @@ function isWhole(state: State, order: ForgetOrder): boolean {
 /** The address went and came again, as when a device was switched off and on, or the uplink did: its connections can go on. */
 function isBack(state: State, { uplink, family, translatedTo }: ForgetOrder): boolean {
   if (family === undefined) return state.policy.uplinks.some((other) => other.name === uplink);
+  if (translatedTo.includes('/')) return state.translatedTo.get(uplink) === translatedTo;
   const ifindex = state.planes.get(family)?.health.get(uplink)?.line.ifindex;
   return state.facts?.addresses.some((address) => address.ifindex === ifindex && address.address === translatedTo) ?? false;
 }

@@ -18,8 +18,15 @@ const RETRY_MS = { first: 300_000, most: 3_600_000 };
 /** It is the LAN's own doing: nobody is accused of it for so long. */
 const NOBODYS_FAULT_MS = 3_600_000;
 
+/** What may be the cause, beyond the line itself. `isLikely`: there are other signs of it. */
+export interface Suspicion {
+  readonly isLikely: boolean;
+  /** For the end of a sentence: `; they leave as ...`. */
+  readonly text: string;
+}
+
 /** What follows from it for a line, compared with the others of its family. */
-export function weighConnections(all: Iterable<Health>, now: Instant): void {
+export function weighConnections(all: Iterable<Health>, now: Instant, suspect: (health: Health) => Suspicion | undefined = () => undefined): void {
   const healths = [...all];
   for (const health of healths) {
     const { unanswered } = health.traffic;
@@ -28,9 +35,9 @@ export function weighConnections(all: Iterable<Health>, now: Instant): void {
       if (instead === undefined) continue;
       for (const each of [health, instead]) forgive(each, now);
       become(health, 'up', `connections get no answers by ${instead.name} either`, 'none', now);
-    } else if (health.leads && health.state === 'up' && doGetNothing(health, proofFor(health), now) && healths.some((other) => other !== health && isWell(other, now))) {
+    } else if (health.leads && health.state === 'up' && doGetNothing(health, proofFor(health, suspect(health)), now) && healths.some((other) => other !== health && isWell(other, now))) {
       unanswered.times++;
-      become(health, 'degraded', `targets answer, connections do not: nothing has come back for them for ${duration(now - unanswered.since!)}`, 'connections', now);
+      become(health, 'degraded', `targets answer, connections do not: nothing has come back for them for ${duration(now - unanswered.since!)}${suspect(health)?.text ?? ''}`, 'connections', now);
     }
   }
 }
@@ -53,8 +60,14 @@ function isWell(health: Health, now: Instant): boolean {
   return health.state === 'up' && health.burst === undefined && health.line.severed === '' && !doGetNothing(health, SHORT, now);
 }
 
-/** Answers that came from next door are half the proof. */
-function proofFor(health: Health): Proof {
+/** Of a line that carries connections, for long, by nothing but them. */
+export function getsNothing(health: Health, now: Instant): boolean {
+  return health.leads && health.state === 'up' && doGetNothing(health, LONG, now);
+}
+
+/** Answers that came from next door are half the proof, and so is a likely cause. */
+function proofFor(health: Health, cause: Suspicion | undefined): Proof {
+  if (cause?.isLikely === true) return SHORT;
   const heard = witnesses(health);
   return heard.length > 0 && heard.every((record) => isNextDoor(record) || record.lastReplyAt === undefined) ? SHORT : LONG;
 }

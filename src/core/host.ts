@@ -2,12 +2,13 @@
  * When the slow half (NAT, marks, firewall, sysctls) is asked for, and what its report lets happen: whoever waits for a new config is answered,
  * the tables of its former classes go, and uplinks that masquerade now knows may lead.
  */
-import type { Effect, Event, Instant } from '../model.js';
+import type { Effect, Event, HostWish, Instant, UplinkPolicy } from '../model.js';
 import { desireHost, lanDevices } from './desire-host.js';
-import { forgetAstray } from './forgets.js';
+import { forgetAddress, forgetAstray } from './forgets.js';
 import type { Health } from './health.js';
 import { nearOf } from './near.js';
 import { tellHost } from './news.js';
+import { translatedTo } from './prefix.js';
 import { allHealth, type State } from './state.js';
 
 const EVERY_MS = 15_000;
@@ -19,7 +20,8 @@ const NOT_NOW_MS = 500;
 /** At once when policy, devices or the networks around them have changed, else now and then. */
 export function askHost(state: State, now: Instant, effects: Effect[]): void {
   const near = nearOf(state.policy, allHealth(state), state.facts);
-  const devices = [...[...allHealth(state)].map(({ family, line }) => `${family} ${line.device} ${line.ifindex}`), ...near, ...lanDevices(state.policy, state.facts)].join();
+  const prefixes = state.policy.uplinks.map((uplink) => translatedTo(uplink, lanPrefixOf(uplink), state.delegations));
+  const devices = [...[...allHealth(state)].map(({ family, line }) => `${family} ${line.device} ${line.ifindex}`), ...near, ...lanDevices(state.policy, state.facts), ...prefixes].join();
   if (state.hostPolicy === state.policy && state.hostDevices === devices) {
     if (now < state.hostAskAt) return;
     if ([...allHealth(state)].some((health) => health.burst !== undefined || health.state === 'suspect')) {
@@ -31,7 +33,7 @@ export function askHost(state: State, now: Instant, effects: Effect[]): void {
   state.hostDevices = devices;
   state.hostAskedAt = now;
   state.hostAskAt = (now + EVERY_MS) as Instant;
-  const wish = desireHost(state.policy, state.planes, near, state.facts);
+  const wish = desireHost(state.policy, state.planes, { ...state, near });
   // The same wish is the same object, so that a report on it counts although somebody has made us look again meanwhile.
   if (JSON.stringify(wish) !== JSON.stringify(state.hostWish)) state.hostWish = wish;
   effects.push({ type: 'host', wish: state.hostWish ?? wish });
@@ -49,6 +51,7 @@ export function absorbHost(state: State, event: Extract<Event, { type: 'host' }>
   const translatedAs = event.report.natBackend === 'none' ? '' : JSON.stringify(event.wish.nat.lines.map((line) => [line.uplink, line.interface, line.translate]));
   if (translatedAs !== '' && (event.report.natRepaired || translatedAs !== state.translatedAs)) forgetAstray(state, event.at);
   state.translatedAs = translatedAs;
+  if (event.report.natBackend !== 'none') notePrefixes(state, event.wish);
   const filtered = new Set(event.wish.nat.lines.map((line) => keyOf(line.uplink, line.interface)));
   const isNews = !state.ready || [...filtered].some((key) => state.filtered?.has(key) !== true);
   state.filtered = filtered;
@@ -58,6 +61,22 @@ export function absorbHost(state: State, event: Extract<Event, { type: 'host' }>
   if (state.lingering.length === 0) return;
   state.lingering = [];
   state.dirty = true;
+}
+
+/** What goes on under a prefix that another one has taken the place of is not answered any more. */
+function notePrefixes(state: State, { nat }: HostWish): void {
+  const former = state.translatedTo;
+  state.translatedTo = new Map(nat.lines.flatMap(({ uplink, translate: { 6: done } }) => (done.kind === 'prefix' ? [[uplink, done.to]] : [])));
+  for (const health of state.planes.get(6)?.health.values() ?? []) {
+    const old = former.get(health.name) ?? '';
+    if (old === '' || old === state.translatedTo.get(health.name)) continue;
+    forgetAddress(state, health, old);
+    state.dirty = true;
+  }
+}
+
+function lanPrefixOf({ translate: { 6: wish } }: UplinkPolicy): string {
+  return wish.kind === 'prefix' ? wish.from : '';
 }
 
 /** Does masquerade stand on its device? Before the first report nobody knows, and nobody is kept waiting. */

@@ -72,7 +72,7 @@ export function showForget(order: ForgetOrder): string {
 function connectionsIn(order: ForgetOrder): string {
   const { which, uplink, only, except, translatedTo, astray, family } = order;
   const what = `${which === 'all' ? '' : 'unanswered '}connections of ${uplink}${family === undefined ? '' : inWords(family)}`;
-  const from = translatedTo === '' ? '' : ` under its former address ${translatedTo}`;
+  const from = translatedTo === '' ? '' : ` under its former ${translatedTo.includes('/') ? 'prefix' : 'address'} ${translatedTo}`;
   const kinds = only !== undefined ? ` of the kind ${only.name}` : except.length > 0 ? `, except ${except.map((kind) => kind.name).join(', ')}` : '';
   return what + from + (astray === undefined ? kinds : ' that are older than NAT and leave under an address that does not belong there');
 }

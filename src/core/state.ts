@@ -7,6 +7,8 @@ import type { PendingForget } from './forgets.js';
 import type { Learnt } from './gateway.js';
 import { openHealth, type Health } from './health.js';
 import { ACTIVE_TABLE } from './layout.js';
+import type { Delegation } from './prefix.js';
+import type { PrefixProblem } from './renumbered.js';
 import type { Refusal } from './stand-in.js';
 
 export interface State {
@@ -20,6 +22,10 @@ export interface State {
   readonly planes: Map<Family, Plane>;
   /** Gateways that nobody wrote into the config. */
   readonly learnt: Map<string, Learnt>;
+  /** IPv6 prefixes that providers delegate to us now. */
+  readonly delegations: Map<string, Delegation>;
+  /** What is wrong with prefixes, as it was told last. */
+  prefixProblems: readonly PrefixProblem[];
   /** Something that the wish is made of has changed since it was last held against the kernel. */
   dirty: boolean;
   override: Override | undefined;
@@ -45,6 +51,8 @@ export interface State {
   filtered: ReadonlySet<string> | undefined;
   /** How NAT translates each line, as text; '' = it does not stand. */
   translatedAs: string;
+  /** By uplink: the prefix that stands in place of the LAN's. */
+  translatedTo: ReadonlyMap<string, string>;
   /** Classes of a former config: their tables stand until the packet filter gives their marks no more. */
   lingering: readonly PolicyClass[];
   hostAskedAt: Instant;
@@ -111,10 +119,10 @@ export function openState(policy: Policy, now: Instant, generationBefore = 0): S
   return {
     policy, startedAt: now, generation: generationBefore, facts: undefined,
     planes: new Map([[4, openPlane(4, policy.uplinks.map((u) => openHealth(u, 4, now)), now)]]),
-    learnt: new Map(), dirty: true, override: undefined, outside: [], waiting: [], waitingForHost: [], forgets: new Map(), forgetAt: Infinity,
+    learnt: new Map(), delegations: new Map(), prefixProblems: [], dirty: true, override: undefined, outside: [], waiting: [], waitingForHost: [], forgets: new Map(), forgetAt: Infinity,
     repair: { installedAs: '', inSync: false, inFlight: false, lastReadAt: undefined, applied: 0, repairs: 0, repairedAs: '', repairedAt: now, filterRepairs: 0, filterRepairedAt: now, failures: [], refusals: [], triedAs: '', tries: 0, notBefore: now },
     looks: { nextLinkAt: now, quickUntil: now, nextReadAt: now, nextCountAt: now },
-    boundAs: '', hostPolicy: undefined, hostDevices: '', hostWish: undefined, filtered: undefined, translatedAs: '', lingering: [], hostAskedAt: now, hostAskAt: now, hostReport: undefined,
+    boundAs: '', hostPolicy: undefined, hostDevices: '', hostWish: undefined, filtered: undefined, translatedAs: '', translatedTo: new Map(), lingering: [], hostAskedAt: now, hostAskAt: now, hostReport: undefined,
     toldTunnels: new Map(),
     wakeAt: Infinity as Instant, ready: false, steps: 0, worstLatenessMs: 0, worstLatenessAt: now,
   };

@@ -27,9 +27,14 @@ export function status(state: State, now: Instant): Status {
       ...kernelSync(state), lastReadAt: state.repair.lastReadAt,
       repairs: state.repair.repairs, applied: state.repair.applied,
     },
-    host: state.hostReport,
+    host: hostStatus(state),
     controller: { startedAt: state.startedAt, ready: state.ready, worstLatenessMs: state.worstLatenessMs, steps: state.steps },
   };
+}
+
+/** What is wrong with prefixes is nothing that the packet filter knows of, and is in the same place for people. */
+function hostStatus({ hostReport, prefixProblems }: State): Status['host'] {
+  return hostReport === undefined ? undefined : { ...hostReport, problems: [...hostReport.problems, ...prefixProblems.map(({ text }) => text)] };
 }
 
 /** A foreign route that refuses everything is as good as none of ours standing. */

@@ -28,6 +28,7 @@ import { absorbClock, absorbConfirm, absorbOverride, expireOverride } from './ov
 import { weighConnections } from './hollow.js';
 import { isClean } from './quality.js';
 import { noteOutcome, reconcile } from './reconcile.js';
+import { suspectPrefix, tellPrefixes } from './renumbered.js';
 import { noteVerdicts, settle } from './settle.js';
 import { allHealth, type Plane, type State } from './state.js';
 import { verdictOf } from './verdict.js';
@@ -48,10 +49,16 @@ export function step(state: State, event: Event): Output {
   if (state.facts !== undefined) {
     if (event.type === 'wake') askAndJudge(state, event, effects);
     if (hasWork(state, event)) decideAndReconcile(state, event, effects);
+    if (mayTellPrefixes(event)) tellPrefixes(state, now, effects);
   }
   lookAround(state, now, effects);
   state.wakeAt = wakeAt(state, now);
   return { effects, wakeAt: state.wakeAt };
+}
+
+/** Those that prefixes, or the judgement of connections, may have changed with. */
+function mayTellPrefixes({ type }: Event): boolean {
+  return type === 'wake' || type === 'kernel' || type === 'policy';
 }
 
 /** Most events are answers that change nothing: they end here. */
@@ -156,7 +163,7 @@ function askAndJudge(state: State, event: Extract<Event, { type: 'wake' }>, effe
     // Before the leader is left, the others are asked whether they live.
     if (doubt) for (const each of health.values()) check(each, event.at, orders);
   }
-  for (const { health } of state.planes.values()) weighConnections(health.values(), event.at);
+  for (const { health } of state.planes.values()) weighConnections(health.values(), event.at, (each) => suspectPrefix(each, state));
   for (const order of orders) effects.push({ type: 'probe', order });
 }
 

@@ -10,7 +10,7 @@
 import type { ForgetOrder } from '../model.js';
 import { FlowReader, IPPROTO_TCP, type Flow } from './flow.js';
 import { openAstray, type Astray } from './astray.js';
-import { compileSelection, type IsOwn } from './flow-match.js';
+import { compilePrefixes, compileSelection, type IsOwn } from './flow-match.js';
 import { AsideSocket } from './netlink/aside.js';
 import { AttributeIndex } from './netlink/attribute-index.js';
 import type { Message, Writer } from './netlink/codec.js';
@@ -157,13 +157,13 @@ export function compileWanted(order: Marked, astray?: Astray): (message: Message
   };
 }
 
-/** The router's own addresses as they are now, and the one that it had. */
+/** The router's own addresses as they are now, and the one or the prefix that it had. */
 function compileOwn(former: string): IsOwn {
   const netlink = openRtnetlink();
   try {
     const own = new Set(netlink.listAddresses().map(({ address }) => parseAddress(address).toString('latin1')));
-    if (former !== '') own.add(parseAddress(former).toString('latin1'));
-    return (address) => own.has(address.toString('latin1'));
+    const wasOurs = former === '' ? (): boolean => false : compilePrefixes([former]);
+    return (address) => own.has(address.toString('latin1')) || wasOurs(address);
   } finally {
     netlink.close();
   }

@@ -17,7 +17,7 @@
  */
 import { MAIN_TABLE, OUR_PROTOCOL } from '../core/layout.js';
 import type { Address, Change, KernelFacts, Link, Route, Rule } from '../model.js';
-import { BY_HAND } from './netlink/route.js';
+import { BY_HAND, mayBeDelegated } from './netlink/route.js';
 import { carryOut, type Kernel, type Watcher } from './door.js';
 import { addRoute, addRule, deleteAddress, deleteLink, deleteRoute, deleteRule, linkDown, prependRoute, replaceRoute, useAddress, type Table } from './dry-table.js';
 
@@ -148,7 +148,9 @@ function openOutside(table: Table, watcher: () => Watcher | undefined): Outside 
 }
 
 /** One that matters to us. */
-function isForeign({ table, protocol, destination, hops }: Route): boolean {
+function isForeign({ family, table, protocol, destination, hops, refuses }: Route): boolean {
   if (table !== MAIN_TABLE || protocol === OUR_PROTOCOL) return false;
-  return destination === 'default' || (hops.length > 0 && BY_HAND.includes(protocol));
+  if (destination === 'default') return true;
+  const isDelegated = family === 6 && refuses !== 'throw' && mayBeDelegated(Number(destination.split('/')[1]));
+  return (hops.length > 0 || isDelegated) && BY_HAND.includes(protocol);
 }

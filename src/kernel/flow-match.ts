@@ -17,10 +17,10 @@ export type IsOwn = (address: Buffer) => boolean;
 /** undefined = every connection fits, and need not be looked at. @throws RangeError for an address or CIDR that is none */
 export function compileSelection({ translatedTo, only, except }: Selection, isOwn: IsOwn): ((flow: Flow) => boolean) | undefined {
   if (translatedTo === '' && only === undefined && except.length === 0) return undefined;
-  const bears = translatedTo === '' ? undefined : bearsAddress(parseAddress(translatedTo));
+  const fits = translatedTo === '' ? undefined : bears(compilePrefixes([translatedTo]));
   const wanted = only === undefined ? undefined : compileKind(only, isOwn);
   const unwanted = except.map((kind) => compileKind(kind, isOwn));
-  return (flow) => bears?.(flow) !== false && wanted?.(flow) !== false && !unwanted.some((fits) => fits(flow));
+  return (flow) => fits?.(flow) !== false && wanted?.(flow) !== false && !unwanted.some((one) => one(flow));
 }
 
 /** Began at the router, or ends in it (what is passed on to others by a destination translation does not). */
@@ -28,9 +28,9 @@ export function isOfRouter({ original, reply }: Flow, isOwn: IsOwn): boolean {
   return isOwn(original.source) || isOwn(reply.source);
 }
 
-/** Began at the address, was translated to it, or came in to it: when the address is gone, all of these are dead. */
-function bearsAddress(address: Buffer): (flow: Flow) => boolean {
-  return ({ original, reply }) => reply.destination.equals(address) || original.source.equals(address) || original.destination.equals(address);
+/** Began at such an address, was translated to it, or came in to it: when the address is gone, all of these are dead. */
+function bears(isFormer: (address: Buffer) => boolean): (flow: Flow) => boolean {
+  return ({ original, reply }) => isFormer(reply.destination) || isFormer(original.source) || isFormer(original.destination);
 }
 
 function compileKind({ match, origin }: Kind, isOwn: IsOwn): (flow: Flow) => boolean {

@@ -30,7 +30,7 @@ export function planeOf(policy: Policy, facts: KernelFacts, family: Family, deci
 
 /** In one family. */
 export function groundOf(policy: Policy, facts: KernelFacts, decision: Decision | undefined, states: States = {}, family: Family = 4): Ground {
-  return { policy, facts, learnt: NOTHING_LEARNT, planes: new Map([[family, planeOf(policy, facts, family, decision, states)]]), lingering: [] };
+  return { policy, facts, learnt: NOTHING_LEARNT, delegations: new Map(), planes: new Map([[family, planeOf(policy, facts, family, decision, states)]]), lingering: [] };
 }
 
 export function wished(policy: Policy, facts: KernelFacts, ranks: string | undefined, states: States = {}, family: Family = 4): Wish {

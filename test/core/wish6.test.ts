@@ -53,7 +53,7 @@ test('metrics keep clear of the defaults of router advertisements in their own f
 
 test('both families stand side by side in one wish', () => {
   const planes = new Map(([4, 6] as const).map((family) => [family, planeOf(TWO, FACTS, family, decided(family === 4 ? 'fibre>cable' : 'cable'))]));
-  const { routes } = desire({ policy: TWO, facts: FACTS, learnt: NOTHING_LEARNT, planes, lingering: [] });
+  const { routes } = desire({ policy: TWO, facts: FACTS, learnt: NOTHING_LEARNT, delegations: new Map(), planes, lingering: [] });
   assert.deepEqual(inTable({ routes }, ACTIVE_TABLE).map(({ family, metric, hops }) => [family, metric, hops[0]!.ifindex]), [[4, 30, 2], [4, 31, 3], [6, 30, 3]]);
 });
 

@@ -97,6 +97,8 @@ inNamespaces(import.meta.url, 'connections on Linux', () => {
     assert.equal(await forget(order(FIBRE, { translatedTo: '198.51.100.2' })), 3);
     assert.equal(await forget(order(FIBRE, { translatedTo: '2001:db8:a::2' })), 1);
     assert.deepEqual(ports(), [4, 5, 7]);
+    assert.equal(await forget(order(FIBRE, { translatedTo: '198.51.100.64/26' })), 1, 'a prefix');
+    assert.deepEqual(ports(), [5, 7]);
   });
 
   const kinds: readonly (readonly [string, Partial<Match>, readonly number[]])[] = [

@@ -114,7 +114,8 @@ test('addresses that nobody may use are not listed, and others say whether they 
   const address = (flags: number): Buffer => onlyMessage(written((out) => out.u8(10).u8(64).u8(flags & 0xff).u8(0).u32(WAN1).attribute(1, parseAddress('2001:db8::1')).attributeU32(8, flags).attributeU8(11, 147))).body;
   assert.equal(decodeAddress(address(0x40)), undefined, 'tentative');
   assert.equal(decodeAddress(address(0x08)), undefined, 'duplicate');
-  assert.equal(decodeAddress(address(0x80))?.deprecated, false);
+  assert.deepEqual([decodeAddress(address(0x80))?.deprecated, decodeAddress(address(0x80))?.expires], [false, undefined]);
+  assert.equal(decodeAddress(address(0x100))?.expires, true, 'it has a lifetime');
   assert.deepEqual(decodeAddress(address(0x20 | 0x80 | 0x100)), { family: 6, ifindex: WAN1, address: '2001:db8::1', prefixLength: 64, peer: '', scope: 0, deprecated: true, protocol: 147 });
 });
 

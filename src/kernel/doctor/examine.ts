@@ -12,13 +12,14 @@ import type { System } from './machine.js';
 import { marks } from './marks.js';
 import { anotherOne, dhcpClients, networkd, networkManager } from './owners.js';
 import { list, openScene, type Look, type Question } from './scene.js';
+import { prefixes } from './prefixes.js';
 import { defaults, ourTables, rules } from './steering.js';
 import { tunnels } from './tunnels.js';
 
 const LOOKS: readonly Look[] = [
   anotherOne, ourTables, rules, defaults, tunnels, marks, reversePath,
   forwarding, firewall, firewalld, networkd, networkManager, dhcpClients,
-  masters, overlaps, sameRouter, linkdown, sharing, ipv6, lan6, packetSize, conntrack, flowtable,
+  masters, overlaps, sameRouter, linkdown, sharing, ipv6, lan6, prefixes, packetSize, conntrack, flowtable,
 ];
 const LEVELS: readonly Finding['level'][] = ['error', 'warning', 'note', 'ok'];
 

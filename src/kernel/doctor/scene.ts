@@ -15,6 +15,18 @@ export interface Question {
   readonly facts: KernelFacts;
   /** What others have put into the kernel's routing beside us. */
   readonly survey: Survey;
+  /** Prefixes of IPv6 that lead nowhere, as the core sees it. */
+  readonly prefixes?: readonly PrefixTrouble[];
+}
+
+export interface PrefixTrouble {
+  readonly uplink: string;
+  readonly kind: 'written' | 'unknown' | 'small' | 'unanswered';
+  /** What the LAN leaves as; '' = the line's own address. */
+  readonly prefix: string;
+  /** What is delegated now; '' = not known. */
+  readonly delegated: string;
+  readonly text: string;
 }
 
 /** An uplink with its device of now. */

@@ -18,6 +18,7 @@ const IFA_PROTO = 11;
 const IFA_F_DADFAILED = 0x08;
 const IFA_F_DEPRECATED = 0x20;
 const IFA_F_TENTATIVE = 0x40;
+const IFA_F_PERMANENT = 0x80;
 /** Those that a replacement takes as new and so has to repeat: nodad, home address, managetempaddr, noprefixroute, mcautojoin. */
 const IFA_F_KEPT = 0x02 | 0x10 | 0x100 | 0x200 | 0x400;
 const FOREVER_S = 0xffffffff;
@@ -46,6 +47,7 @@ export function decodeAddress(body: Buffer): Address | undefined {
     scope: body.readUInt8(3),
     deprecated: (flags & IFA_F_DEPRECATED) !== 0,
     protocol: attributes.u8(IFA_PROTO) ?? 0,
+    ...(family === 6 && (flags & IFA_F_PERMANENT) === 0 ? { expires: true } : {}),
   };
 }
 
