@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { labUnavailable, now, until, waitFor } from '../lab/lab.js';
 import type { Lab } from '../lab/lab.js';
 import type { Stream } from '../lab/stream.js';
-import { FAST, STEADY, assertUnhurt, carriers, defaultsOf, familyIn, isInSync, pings, said, withStory } from './story.js';
+import { FAST, STEADY, assertUnhurt, carriers, defaultsOf, familyIn, isInSync, pings, reload, said, withStory, type Story } from './story.js';
 
 const skip = (await labUnavailable()) ?? false;
 const noRadvd = (await labUnavailable('radvd')) ?? false;
@@ -24,8 +24,9 @@ const ROUTED = [
   { uplink: 'cable', prefix6: '2001:db8:200::/64', lan: '2001:db8:200::' },
 ];
 
-test('NPTv6: the client is seen under the prefix of the line that carries it, host part kept; a running flow goes on under the other', { skip }, () =>
-  withStory({ topology: IPV6, config: { ...FAST, ...withPrefixes({}), lan: { interfaces: ['lan0'], prefix6: 'fd00:a:1::/64' } } }, async ({ lab, daemon }) => {
+test('NPTv6: the client is seen under the prefix of the line that carries it, host part kept; a running flow goes on under the other; a prefix that is delegated anew', { skip }, () =>
+  withStory({ topology: IPV6, config: translated() }, async (story) => {
+    const { lab, daemon } = story;
     const [old, fresh] = await Promise.all([lab.stream({ kind: 'udp', to: TO, rateHz: 50 }), lab.stream({ kind: 'new-udp', to: TO, rateHz: 50 })]);
     assert.deepEqual([await seenAs(old), await seenAs(fresh)], [['2001:db8:100::10'], ['2001:db8:100::10']]);
     const struck = await lab.upstreamDead('fibre');
@@ -39,6 +40,9 @@ test('NPTv6: the client is seen under the prefix of the line that carries it, ho
     const cut = await lab.cutCable('fibre');
     await fresh.outageAfter(cut);
     assert.deepEqual(await seenAs(fresh), ['2001:db8:200::10']);
+    await lab.plugCable('fibre');
+    await daemon.untilActive('fibre');
+    await delegatedAnew(story, fresh);
   }));
 
 test('routed prefixes: the LAN\'s addresses of a dead provider are taken out of use, clients hear of it, and they are given back', { skip: noDnsmasq }, () =>
@@ -116,6 +120,44 @@ test('router advertisements: gateways are learnt, the kernel\'s own defaults sta
     },
   );
 });
+
+/** Not damped: fibre fails several times. */
+function translated(fibre: Readonly<Record<string, unknown>> = {}): Record<string, unknown> {
+  const { uplinks } = withPrefixes({}) as { readonly uplinks: Readonly<Record<string, object>> };
+  return {
+    ...FAST, health: { ...FAST.health, damping: 'off' }, uplinks: { ...uplinks, fibre: { ...uplinks['fibre'], ...fibre } },
+    lan: { interfaces: ['lan0'], prefix6: 'fd00:a:1::/64' },
+  };
+}
+
+/** The provider takes one prefix away and delegates another: what is learnt follows; what is written is told, and left for another line. */
+async function delegatedAnew(story: Story, fresh: Stream): Promise<void> {
+  const { lab, daemon } = story;
+  const delegate = async (prefix: string, former: string): Promise<void> => {
+    await lab.renumberIsp('fibre', { delegated6: prefix });
+    await lab.ip('router', `route add unreachable ${prefix} dev lo proto dhcp metric 1024`, ...(former === '' ? [] : [`route del unreachable ${former} dev lo proto dhcp metric 1024`]));
+  };
+  const goesUnder = async (stream: Stream, prefix: string): Promise<unknown> => waitFor(`flows bear ${prefix}`, async () => seenAs(stream), (seen) => seen.length > 0 && seen.every((address) => address === `${prefix}10`));
+  await delegate('2001:db8:100::/56', '');
+  await reload(story, translated({ prefix6: 'auto' }));
+  await goesUnder(fresh, '2001:db8:100::');
+  const running = await lab.stream({ kind: 'udp', to: TO, rateHz: 50 });
+  await goesUnder(running, '2001:db8:100::');
+  await delegate('2001:db8:1f0::/56', '2001:db8:100::/56');
+  await Promise.all([running, fresh].map(async (stream) => goesUnder(stream, '2001:db8:1f0::')));
+
+  await reload(story, translated({ prefix6: '2001:db8:1f0::/64' }));
+  await daemon.untilActive('fibre');
+  await delegate('2001:db8:1e0::/56', '2001:db8:1f0::/56');
+  const problem = /the provider delegates 2001:db8:1e0::\/56, and the config names another prefix6/;
+  await daemon.until('it is told', (seen) => problem.test(JSON.stringify(seen['host'])));
+  const status = await daemon.until('connections are believed', (seen) => familyIn(seen, 'fibre', 6).because.startsWith('targets answer, connections do not'), { timeoutMs: 40_000 });
+  assert.match(familyIn(status, 'fibre', 6).because, /^targets answer, connections do not: .*; they leave as 2001:db8:1f0::\/64, and the provider delegates 2001:db8:1e0::\/56 now$/);
+  assert.deepEqual([familyIn(status, 'fibre', 4).state, familyIn(status, 'fibre', 4).active], ['up', true], 'IPv4 has no part in it');
+  await waitFor('new flows leave by the other line', async () => seenAs(fresh), (seen) => seen.length > 0 && seen.every((address) => address === '2001:db8:200::10'));
+  assert.match((await daemon.ctl('doctor')).stdout, /the provider delegates 2001:db8:1e0::\/56[^]*prefix6: auto/);
+  assert.equal(said(daemon, problem).length, 1);
+}
 
 function withPrefixes(more: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const lines = [{ interface: 'isp0', gateway: '198.51.100.1', gateway6: 'fe80::1', priority: 1 }, { interface: 'isp1', gateway: '203.0.113.1', gateway6: 'fe80::1', priority: 2 }];

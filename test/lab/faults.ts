@@ -36,6 +36,8 @@ export interface NewNetwork {
   readonly gateway?: string;
   /** Of IPv6, /64; the gateway keeps its link-local address. */
   readonly prefix6?: string;
+  /** What is routed to the router from now on, in place of what was. */
+  readonly delegated6?: string;
 }
 
 export interface OneFamily {
@@ -153,7 +155,7 @@ export function createFaults(anchor: Anchor, topology: Topology, { ip, ip6, rene
     const one = line(name);
     const old = one.isp;
     const isp = renumbered(old, to);
-    if (isp.gateway === old.gateway && isp.prefix === old.prefix && isp.six?.prefix === old.six?.prefix) return ip(name);
+    if (isp.gateway === old.gateway && isp.prefix === old.prefix && isp.six?.prefix === old.six?.prefix && isp.six?.delegated === old.six?.delegated) return ip(name);
     one.isp = isp;
     one.lossy = false;
     const moved = await ip(name, 'addr flush dev line scope global', ...ispLine(isp));
@@ -232,7 +234,8 @@ function replaced(fresh: Cable, old: Cable): Cable {
 
 function renumbered(old: Isp, to: NewNetwork): Isp {
   const prefix = to.prefix ?? old.prefix;
-  const six = old.six === undefined || to.prefix6 === undefined ? old.six : { ...old.six, prefix: to.prefix6, global: to.prefix6.replace(/\/64$/, '1') };
+  const { prefix: line, delegated } = { prefix: to.prefix6 ?? old.six?.prefix ?? '', delegated: to.delegated6 ?? old.six?.delegated ?? '' };
+  const six = old.six === undefined ? undefined : { ...old.six, prefix: line, global: line.replace(/\/64$/, '1'), delegated };
   return { ...old, prefix, prefixLength: prefixLengthOf(prefix), gateway: to.gateway ?? old.gateway, six };
 }
 
