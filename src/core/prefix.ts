@@ -1,12 +1,14 @@
 /**
- * The IPv6 prefixes that providers delegate to this router (DHCPv6, RFC 8415), as far as the kernel shows them. Whoever asked for one leaves
+ * The IPv6 prefixes that providers delegate to this router (DHCPv6, RFC 8415), as far as the kernel shows them. Whoever
+ * asked for one leaves
  *
- *   a route that refuses the rest of it   `unreachable 2001:db8:100::/56 dev lo proto dhcp` (systemd-networkd, dhcpcd, netifd)
+ *   a route that refuses the rest of it   `unreachable 2001:db8:100::/56 dev lo proto dhcp` (networkd, dhcpcd, netifd)
  *   addresses of it on LAN devices        with a lifetime, which addresses that people write do not have
  *
- * Neither says by which line the prefix came. It is the uplink's whose written `prefix6` it lies in; else that one's whose own addresses are most
- * like it, because providers number lines and customers from the same blocks; else nobody's, and then it is not used. What was once
- * found out holds as long as the prefix stands, because a line that is dead has no addresses. Docs: decision 26.
+ * Neither says by which line the prefix came. It is the uplink's whose written `prefix6` it lies in; else that one's
+ * whose own addresses are most like it, because providers number lines and customers from the same blocks; else
+ * nobody's, and then it is not used. What was once found out holds as long as the prefix stands, because a line that is
+ * dead has no addresses. Docs: decision 26.
  */
 import type { Instant, KernelFacts, Policy, UplinkName, UplinkPolicy } from '../model.js';
 import { bitsOf, isWithin, prefixOf } from './address.js';
@@ -27,7 +29,7 @@ export type Delegations = ReadonlyMap<string, Delegation>;
 
 /** As `prefix6`: the one that is delegated now. */
 export const LEARNT = 'auto';
-/** Registries allocate no smaller blocks to providers (RIPE-738, ARIN NRPM 6.5.2): two addresses that share so many bits are of one provider. */
+/** Registries allocate hardly any smaller blocks to providers (RIPE-738, 5.1.1): so many bits make one provider. */
 const SAME_PROVIDER_BITS = 32;
 /** Global addresses alone (RFC 4291): a ULA that a LAN bears was delegated by nobody. */
 const GLOBAL = '2000::/3';
@@ -39,32 +41,34 @@ export function learnPrefixes(known: Map<string, Delegation>, policy: Policy, fa
   for (const prefix of known.keys()) if (!shown.has(prefix)) known.delete(prefix);
   for (const [prefix, { deprecated }] of shown) {
     const before = known.get(prefix);
-    const isKept = before !== undefined && policy.uplinks.some(({ name, prefix6 }) => name === before.uplink && prefix6 !== '');
-    known.set(prefix, { uplink: isKept ? before.uplink : ownerOf(prefix, policy, facts), since: before?.since ?? now, deprecated });
+    const owner = policy.uplinks.find(({ name, prefix6 }) => name === before?.uplink && prefix6 !== '');
+    const uplink = owner?.name ?? ownerOf(prefix, policy, facts);
+    known.set(prefix, { uplink, since: before?.since ?? now, deprecated });
   }
 }
 
 /** Those of an uplink, the one to use first: one in use before a deprecated one, then the newest. */
 export function delegatedTo(name: UplinkName, delegations: Delegations): readonly string[] {
-  return [...delegations].filter(([, { uplink }]) => uplink === name)
-    .sort(([a, one], [b, other]) => Number(one.deprecated) - Number(other.deprecated) || other.since - one.since || (a < b ? -1 : 1))
-    .map(([prefix]) => prefix);
+  const first = ([a, one]: [string, Delegation], [b, other]: [string, Delegation]): number =>
+    Number(one.deprecated) - Number(other.deprecated) || other.since - one.since || (a < b ? -1 : 1);
+  return [...delegations].filter(([, { uplink }]) => uplink === name).sort(first).map(([prefix]) => prefix);
 }
 
 /**
- * What the LAN's prefix becomes on this line: what is written down, else as much of the delegated prefix, from its beginning.
+ * What the LAN's prefix becomes on this line: what is written down, else as much of the delegated one, from its beginning.
  * @param from the LAN's
  * @returns '' where none is known that is large enough
  */
-export function translatedTo({ name, prefix6 }: Pick<UplinkPolicy, 'name' | 'prefix6'>, from: string, delegations: Delegations): string {
+export function translatedTo({ name, prefix6 }: UplinkPolicy, from: string, delegations: Delegations): string {
   if (prefix6 !== LEARNT) return prefix6;
   const length = lengthOf(from);
   const fitting = delegatedTo(name, delegations).find((prefix) => lengthOf(prefix) <= length);
   return fitting === undefined ? '' : prefixOf(fitting.split('/')[0]!, length);
 }
 
-/** The prefixes that the LAN bears untranslated and this provider routes: the one that is written down, and those that he delegates. */
-export function routedPrefixes({ name, prefix6, translate }: UplinkPolicy, delegations: Delegations): readonly string[] {
+/** Prefixes that the LAN bears untranslated and this provider routes: the one written down, and those that he delegates. */
+export function routedPrefixes(uplink: UplinkPolicy, delegations: Delegations): readonly string[] {
+  const { name, prefix6, translate } = uplink;
   if (prefix6 === '' || translate[6].kind !== 'none') return [];
   const delegated = delegatedTo(name, delegations);
   return prefix6 === LEARNT ? delegated : [prefix6, ...delegated.filter((prefix) => !isPart(prefix, prefix6))];
@@ -77,12 +81,17 @@ export function overlap(one: string, other: string): boolean {
 
 /** The largest ones: what lies in another is not told apart from it. */
 function shownPrefixes(policy: Policy, facts: KernelFacts): ReadonlyMap<string, { readonly deprecated: boolean }> {
-  const routes = facts.foreignRoutes.filter(({ family, hops }) => family === 6 && hops.length === 0).map(({ destination }) => ({ prefix: destination, deprecated: false }));
+  const refused = facts.foreignRoutes.filter(({ family, hops }) => family === 6 && hops.length === 0);
   const lans = policy.lanInterfaces.map((name) => linkNamed(name, facts)?.index);
-  const addresses = facts.addresses.filter(({ family, ifindex, scope, expires }) => family === 6 && scope === 0 && expires === true && lans.includes(ifindex));
+  const leased = facts.addresses.filter(({ family, ifindex, scope, expires }) =>
+    family === 6 && scope === 0 && expires === true && lans.includes(ifindex));
+  const isLans = (prefix: string): boolean =>
+    policy.uplinks.some(({ translate: { 6: wish } }) => wish.kind === 'prefix' && overlap(wish.from, prefix));
   const all = [
-    ...routes, ...addresses.map(({ address, prefixLength, deprecated }) => ({ prefix: prefixOf(address, Math.min(LAN_PREFIX_LENGTH, prefixLength)), deprecated })),
-  ].filter(({ prefix }) => isPart(prefix, GLOBAL) && !policy.uplinks.some(({ translate: { 6: wish } }) => wish.kind === 'prefix' && overlap(wish.from, prefix)));
+    ...refused.map(({ destination }) => ({ prefix: destination, deprecated: false })),
+    ...leased.map(({ address, prefixLength, deprecated }) =>
+      ({ prefix: prefixOf(address, Math.min(LAN_PREFIX_LENGTH, prefixLength)), deprecated })),
+  ].filter(({ prefix }) => isPart(prefix, GLOBAL) && !isLans(prefix));
   const shown = new Map<string, { readonly deprecated: boolean }>();
   for (const { prefix, deprecated } of all) {
     const isPartOfAnother = all.some((other) => other.prefix !== prefix && isPart(prefix, other.prefix));
@@ -97,7 +106,8 @@ function ownerOf(prefix: string, { uplinks }: Policy, facts: KernelFacts): Uplin
   if (written !== undefined) return written.name;
   const alike = new Map(uplinks.map((uplink) => [uplink.name, likeness(prefix, uplink, facts)]));
   const most = Math.max(...alike.values());
-  if (most < SAME_PROVIDER_BITS && !asking.every(({ name }) => alike.get(name)! >= 0)) return asking.length === 1 ? asking[0]!.name : '';
+  const areKnown = asking.every(({ name }) => alike.get(name)! >= 0);
+  if (most < SAME_PROVIDER_BITS && !areKnown) return asking.length === 1 ? asking[0]!.name : '';
   const closest = uplinks.filter(({ name }) => alike.get(name) === most);
   return closest.length === 1 && closest[0]!.prefix6 !== '' ? closest[0]!.name : '';
 }
@@ -106,7 +116,8 @@ function ownerOf(prefix: string, { uplinks }: Policy, facts: KernelFacts): Uplin
 function likeness(prefix: string, uplink: UplinkPolicy, facts: KernelFacts): number {
   const link = linkOf(uplink, facts);
   const bits = bitsOf(prefix.split('/')[0]!);
-  return (link === undefined ? [] : globalAddresses(link, facts, 6)).filter(({ address }) => isWithin(address, GLOBAL)).reduce((most, { address }) => {
+  const addresses = link === undefined ? [] : globalAddresses(link, facts, 6);
+  return addresses.filter(({ address }) => isWithin(address, GLOBAL)).reduce((most, { address }) => {
     const own = bitsOf(address);
     let length = 0;
     while (length < bits.length && bits[length] === own[length]) length++;

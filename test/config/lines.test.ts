@@ -96,11 +96,14 @@ test('IPv6 is translated by prefix where both are written, else as IPv4 is', () 
   assert.deepEqual(kinds('masquerade: 203.0.113.9'), [{ kind: 'address', address: '203.0.113.9' }, { kind: 'masquerade' }]);
   assert.deepEqual(kinds('masquerade6: 2001:db8::9'), [{ kind: 'masquerade' }, { kind: 'address', address: '2001:db8::9' }]);
   assert.equal(lineOf(both).prefix6, '2001:db8:1::/48');
+  assert.deepEqual([kinds('prefix6: auto', lan), lineOf('prefix6: auto').prefix6], [[{ kind: 'masquerade' }, { ...prefix, to: '' }], 'auto'], 'learnt');
+  assert.deepEqual(kinds('prefix6: auto, masquerade6: false', lan), [{ kind: 'masquerade' }, { kind: 'none' }]);
 });
 
 test('prefixes that do not fit each other are told with what to write', () => {
   const lan = 'lan: { prefix6: fd00:1::/48 }';
   assert.equal(told('masquerade6: prefix'), 'masquerade6: a prefix can be put in place of another only where both are known: write `prefix6` of `a` (what the provider routes to us) and `lan.prefix6` (the LAN\'s own)');
+  assert.match(told('prefix6: auto, masquerade6: prefix'), /^masquerade6: .*write `lan\.prefix6`/);
   assert.equal(told('masquerade6: prefix', lan), 'masquerade6: a prefix can be put in place of another only where both are known: write `prefix6` of `a` (what the provider routes to us)');
   assert.equal(told('prefix6: 2001:db8:1::/56', lan), 'prefix6: a prefix is put in place of one of the same length, and `2001:db8:1::/56` and `lan.prefix6` `fd00:1::/48` differ: write a `/56` of the LAN\'s, or `masquerade6: true`');
   assert.equal(told('prefix6: fd00:1::/48', lan), 'prefix6: `fd00:1::/48` is `lan.prefix6` too, so there is nothing to translate: write `masquerade6: false`, or the LAN\'s own prefix there');
@@ -111,7 +114,7 @@ test('prefixes that do not fit each other are told with what to write', () => {
     ['fe80::/64', '`fe80::/64` is a link-local address (fe80::/10) and numbers no hosts: write one such as `2001:db8:1::/48`'],
     ['2001:db8::1/128', '`/128` is too small a network: `/16` to `/126` are possible'],
     ['2001:db8::/129', '`/129` is not a prefix length of IPv6: it goes from `/0` to `/128`'],
-    ['auto', '`auto` is not an IPv6 prefix: write one such as `2001:db8:1::/48`'],
+    ['learnt', '`learnt` is not an IPv6 prefix: write one such as `2001:db8:1::/48`'],
   ], (text) => told(`prefix6: '${text}'`).replace('prefix6: ', ''));
 });
 

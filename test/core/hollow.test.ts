@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openHealth, type Health } from '../../src/core/health.js';
-import { isStillHollow, weighConnections } from '../../src/core/hollow.js';
+import { isStillHollow, weighConnections, type Suspicion } from '../../src/core/hollow.js';
 import { noteReply, noteSent } from '../../src/core/record.js';
 import { noteTraffic } from '../../src/core/traffic.js';
 import { at, uplinkPolicy, type LineName } from './fixture.js';
@@ -16,7 +16,7 @@ interface Pair {
 }
 
 /** Both are up and their targets answer all the time; fibre leads. */
-function openPair(lines: readonly LineName[] = ['fibre', 'cable']): Pair {
+function openPair(lines: readonly LineName[] = ['fibre', 'cable'], suspect?: (health: Health) => Suspicion | undefined): Pair {
   const healths = lines.map((name) => Object.assign(openHealth(uplinkPolicy(name), 4, at(0)), { state: 'up', leads: name === 'fibre' }));
   const totals = healths.map(() => Array.from({ length: 8 }, () => ({ sent: 0, answered: 0 })));
   for (const health of healths) health.line = { ...health.line, severed: '', severedDomain: 'none' };
@@ -33,7 +33,7 @@ function openPair(lines: readonly LineName[] = ['fibre', 'cable']): Pair {
           const count = { sentPackets: groups.reduce((sum, group) => sum + group.sent, 0), answeredPackets: groups.reduce((sum, group) => sum + group.answered, 0) };
           noteTraffic(health.traffic, { interface: 'eth0', family: 4, ...count, sentBytes: 0, answeredBytes: 0, groups: groups.map((group) => ({ ...group })) }, at(now));
         });
-        weighConnections(healths, at(now));
+        weighConnections(healths, at(now), suspect);
         // What decide.ts makes of it.
         if (pair.fibre.state === 'degraded' && healths.length > 1) [pair.fibre.leads, pair.cable.leads] = [false, true];
       }
@@ -53,6 +53,13 @@ test('nothing comes back for long, for several destinations: a fault of the line
   assert.deepEqual(openPair().pass(60, MANY, [0, 1, 2, 3, 4]).pass(25, MANY).state(), HOLLOW);
   assert.deepEqual(openPair().pass(15, MANY).state(), WELL, 'not before 20 s');
   assert.match(openPair().pass(25, MANY).fibre.because, /^targets answer, connections do not: nothing has come back for them for 2\d/);
+});
+
+test('a cause that is known is named, and half the proof where other signs say the same', () => {
+  const suspect = (isLikely: boolean) => (): Suspicion => ({ isLikely, text: '; they leave as X' });
+  assert.deepEqual(openPair(undefined, suspect(true)).pass(10, [3]).state(), HOLLOW);
+  assert.deepEqual(openPair(undefined, suspect(false)).pass(15, MANY).state(), WELL);
+  assert.match(openPair(undefined, suspect(false)).pass(25, MANY).fibre.because, /for them for 2\d s; they leave as X$/);
 });
 
 test('what is nobody\'s fault: one-way traffic, dead servers, scans beside connections that are answered; a line alone', () => {

@@ -2,8 +2,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { desireHost } from '../../src/core/desire-host.js';
+import { openHealth } from '../../src/core/health.js';
 import { MAIN_TABLE } from '../../src/core/layout.js';
 import { delegatedTo, learnPrefixes, translatedTo, type Delegation } from '../../src/core/prefix.js';
+import { suspectPrefix } from '../../src/core/renumbered.js';
 import { status } from '../../src/core/status.js';
 import type { Address, HostReport, KernelFacts, Policy, Route } from '../../src/model.js';
 import { addressOf, at, dualFacts, linkOf, policyOf, uplinkPolicy, type LineName, type UplinkChoice } from './fixture.js';
@@ -88,6 +90,31 @@ test('in place of the LAN\'s prefix: as much of the delegated one; the line\'s o
   const kind = (delegations: ReadonlyMap<string, Delegation>): unknown => desireHost(of, new Map(), { delegations }).nat.lines[0]!.translate[6];
   assert.deepEqual(kind(new Map()), { kind: 'masquerade' });
   assert.deepEqual(kind(learnt(of, facts([rest(FIRST)]))), { kind: 'prefix', from: LAN_PREFIX, to: '2001:db8:1:f100::/64' });
+});
+
+test('connections get nothing: what they leave as, and what is delegated instead; of IPv6 alone, and where a prefix of the LAN leaves', () => {
+  const words = (choice: UplinkChoice, routes: readonly Route[] = [], family: 4 | 6 = 6): readonly unknown[] => {
+    const of = policy(choice);
+    const found = suspectPrefix(openHealth(of.uplinks[0]!, family, at(0)), { delegations: learnt(of, facts(routes)) });
+    return found === undefined ? [] : [found.isLikely, found.text];
+  };
+  assert.deepEqual(words(translated('2001:db8:1:f100::/64'), [rest(LATER)]), [true, `; they leave as 2001:db8:1:f100::/64, and the provider delegates ${LATER} now`]);
+  const doubt = [false, '; they leave as 2001:db8:1:f100::/64: does the provider still route that to us?'];
+  assert.deepEqual(words(translated('2001:db8:1:f100::/64')), doubt);
+  assert.deepEqual(words(translated('auto'), [rest(FIRST)]), doubt);
+  assert.deepEqual(words({ prefix6: '2001:db8:1:f100::/64', translate: { 6: { kind: 'none' } } }), doubt);
+  for (const none of [words({}), words(translated('auto')), words(translated('2001:db8:1:f100::/64'), [], 4)]) assert.deepEqual(none, []);
+});
+
+test('connections get nothing by the only line: that is told, and the line goes on', () => {
+  const of = policy(translated('2001:db8:1:f100::/64'));
+  const router = openRouter(of, facts([], [], ['fibre'])).until(2000);
+  for (let second = 0; second < 40; second++) {
+    const groups = Array.from({ length: 8 }, () => ({ sent: 3 * second, answered: 0 }));
+    router.give({ type: 'traffic', at: at(router.now), counts: [{ interface: 'eth0', family: 6, sentPackets: 24 * second, sentBytes: 0, answeredPackets: 0, answeredBytes: 0, groups }] }).until(router.now + 1000);
+  }
+  assert.deepEqual(told(router), ['unanswered fibre (IPv6): targets answer, and the LAN\'s connections get nothing; they leave as 2001:db8:1:f100::/64: does the provider still route that to us?']);
+  assert.equal(router.state.planes.get(6)!.health.get('fibre')!.state, 'up');
 });
 
 // ------------------------------------------------------------------------------------------- in the whole core

@@ -96,6 +96,10 @@ test('the LAN\'s addresses of a dead uplink\'s own prefix are to be used no more
   assert.deepEqual(deprecated(uplinks, facts, 'cable', { fibre: 'down' }), ['2001:db8:f1b0:1::1']);
   assert.deepEqual(deprecated(uplinks, facts, 'fibre>cable', {}), [], 'it works');
   assert.deepEqual(deprecated(uplinks, facts, 'cable', { fibre: 'suspect' }), [], 'not for a hiccup');
+  const ground = groundOf(policyOf(uplinks), facts, decided('cable>fibre'), { fibre: 'degraded' }, 6);
+  assert.deepEqual(desire(ground).deprecated, [], 'nor for a line that works badly');
+  ground.planes.get(6)!.health.get('fibre')!.domain = 'connections';
+  assert.deepEqual(desire(ground).deprecated.map(({ address }) => address), ['2001:db8:f1b0:1::1'], 'its connections get nothing');
   assert.deepEqual(deprecated(uplinks, facts, 'fibre', { fibre: 'down', cable: 'down' }), [], 'nothing better is left');
   assert.deepEqual(deprecated(uplinks, facts, '', { fibre: 'down', cable: 'down' }), []);
 });

@@ -26,10 +26,15 @@ export function contractOfForeignRoutes(story: Story): void {
     ground.deleteRoute(others[2]!);
   });
 
-  story('a network of IPv6 that refuses, as DHCPv6 clients leave it for a delegated prefix, is a foreign route',  (ground) => {
-    const rest = (destination: string, changes: Partial<Route> = {}): Route => ({ ...defaultThrough(ground, 6, 'wan1', 1024), protocol: DHCP, table: MAIN_TABLE, destination, hops: [], ...changes });
-    const delegated: readonly Route[] = [rest('2001:db8:100::/56'), rest('2001:db8:200::/48', { refuses: 'blackhole', protocol: STATIC })];
-    const others: readonly Route[] = [rest('2000::/3'), rest('2001:db8:300::1/128'), rest('2001:db8:400::/56', { refuses: 'throw' }), rest('2001:db8:500::/56', { protocol: BIRD })];
+  story('a network of IPv6 that refuses, as DHCPv6 clients leave it for a delegated prefix, is a foreign route', (ground) => {
+    const through = defaultThrough(ground, 6, 'wan1', 1024);
+    const rest = (destination: string, changes: Partial<Route> = {}): Route =>
+      ({ ...through, protocol: DHCP, table: MAIN_TABLE, destination, hops: [], ...changes });
+    const delegated = [rest('2001:db8:100::/56'), rest('2001:db8:200::/48', { refuses: 'blackhole', protocol: STATIC })];
+    const others = [
+      rest('2000::/3'), rest('2001:db8:300::1/128'), rest('2001:db8:400::/56', { refuses: 'throw' }),
+      rest('2001:db8:500::/56', { protocol: BIRD }),
+    ];
     [...delegated, ...others].forEach((route) => ground.addRoute(route));
     assert.deepEqual(ground.kernel.readAll().foreignRoutes.filter(({ family }) => family === 6), delegated);
     [...delegated, ...others].forEach((route) => ground.deleteRoute(route));

@@ -101,7 +101,7 @@ function plugged(i: string): readonly string[] {
 
 function routeWords(route: Route, names: ReadonlyMap<number, string>): string[] {
   const hop = route.hops[0];
-  const words = [...(route.refuses === undefined ? [] : [route.refuses]), route.destination, 'table', `${route.table}`, 'proto', `${route.protocol}`, 'metric', `${route.metric}`];
+  const words = [...(hop === undefined ? [route.refuses ?? 'unreachable'] : []), route.destination, 'table', `${route.table}`, 'proto', `${route.protocol}`, 'metric', `${route.metric}`];
   return hop === undefined ? words : [...words, 'via', hop.via, 'dev', names.get(hop.ifindex) ?? '', ...(hop.onlink ? ['onlink'] : [])];
 }
 

@@ -200,6 +200,18 @@ test('IPv6: a LAN without it, temporary addresses, firewalld that asks for the w
   assert.deepEqual(told(await examine(six, madeUp(t, { processes, files: { '/etc/firewalld/firewalld.conf': 'IPv6_rpfilter=loose\n' } }))).map((line) => line.split(':')[0]), ['note lan ipv6']);
 });
 
+test('IPv6 prefixes that lead nowhere, each with its remedy', async (t) => {
+  const trouble = { uplink: 'fibre', prefix: '2001:db8:1::/64', delegated: '2001:db8:2::/56', text: 'fibre (IPv6): it is another one' } as const;
+  const of = async (kind: 'written' | 'unknown' | 'small' | 'unanswered'): Promise<Finding> =>
+    only(await examine({ ...question(), prefixes: [{ ...trouble, kind }] }, madeUp(t)), 'ipv6 prefix');
+  const written = await of('written');
+  assert.deepEqual([written.level, written.text], ['warning', 'fibre (IPv6): it is another one.']);
+  assert.match(written.remedy, /uplinks:\n {2}fibre:\n {4}prefix6: auto\n.*reload.*\n.*prefix6: "2001:db8:2::\/56"$/);
+  assert.match((await of('unknown')).remedy, /ip -6 route show type unreachable/);
+  assert.equal((await of('small')).level, 'note');
+  assert.match((await of('unanswered')).remedy, /prefix6: auto/);
+});
+
 test('telephony that is named in the config wants its helper', async (t) => {
   const match: Match = { sources: [], destinations: [], protocol: 'udp', sourcePorts: [], destinationPorts: [{ first: 5060, last: 5061 }] };
   const phones = question({ policy: { flows: [{ name: 'phones', match, origin: 'any', failback: 'move' }] } });

@@ -1,25 +1,29 @@
-/** Prefixes of IPv6 that lead nowhere: what the config names, and what the provider delegates. Which they are, core/renumbered.ts finds out. */
+/** Prefixes of IPv6 that lead nowhere, as core/renumbered.ts finds them out, with what to do about them. */
 import type { Finding } from '../../model.js';
 import type { Look, PrefixTrouble } from './scene.js';
 
 export const prefixes: Look = {
   subject: 'ipv6 prefix',
   look: ({ prefixes: troubles = [] }) => troubles.map((trouble): Finding => ({
-    level: trouble.kind === 'small' ? 'note' : 'warning', subject: 'ipv6 prefix', text: `${trouble.text}.`, remedy: remedyOf(trouble),
+    level: trouble.kind === 'small' ? 'note' : 'warning', subject: 'ipv6 prefix',
+    text: `${trouble.text}.`, remedy: remedyOf(trouble),
   })),
 };
 
 function remedyOf({ uplink, kind, delegated }: PrefixTrouble): string {
-  const write = (value: string): string => `In /etc/uplinkd/uplinkd.yaml:\nuplinks:\n  ${uplink}:\n    prefix6: ${value}\nthen: systemctl reload uplinkd`;
+  const learn = `In /etc/uplinkd/uplinkd.yaml:\nuplinks:\n  ${uplink}:\n    prefix6: auto\nthen: systemctl reload uplinkd`;
   const look = 'ip -6 route show type unreachable; ip -6 address show scope global';
   switch (kind) {
     case 'written':
-      return `${write('auto')}\nor, if the provider promises it for good: prefix6: "${delegated}"`;
+      return `${learn}\nor, if the provider promises it for good: prefix6: "${delegated}"`;
     case 'small':
-      return `Ask the provider for a larger prefix (prefix delegation hint), or number the LAN with a smaller one (\`lan.prefix6\` of the same length as ${delegated}).`;
+      return 'Ask the provider for a larger prefix (the hint of the DHCPv6 client), or number the LAN with a smaller one: '
+        + `\`lan.prefix6\` of the same length as ${delegated}.`;
     case 'unknown':
-      return `See what the DHCPv6 client holds (it must ask for a prefix, IA_PD):\n${look}\nWhere it leaves neither a route nor a LAN address with a lifetime: ip -6 route add unreachable PREFIX proto dhcp\nor write the prefix itself under prefix6.`;
+      return `See what the DHCPv6 client holds (it must ask for a prefix, IA_PD):\n${look}\n`
+        + 'Where it leaves neither a route nor a LAN address with a lifetime, have its hook run:\n'
+        + 'ip -6 route replace unreachable PREFIX dev lo proto dhcp\nor write the prefix itself under prefix6.';
     case 'unanswered':
-      return `See what the provider delegates now, and write it, or \`auto\`:\n${look}\n${write('auto')}`;
+      return `See what the provider delegates now, and write it, or \`auto\`:\n${look}\n${learn}`;
   }
 }
