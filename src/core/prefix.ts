@@ -55,7 +55,7 @@ export function delegatedTo(name: UplinkName, delegations: Delegations): readonl
 }
 
 /**
- * What the LAN's prefix becomes on this line: what is written down, else as much of the delegated one, from its beginning.
+ * What the LAN's prefix becomes on this line: what is written down, else the beginning of the delegated one.
  * @param from the LAN's
  * @returns '' where none is known that is large enough
  */
@@ -66,7 +66,7 @@ export function translatedTo({ name, prefix6 }: UplinkPolicy, from: string, dele
   return fitting === undefined ? '' : prefixOf(fitting.split('/')[0]!, length);
 }
 
-/** Prefixes that the LAN bears untranslated and this provider routes: the one written down, and those that he delegates. */
+/** Prefixes that the LAN bears and this provider routes: the one written down, and those that he delegates. */
 export function routedPrefixes(uplink: UplinkPolicy, delegations: Delegations): readonly string[] {
   const { name, prefix6, translate } = uplink;
   if (prefix6 === '' || translate[6].kind !== 'none') return [];

@@ -13,8 +13,8 @@ import type { State } from './state.js';
 export interface PrefixProblem {
   readonly uplink: UplinkName;
   /**
-   * `written`: the config names another one than is delegated. `unknown`: it is to be learnt, and none is known. `small`:
-   * what is known is smaller than the LAN's. `unanswered`: connections under it get nothing.
+   * `written`: the config names another one than is delegated. `unknown`: it is to be learnt, and none is known.
+   * `small`: what is known is smaller than the LAN's. `unanswered`: connections under it get nothing.
    */
   readonly kind: 'written' | 'unknown' | 'small' | 'unanswered';
   /** What the LAN leaves as; '' = the line's own address. */
@@ -46,8 +46,9 @@ export function suspectPrefix(health: Health, { delegations }: Pick<State, 'dele
   const prefix = family === 6 ? prefixOf(policy, delegations) : '';
   if (prefix === '') return undefined;
   const instead = insteadOf(policy, delegations);
-  if (instead !== '') return { isLikely: true, text: `; they leave as ${prefix}, and the provider delegates ${instead} now` };
-  return { isLikely: false, text: `; they leave as ${prefix}: does the provider still route that to us?` };
+  const text = `; they leave as ${prefix}`;
+  if (instead !== '') return { isLikely: true, text: `${text}, and the provider delegates ${instead} now` };
+  return { isLikely: false, text: `${text}: does the provider still route that to us?` };
 }
 
 function problemOf(health: Health, { delegations }: Ground, now: Instant): PrefixProblem | undefined {

@@ -11,13 +11,14 @@ export const prefixes: Look = {
 };
 
 function remedyOf({ uplink, kind, delegated }: PrefixTrouble): string {
-  const learn = `In /etc/uplinkd/uplinkd.yaml:\nuplinks:\n  ${uplink}:\n    prefix6: auto\nthen: systemctl reload uplinkd`;
+  const keys = `uplinks:\n  ${uplink}:\n    prefix6: auto`;
+  const learn = `In /etc/uplinkd/uplinkd.yaml:\n${keys}\nthen: systemctl reload uplinkd`;
   const look = 'ip -6 route show type unreachable; ip -6 address show scope global';
   switch (kind) {
     case 'written':
       return `${learn}\nor, if the provider promises it for good: prefix6: "${delegated}"`;
     case 'small':
-      return 'Ask the provider for a larger prefix (the hint of the DHCPv6 client), or number the LAN with a smaller one: '
+      return 'Ask the provider for a larger prefix (the DHCPv6 client\'s hint), or number the LAN with a smaller one: '
         + `\`lan.prefix6\` of the same length as ${delegated}.`;
     case 'unknown':
       return `See what the DHCPv6 client holds (it must ask for a prefix, IA_PD):\n${look}\n`
