@@ -21,7 +21,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGKILL'] as const) {
     const env = { ...process.env, NODE_TEST_CONTEXT: undefined, [CONTAINED]: undefined, UPLINKD_TEST_MARK: mark };
     const runner = spawn(process.execPath, [RUNNER, 'failover/cable'], { env, stdio: 'ignore' });
     const exited = new Promise<number | null>((resolve) => runner.once('exit', (code) => resolve(code)));
-    const isDaemon = (command: string): boolean => /src\/main\.js\0run\0/.test(command);
+    const isDaemon = (command: string): boolean => /bin\/uplinkd\.js\0run\0/.test(command);
     await waitFor('a daemon runs in a lab of that run', () => marked(mark), (commands) => commands.some(isDaemon));
     runner.kill(signal);
     const code = await exited;

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { TWIN_CGNAT, labUnavailable, now, waitFor } from '../lab/lab.js';
 import type { Lab } from '../lab/lab.js';
-import { FAST, assertUnhurt, carriers, defaultsOf, isInSync, pings, settled, stateOf, uplinkIn, untilState, withStory } from './story.js';
+import { FAST, assertUnhurt, carriers, defaultsOf, isInSync, reaches, settled, stateOf, uplinkIn, untilState, withStory } from './story.js';
 
 const skip = (await labUnavailable()) ?? false;
 const noTun = (await labUnavailable('python3', '/dev/net/tun')) ?? false;
@@ -55,7 +55,7 @@ test('an interface that comes after the daemon is taken up, and again when it we
       await lab.recreateInterface('fibre');
       indexes.push(uplinkIn(await daemon.untilActive('fibre'), 'fibre')['ifindex']);
       assert.deepEqual([await carriers(fresh), await carriers(old)], [['fibre'], ['cable']], turn);
-      assert.ok(await pings(lab, 'router', '-I', 'isp0', '1.1.1.1'), turn);
+      await reaches(lab, 'router', '-I', 'isp0', '1.1.1.1');
       await settled(daemon);
       if (indexes.length === 2) break;
       const gone = await lab.deleteInterface('fibre');

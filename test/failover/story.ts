@@ -291,6 +291,12 @@ export async function swallow(lab: Lab, isp: string, what: string): Promise<void
 }
 
 /** One question each; the router asks as `arguments_` say. */
+/** Waits until an echo is answered. `options`: as `ping` takes them, and the address last. */
+export async function reaches(lab: Lab, host: string, ...options: readonly string[]): Promise<void> {
+  await waitFor(`${host} reaches ${options.join(' ')}`, () => pings(lab, host, ...options), (answered) => answered);
+}
+
+/** One echo, for what is not to be answered. */
 export async function pings(lab: Lab, host: string, ...arguments_: readonly string[]): Promise<boolean> {
   return (await lab.run(host, ['ping', '-n', '-c', '1', '-W', '0.5', ...arguments_])).code === 0;
 }
