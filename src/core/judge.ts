@@ -27,7 +27,7 @@ import { answeredSince, grantGrace, misses, noteLost, noteReply, silentSince, ti
 import { noteSight, noteStarvation, starvedMs } from './starvation.js';
 import { doubtTraffic, hasGoneQuiet, noteTraffic } from './traffic.js';
 import { become, explain, isLiving } from './verdict.js';
-import { condemnation, flowsStillVouch, flowsVouch, isAside, isBlinded, quorumSince, steadySince } from './witness.js';
+import { condemnation, flowsStillVouch, flowsVouch, isAside, isBlinded, lastHeardAt, quorumSince, steadySince } from './witness.js';
 import { count, duration } from './words.js';
 
 /** An uplink is judged from evidence within this time of start-up or of a new line, unless its answers may take longer. */
@@ -229,7 +229,7 @@ function mayDoubt(health: Health, now: Instant): boolean {
   if (health.alarmed) {
     health.alarmed = false;
     health.vouchedSince = undefined;
-    return begin(health, { evidenceFrom: now, silentFrom: health.traffic.answeredAt, byTraffic: true }, now);
+    return begin(health, { evidenceFrom: now, silentFrom: lastHeardAt(health, now), byTraffic: true }, now);
   }
   // Whoever is to take over has to answer now: the first miss counts.
   const enough = health.checkedAt === undefined ? failures : 1;

@@ -70,6 +70,11 @@ export function lastAnswerAt(health: Health): Instant {
   return (heard.length === 0 ? Infinity : Math.max(...heard.map((record) => record.lastReplyAt ?? -Infinity))) as Instant;
 }
 
+/** When anything came back last, for probes or for connections. */
+export function lastHeardAt(health: Health, now: Instant): Instant {
+  return Math.min(now, Math.max(health.traffic.answeredAt, ...witnesses(health).map((record) => record.lastReplyAt ?? -Infinity))) as Instant;
+}
+
 /** Who is asked seldom needs fewer answers in a row, so that it takes no longer. */
 export function steadySince(health: Health, since: Instant, now: Instant): boolean {
   const heard = witnesses(health);

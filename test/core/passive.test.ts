@@ -181,3 +181,18 @@ test('two lines, the same death: the busy one is known to be dead sooner than th
   });
   assert.ok(times[0]! < 230 && times[1]! > 300, times.join(' '));
 });
+
+test('a silence is counted from the last answer of anybody: after a pause of the LAN a death cuts old connections no sooner than others', () => {
+  const life = busyLife();
+  life.traffic = { sent: 0, answered: 0 };
+  afterProbe(life.until(life.now + 20_000), 3);
+  const diedAt = life.now;
+  life.answer = NOBODY;
+  life.traffic = UNANSWERED;
+  life.until(diedAt + 1000);
+  assert.match(life.history.at(-1)!, / suspect: connections get no answers any more/);
+  life.until(diedAt + 3000);
+  const { at, state } = stateAt(life, -1);
+  assert.equal(state, 'down', life.history.join('\n'));
+  assert.ok(at - diedAt > 1500, `after ${at - diedAt} ms`);
+});
