@@ -100,6 +100,21 @@ inNamespaces(import.meta.url, 'tunnels on Linux', () => {
     assert.deepEqual(netlink.listTunnels().filter(({ ifindex }) => ifindex > 70), wished);
   });
 
+  test('WireGuard tells where its peers are, those of each device', (t) => {
+    const peers = [['wg7', '192.0.2.77:51820'], ['wg7', '[2001:db8::7]:51820'], ['wg7', ''], ['wg8', '192.0.2.78:1']] as const;
+    for (const device of ['wg7', 'wg8']) {
+      if (spawnSync('ip', ['link', 'add', device, 'type', 'wireguard']).status !== 0) return t.skip('this kernel has no WireGuard');
+    }
+    for (const [i, [device, endpoint]] of peers.entries()) {
+      const key = Buffer.alloc(32, i + 1).toString('base64');
+      if (spawnSync('wg', ['set', device, 'peer', key, ...(endpoint === '' ? [] : ['endpoint', endpoint])]).status !== 0) return t.skip('there is no wg');
+    }
+    const wireguard = openWireguard();
+    const told = wireguard.withEndpoints(netlink.listTunnels(), 0).filter(({ kind }) => kind === 'wireguard');
+    wireguard.close();
+    assert.deepEqual(told.map(({ remotes }) => remotes.toSorted()), [['192.0.2.77', '2001:db8::7'], ['192.0.2.78']]);
+  });
+
   test('WireGuard that this kernel does not have has no endpoint, and the others keep theirs', () => {
     const wireguard = openWireguard();
     const asked = [

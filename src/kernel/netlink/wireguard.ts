@@ -38,15 +38,16 @@ export function openWireguard(): Wireguard {
   let socket: NetlinkSocket | undefined;
   let family: number | undefined;
   const read = (ifindex: number): readonly string[] => {
+    const isKnown = family !== undefined;
     try {
       socket ??= new NetlinkSocket(NETLINK_GENERIC);
       family ??= familyId(socket);
       return family === undefined ? [] : endpointsOf(socket, family, ifindex);
     } catch (failure) {
       if (!(failure instanceof KernelError)) throw failure;
-      // Gone meanwhile, or the module was loaded anew.
+      // Gone meanwhile; or the module was loaded anew, and the family has another number.
       family = undefined;
-      return [];
+      return isKnown ? read(ifindex) : [];
     }
   };
   return {
