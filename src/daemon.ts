@@ -21,7 +21,7 @@ export interface KernelDoor {
   /** Single-device RTM_GETLINK each; an index that does not exist any more is in `gone`. */
   look(ifindexes: readonly number[]): { readonly links: readonly Link[]; readonly gone: readonly number[] };
   /** What passed through the uplinks so far; empty = nothing counts. Tens of times a second. */
-  count(): readonly TrafficCount[];
+  count(devices?: boolean): readonly TrafficCount[];
   /** Carries out the changes in order, skipping those whose `needs` failed; goes on after a failure. */
   apply(plan: Plan): readonly ChangeFailure[];
   /** `links`: told by the kernel, at once; `again`: something else of interest changed or was lost (overrun): look again. */
@@ -153,7 +153,7 @@ export function openDaemon(state: State, world: World): Daemon {
       }
       case 'read': return read(effect.what);
       case 'look': return submit({ type: 'links', at: world.now(), told: false, ...kernel.look(effect.ifindexes) });
-      case 'count': return submit({ type: 'traffic', at: world.now(), counts: kernel.count() });
+      case 'count': return submit({ type: 'traffic', at: world.now(), counts: kernel.count(effect.devices) });
       case 'host':
         hostNext = effect.wish;
         hostBusy ??= keepHost();

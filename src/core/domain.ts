@@ -80,7 +80,8 @@ function told(health: Health, record: TargetRecord, now: Instant): Evidence {
 
 function flows({ traffic, silentSince: quietSince }: Health, now: Instant): readonly Evidence[] {
   const progress = progressed(traffic, Math.max(now - LATELY_MS, quietSince ?? -Infinity) as Instant);
-  if (progress === undefined) return [];
+  // Much comes in that nobody counts: what is counted does not speak for it.
+  if (progress === undefined || (!progress && traffic.bypass.isPlain)) return [];
   return [{ witness: 'flows', name: 'connections', says: progress ? 'alive' : 'silent', text: progress ? 'get their answers' : 'send and get hardly an answer' }];
 }
 

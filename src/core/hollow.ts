@@ -49,8 +49,8 @@ export function isHollow({ state, domain }: Pick<Health, 'state' | 'domain'>): b
 
 /** Connections that were left on it get no answers, and it is too early to try it again. */
 export function isStillHollow(health: Health, now: Instant): boolean {
-  const { answeredAt, unanswered } = health.traffic;
-  if (!isHollow(health) || answeredAt > health.since) return false;
+  const { answeredAt, unanswered, bypass } = health.traffic;
+  if (!isHollow(health) || Math.max(answeredAt, bypass.heardAt) > health.since) return false;
   if (now - health.since < Math.min(RETRY_MS.most, RETRY_MS.first * 2 ** (unanswered.times - 1))) return true;
   askAnew(unanswered);
   return false;
@@ -74,7 +74,9 @@ function proofFor(health: Health, cause: Suspicion | undefined): Proof {
 
 /** And targets do: else it is silence as any other. */
 function doGetNothing(health: Health, proof: Proof, now: Instant): boolean {
-  const { unanswered } = health.traffic;
+  const { unanswered, bypass } = health.traffic;
+  // What a flowtable carries is not counted, and may well be answered.
+  if (now - bypass.heardAt < proof.afterMs) return false;
   return health.policy.probe.passive && health.burst === undefined && getNothing(unanswered, proof, now) && quorumSince(health, unanswered.since!);
 }
 

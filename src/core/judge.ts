@@ -18,6 +18,7 @@
  */
 import type { Instant, LostCause, OutsideVerdict, ProbeOrder, TrafficCount } from '../model.js';
 import { awaits, expectedMs, nextAsk, patienceMs, sendDue } from './ask.js';
+import { contradicts } from './bypass.js';
 import { endSuppression, noteSuspicion, noteWrongSuspicion } from './damping.js';
 import { domainOf, silent, whereInWords, whoSpeaks } from './domain.js';
 import { mostAreLively } from './groups.js';
@@ -105,7 +106,9 @@ export function takeTraffic(health: Health, counted: TrafficCount, now: Instant)
   const { burst } = health;
   if (burst !== undefined) {
     // Connections get no answers either: that is no mere delay of the targets. They get some again: it may be one after all.
-    const isConfirmed = burst.isConfirmed ? traffic.answeredAt !== now || !mostAreLively(traffic.groups, burst.startedAt, now) : hasGoneQuiet(traffic, expectedMs(health), now);
+    const isConfirmed = burst.isConfirmed
+      ? !contradicts(traffic.bypass, now) && (traffic.answeredAt !== now || !mostAreLively(traffic.groups, burst.startedAt, now))
+      : hasGoneQuiet(traffic, expectedMs(health), now);
     if (isConfirmed !== burst.isConfirmed) {
       burst.isConfirmed = isConfirmed;
       bePatient(health, burst, now);

@@ -1,5 +1,6 @@
 /** When to look at the kernel without being told: notifications are hints, and the kernel withholds some. */
 import type { Effect, Instant } from '../model.js';
+import { DEVICE_EVERY_MS } from './bypass.js';
 import { isCounting } from './desire-host.js';
 import { allHealth, type State } from './state.js';
 import { COUNT_EVERY_MS, isIdle } from './traffic.js';
@@ -16,7 +17,11 @@ export function lookAround(state: State, now: Instant, effects: Effect[]): void 
   const { looks } = state;
   if (looks.nextCountAt <= now) {
     looks.nextCountAt = nextCountAt(state, now);
-    if (looks.nextCountAt < Infinity) effects.push({ type: 'count' });
+    if (looks.nextCountAt < Infinity) {
+      const devices = looks.nextDeviceAt <= now || isInDoubt(state);
+      if (devices) looks.nextDeviceAt = now + DEVICE_EVERY_MS;
+      effects.push({ type: 'count', devices });
+    }
   }
   if (looks.nextReadAt <= now) {
     looks.nextReadAt = (now + READ_EVERY_MS) as Instant;
@@ -42,6 +47,12 @@ export function countSeldom(state: State, now: Instant): void {
 /** The config may want now what it did not want before. */
 export function countAnew(state: State, now: Instant): void {
   state.looks.nextCountAt = Math.min(state.looks.nextCountAt, now);
+}
+
+/** What a device said stands against an alarm. */
+function isInDoubt(state: State): boolean {
+  for (const { traffic } of allHealth(state)) if (traffic.bypass.inDoubt) return true;
+  return false;
 }
 
 /** Often while something passes. */

@@ -112,6 +112,8 @@ export interface Looks {
   nextReadAt: Instant;
   /** When to ask what passed through the uplinks. */
   nextCountAt: number;
+  /** What devices carried, with a count. */
+  nextDeviceAt: number;
 }
 
 /** @param generationBefore above every generation of former runs, so that nobody who polls takes a new decision for an old one */
@@ -121,7 +123,7 @@ export function openState(policy: Policy, now: Instant, generationBefore = 0): S
     planes: new Map([[4, openPlane(4, policy.uplinks.map((u) => openHealth(u, 4, now)), now)]]),
     learnt: new Map(), delegations: new Map(), prefixProblems: [], dirty: true, override: undefined, outside: [], waiting: [], waitingForHost: [], forgets: new Map(), forgetAt: Infinity,
     repair: { installedAs: '', inSync: false, inFlight: false, lastReadAt: undefined, applied: 0, repairs: 0, repairedAs: '', repairedAt: now, filterRepairs: 0, filterRepairedAt: now, failures: [], refusals: [], triedAs: '', tries: 0, notBefore: now },
-    looks: { nextLinkAt: now, quickUntil: now, nextReadAt: now, nextCountAt: now },
+    looks: { nextLinkAt: now, quickUntil: now, nextReadAt: now, nextCountAt: now, nextDeviceAt: now },
     boundAs: '', hostPolicy: undefined, hostDevices: '', hostWish: undefined, filtered: undefined, translatedAs: '', translatedTo: new Map(), lingering: [], hostAskedAt: now, hostAskAt: now, hostReport: undefined,
     toldTunnels: new Map(),
     wakeAt: Infinity as Instant, ready: false, steps: 0, worstLatenessMs: 0, worstLatenessAt: now,

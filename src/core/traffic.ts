@@ -10,6 +10,7 @@
  * The ratio is learnt, because some traffic is never answered. A wrong alarm makes this uplink's traffic less trusted for a while.
  */
 import type { Instant, TrafficCount, TrafficStatus } from '../model.js';
+import { contradicts, noteDevice, openBypass, type Bypass } from './bypass.js';
 import { forgive, mostAreLively, mostHaveGoneQuiet, noteGroup, openGroup, USUAL_MS, type Group } from './groups.js';
 import { noteUnanswered, openUnanswered, type Unanswered } from './unanswered.js';
 
@@ -84,6 +85,8 @@ export interface Traffic {
   /** Each direction by itself: most lines carry more to us than from us. */
   readonly out: Load;
   readonly back: Load;
+  /** What passes uncounted. */
+  readonly bypass: Bypass;
 }
 
 /** Bytes per second: the most that was seen for a while, decayed, and the average. */
@@ -95,7 +98,7 @@ interface Load {
 export function openTraffic(now: Instant): Traffic {
   return {
     last: undefined, lastAt: now, samples: [], groups: [], unanswered: openUnanswered(), usualSent: 0, heldSent: 0, usualAnswered: 0, levelPerS: 0, answeredAt: now, sentSince: 0, begunAt: now, sentAt: -Infinity as Instant, gapMs: 0, patience: 1, doubtedAt: -Infinity as Instant,
-    rate: { sentPackets: 0, answeredPackets: 0, sentBytes: 0, answeredBytes: 0 }, out: { mostBytes: 0, averageBytes: 0 }, back: { mostBytes: 0, averageBytes: 0 },
+    rate: { sentPackets: 0, answeredPackets: 0, sentBytes: 0, answeredBytes: 0 }, out: { mostBytes: 0, averageBytes: 0 }, back: { mostBytes: 0, averageBytes: 0 }, bypass: openBypass(now),
   };
 }
 
@@ -111,12 +114,15 @@ export function noteTraffic(traffic: Traffic, count: TrafficCount, now: Instant,
   const elapsedMs = now - lastAt;
   if (last === undefined || elapsedMs <= 0 || beganAnew(last, count)) {
     traffic.groups = count.groups.map(openGroup);
+    if (last?.interface !== count.interface) traffic.bypass.last = undefined;
+    noteDevice(traffic.bypass, count.device, now);
     return;
   }
   const sent = count.sentPackets - last.sentPackets;
   const answered = count.answeredPackets - last.answeredPackets;
   traffic.samples.push({ at: now, sent, answered });
   if (traffic.samples.length > SAMPLES) traffic.samples.shift();
+  noteDevice(traffic.bypass, count.device, now);
   noteRate(traffic, last, count, elapsedMs);
   if (sent > 0 && now - traffic.sentAt > PAUSE_MS) traffic.begunAt = lastAt;
   if (sent > 0) traffic.sentAt = now;
@@ -147,7 +153,8 @@ export function noteTraffic(traffic: Traffic, count: TrafficCount, now: Instant,
 /** @param rttMs how long an answer takes at the most, usually */
 export function hasGoneQuiet(traffic: Traffic, rttMs: number, now: Instant): boolean {
   if (now - traffic.doubtedAt < ALARMS_APART_MS) return false;
-  return allIsQuiet(traffic, rttMs, now) || mostHaveGoneQuiet(traffic.groups, MISSED_AT_LEAST * traffic.patience, traffic.patience, rttMs, now);
+  const isQuiet = allIsQuiet(traffic, rttMs, now) || mostHaveGoneQuiet(traffic.groups, MISSED_AT_LEAST * traffic.patience, traffic.patience, rttMs, now);
+  return isQuiet && !contradicts(traffic.bypass, now);
 }
 
 function allIsQuiet(traffic: Traffic, rttMs: number, now: Instant): boolean {
@@ -195,8 +202,16 @@ export function vouches(traffic: Traffic, since: Instant, now: Instant, few: boo
 }
 
 /** It carries unusually much, one way or the other. */
-export function isLoaded({ rate, out, back }: Traffic): boolean {
-  return isUnusual(out, rate.sentBytes) || isUnusual(back, rate.answeredBytes);
+export function isLoaded(traffic: Traffic): boolean {
+  return isUnusual(traffic.out, sentBytes(traffic)) || isUnusual(traffic.back, receivedBytes(traffic));
+}
+
+function sentBytes({ rate, bypass }: Traffic): number {
+  return Math.max(rate.sentBytes, bypass.rate.sent);
+}
+
+function receivedBytes({ rate, bypass }: Traffic): number {
+  return Math.max(rate.answeredBytes, bypass.rate.received);
 }
 
 function isUnusual({ mostBytes, averageBytes }: Load, bytes: number): boolean {
@@ -226,8 +241,8 @@ function noteRate(traffic: Traffic, last: TrafficCount, count: TrafficCount, ela
   rate.answeredPackets = smooth(rate.answeredPackets, count.answeredPackets - last.answeredPackets);
   rate.sentBytes = smooth(rate.sentBytes, count.sentBytes - last.sentBytes);
   rate.answeredBytes = smooth(rate.answeredBytes, count.answeredBytes - last.answeredBytes);
-  noteLoad(traffic.out, rate.sentBytes, elapsedMs);
-  noteLoad(traffic.back, rate.answeredBytes, elapsedMs);
+  noteLoad(traffic.out, sentBytes(traffic), elapsedMs);
+  noteLoad(traffic.back, receivedBytes(traffic), elapsedMs);
 }
 
 function noteLoad(load: Load, bytes: number, elapsedMs: number): void {

@@ -70,9 +70,10 @@ export function lastAnswerAt(health: Health): Instant {
   return (heard.length === 0 ? Infinity : Math.max(...heard.map((record) => record.lastReplyAt ?? -Infinity))) as Instant;
 }
 
-/** When anything came back last, for probes or for connections. */
+/** When anything came back last, for probes or for connections, counted or not. */
 export function lastHeardAt(health: Health, now: Instant): Instant {
-  return Math.min(now, Math.max(health.traffic.answeredAt, ...witnesses(health).map((record) => record.lastReplyAt ?? -Infinity))) as Instant;
+  const { answeredAt, bypass } = health.traffic;
+  return Math.min(now, Math.max(answeredAt, bypass.heardAt, ...witnesses(health).map((record) => record.lastReplyAt ?? -Infinity))) as Instant;
 }
 
 /** Who is asked seldom needs fewer answers in a row, so that it takes no longer. */

@@ -12,6 +12,7 @@ import { difference, type Places } from './nat/preview.js';
 import { COUNT_TABLE } from './nat/nft-text.js';
 import { UNKNOWN } from './nat/rules.js';
 import { openCounterReader } from './netlink/counters.js';
+import { openDeviceReader, type DeviceBytes } from './netlink/device-bytes.js';
 import { run, type Ran } from './spawn.js';
 
 export interface Counting {
@@ -20,7 +21,7 @@ export interface Counting {
   /** What sync would change, a line each, `+ ` or `- ` in front. Writes nothing. Never rejects. */
   preview(wish: NatWish): Promise<readonly string[]>;
   /** In the order of the wish. A device's numbers begin anew when somebody else took the table away. Empty while the table does not stand. */
-  count(): readonly TrafficCount[];
+  count(devices?: boolean): readonly TrafficCount[];
   /** @throws Error with nft's own words */
   remove(): Promise<void>;
   close(): void;
@@ -36,6 +37,7 @@ const OF = `inet ${COUNT_TABLE}`;
 
 export function openCounting(families: readonly Family[]): Counting {
   const reader = openCounterReader();
+  const deviceReader = openDeviceReader();
   /** What the table that stands counts. */
   let pairs: readonly Pair[] = [];
   let learned = { wish: '', listing: '' };
@@ -101,10 +103,10 @@ export function openCounting(families: readonly Family[]): Counting {
       if (text !== '' && text === learned.wish && plain(listed.stdout) === learned.listing) return [];
       return difference(shown(standingIn(listed.stdout)), shown(standingIn(text)), alike);
     },
-    count() {
+    count(devices = false) {
       if (pairs.length === 0) return [];
       const counters = new Map(reader.read(COUNT_TABLE).map((counter) => [counter.name, counter]));
-      return pairs.flatMap(({ interface: device, family, groups }): readonly TrafficCount[] => {
+      const counts = pairs.flatMap(({ interface: device, family, groups }): readonly TrafficCount[] => {
         const counted: GroupCount[] = [];
         let [sentPackets, sentBytes, answeredPackets, answeredBytes] = [0, 0, 0, 0];
         for (const names of groups) {
@@ -118,10 +120,23 @@ export function openCounting(families: readonly Family[]): Counting {
         }
         return [{ interface: device, family, sentPackets, sentBytes, answeredPackets, answeredBytes, groups: counted }];
       });
+      return devices && deviceReader.hasFlowtable() ? withDevices(counts, deviceReader.read(counts.map((one) => one.interface))) : counts;
     },
     remove,
-    close: () => reader.close(),
+    close() {
+      reader.close();
+      deviceReader.close();
+    },
   };
+}
+
+function withDevices(counts: readonly TrafficCount[], devices: ReadonlyMap<string, DeviceBytes>): readonly TrafficCount[] {
+  return counts.map((one) => {
+    const bytes = devices.get(one.interface);
+    if (bytes === undefined) return one;
+    const answeredBytes = counts.reduce((sum, each) => sum + (each.interface === one.interface ? each.answeredBytes : 0), 0);
+    return { ...one, device: { ...bytes, answeredBytes } };
+  });
 }
 
 function problemOf({ missing, error }: Pick<Ran, 'missing' | 'error'>): string {

@@ -26,7 +26,7 @@ export interface Kernel {
   preview(wish: HostWish): Promise<{ readonly filter: readonly string[]; readonly sysctls: readonly string[] }>;
   counters(): Promise<readonly PolicyCounter[]>;
   /** As HostDoor has it. */
-  count(): readonly TrafficCount[];
+  count(devices?: boolean): readonly TrafficCount[];
   /** Removes our rules, routes, NAT and firewall and gives addresses and sysctls back. @throws Error that names all that could not be undone */
   restore(): Promise<void>;
   close(): void;
@@ -52,8 +52,9 @@ export interface HostDoor {
   /**
    * What connections that pass sent and were answered, by device and family: one netlink request, some ten microseconds. Empty where `host` was not
    * asked to count, or could not. Never throws for what the kernel says.
+   * @param devices what the devices carried, too, where a flowtable stands: a few more requests
    */
-  count(): readonly TrafficCount[];
+  count(devices?: boolean): readonly TrafficCount[];
   /** Removes every rule of ours, in both backends, and gives the sysctls back. @throws Error that names all that could not be undone */
   restore(): Promise<void>;
   close(): void;

@@ -37,7 +37,7 @@ export function openHost(options: HostOptions): HostDoor {
     },
     preview: async (wish) => ({ filter: [...(await nat.preview(wish.nat)), ...(await counting.preview(wish.nat))], sysctls: await sysctls.preview(wish.sysctls) }),
     counters: () => nat.counters(),
-    count: () => counting.count(),
+    count: (devices) => counting.count(devices),
     async restore() {
       const failures: string[] = [];
       for (const undo of [() => sysctls.restore(), () => nat.remove(), () => counting.remove()]) {

@@ -46,7 +46,7 @@ export function openKernel(hostDoor: HostDoor): Kernel {
     host: (wish) => hostDoor.host(wish),
     preview: (wish) => hostDoor.preview(wish),
     counters: () => hostDoor.counters(),
-    count: () => hostDoor.count(),
+    count: (devices) => hostDoor.count(devices),
     async restore() {
       const failures = removeOurs(netlink);
       await hostDoor.restore().catch((failure: unknown) => failures.push(failure instanceof Error ? failure.message : String(failure)));

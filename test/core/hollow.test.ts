@@ -12,6 +12,8 @@ interface Pair {
   readonly cable: Health;
   /** Once a second: so many packets by group, and which groups are answered; by the line that leads. */
   pass(seconds: number, sent: readonly number[], answered?: readonly number[]): Pair;
+  /** Bytes per second that come in by each device; undefined = no flowtable stands, nobody asks. */
+  received: number | undefined;
   state(): readonly string[];
 }
 
@@ -20,9 +22,10 @@ function openPair(lines: readonly LineName[] = ['fibre', 'cable'], suspect?: (he
   const healths = lines.map((name) => Object.assign(openHealth(uplinkPolicy(name), 4, at(0)), { state: 'up', leads: name === 'fibre' }));
   const totals = healths.map(() => Array.from({ length: 8 }, () => ({ sent: 0, answered: 0 })));
   for (const health of healths) health.line = { ...health.line, severed: '', severedDomain: 'none' };
+  const receivedBytes = healths.map(() => 0);
   let now = 0;
   const pair: Pair = {
-    fibre: healths[0]!, cable: healths[1] ?? healths[0]!,
+    received: undefined, fibre: healths[0]!, cable: healths[1] ?? healths[0]!,
     pass(seconds, sent, answered = []) {
       for (let second = 0; second < seconds; second++) {
         now += 1000;
@@ -31,7 +34,9 @@ function openPair(lines: readonly LineName[] = ['fibre', 'cable'], suspect?: (he
           const groups = totals[line]!;
           if (health.leads) groups.forEach((group, i) => { group.sent += sent[i] ?? 0; group.answered += answered.includes(i) ? (sent[i] ?? 0) : 0; });
           const count = { sentPackets: groups.reduce((sum, group) => sum + group.sent, 0), answeredPackets: groups.reduce((sum, group) => sum + group.answered, 0) };
-          noteTraffic(health.traffic, { interface: 'eth0', family: 4, ...count, sentBytes: 0, answeredBytes: 0, groups: groups.map((group) => ({ ...group })) }, at(now));
+          const device = pair.received === undefined ? {} : { device: { sentBytes: 0, receivedBytes: (receivedBytes[line]! += pair.received), answeredBytes: 0 } };
+          const whole = { interface: 'eth0', family: 4 as const, ...count, sentBytes: 0, answeredBytes: 0, groups: groups.map((group) => ({ ...group })), ...device };
+          noteTraffic(health.traffic, whole, at(now));
         });
         weighConnections(healths, at(now), suspect);
         // What decide.ts makes of it.
@@ -91,4 +96,16 @@ test('it is tried again after five minutes, after twice as long the next time, a
   assert.deepEqual([after(599), after(601)], [true, false]);
   fibre.traffic.answeredAt = at(fibre.since + 1);
   assert.equal(after(10), false);
+});
+
+test('a flowtable may carry the answers: no fault while much comes in that nobody counts, and none any more when that begins', () => {
+  const carried = Object.assign(openPair(), { received: 1_000_000 });
+  assert.deepEqual(carried.pass(120, MANY).state(), WELL);
+  carried.received = 1000;
+  assert.deepEqual(carried.pass(25, MANY).state(), HOLLOW, 'some frames are none');
+  const { fibre } = carried;
+  assert.equal(isStillHollow(fibre, at(fibre.since + 10_000)), true);
+  carried.received = 1_000_000;
+  carried.pass(2, MANY);
+  assert.equal(isStillHollow(fibre, at(fibre.since + 10_000)), false);
 });

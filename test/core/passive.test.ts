@@ -182,6 +182,40 @@ test('two lines, the same death: the busy one is known to be dead sooner than th
   assert.ok(times[0]! < 230 && times[1]! > 300, times.join(' '));
 });
 
+/** A flowtable carries nearly everything: the packet filter sees beginnings, the device sees it all. */
+const CARRIED = { sent: 500, received: 1000 };
+
+test('a flowtable hides answers: while the device plainly receives more, connections raise no alarm and do not confirm a silence', () => {
+  const life = busyLife({ sensitivity: 'fast' });
+  life.traffic = { ...BUSY, device: { sent: 1000, received: 1500 } };
+  const askedIn = (ms: number): number => life.sent.filter(({ at }) => at > life.now - ms).length;
+  life.until(life.now + 10_000);
+  const [usual, told] = [askedIn(10_000), life.history.length];
+  life.traffic = { ...UNANSWERED, device: CARRIED };
+  life.until(life.now + 10_000);
+  assert.deepEqual(life.history.slice(told), []);
+  assert.ok(Math.abs(askedIn(10_000) - usual) <= 4, 'no burst');
+  assert.ok(!life.verdict().evidence.some((each) => each.witness === 'flows' && each.says === 'silent'));
+  // The line dies: all that was hidden stops, too.
+  const diedAt = afterProbe(life, 3).now;
+  life.answer = NOBODY;
+  life.traffic = { ...UNANSWERED, device: { sent: 500, received: 0 } };
+  life.until(diedAt + 230);
+  const { at, state } = stateAt(life, -1);
+  assert.equal(state, 'suspect', life.history.join('\n'));
+  assert.match(life.verdict().because, /^connections get no answers any more/);
+  assert.ok(at - diedAt <= 120, `after ${at - diedAt} ms`);
+});
+
+test('what a device receives besides, ARP and answers to probes, does not speak for connections', () => {
+  const life = afterProbe(busyLife({ sensitivity: 'fast' }), 3);
+  const diedAt = life.now;
+  life.answer = NOBODY;
+  life.traffic = { ...UNANSWERED, device: { sent: 500, received: 15 } };
+  life.until(diedAt + 230);
+  assert.ok(stateAt(life, -1).at - diedAt <= 80, life.history.join('\n'));
+});
+
 test('a silence is counted from the last answer of anybody: after a pause of the LAN a death cuts old connections no sooner than others', () => {
   const life = busyLife();
   life.traffic = { sent: 0, answered: 0 };

@@ -261,6 +261,20 @@ test('bufferbloat: 400 and 900 ms more under a full upload of our own move nothi
   }
 });
 
+test('bufferbloat by a download that a flowtable carries: nobody counts it, and the device tells it', () => {
+  for (const device of [{ sent: 100, received: 1000 }, undefined]) {
+    const life = openLife(uplinkPolicy('fibre'), () => 20);
+    life.traffic = { sent: 40, answered: 40, device: { sent: 40, received: 40 } };
+    life.until(QUIET_MS);
+    const told = life.history.length;
+    life.answer = (_order, now) => 20 + 900 * Math.min(1, (now - QUIET_MS) / 2000);
+    life.traffic = { sent: 40, answered: 40, ...(device === undefined ? {} : { device }) };
+    life.until(QUIET_MS + 300_000);
+    const moved = life.history.slice(told).filter((line) => !line.includes(' up: '));
+    assert.equal(moved.length === 0, device !== undefined, moved.join('\n'));
+  }
+});
+
 test('bufferbloat of the lesser direction: an upload of 0.9 MB/s on a line that was seen to carry 1 MB/s from us and 10 to us', () => {
   const life = openLife(uplinkPolicy('fibre'), () => 20);
   life.traffic = { sent: 1000, answered: 10_000 };

@@ -118,3 +118,19 @@ test('connections are counted again when a config wants it that follows one that
   reload(router, TWO).until(6000);
   assert.ok(counts() > 0);
 });
+
+test('devices are read beside the counts a few times a second, and with each count while what they say stands against an alarm', () => {
+  const router = filtered(openRouter(TWO, factsOf(['fibre', 'cable'])).until(1500)).until(2000);
+  const reads = (ms: number): readonly boolean[] => {
+    router.fresh().until(router.now + ms);
+    return router.effects.filter((effect) => effect.type === 'count').map(({ devices }) => devices);
+  };
+  const { traffic } = router.state.planes.get(4)!.health.get('fibre')!;
+  traffic.sentAt = at(router.now + 2000);
+  const busy = reads(1000);
+  assert.ok(busy.length > 50, 'something passes');
+  const often = busy.filter((devices) => devices).length;
+  assert.ok(often >= 3 && often <= 4, `${often} times`);
+  traffic.bypass.inDoubt = true;
+  assert.ok(reads(200).every((devices) => devices));
+});

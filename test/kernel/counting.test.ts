@@ -3,11 +3,12 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, before, test, type TestContext } from 'node:test';
 import type { Kernel } from '../../src/kernel/door.js';
 import { openHost } from '../../src/kernel/host.js';
 import { openKernel } from '../../src/kernel/kernel.js';
 import { openCounterReader } from '../../src/kernel/netlink/counters.js';
+import { openDeviceReader } from '../../src/kernel/netlink/device-bytes.js';
 import type { HostWish, NatWish, TrafficCount } from '../../src/model.js';
 import { inNamespaces, inNetns, line, LINES, natWish, nft, openGround, out, PORT, PUBLISHED_PORT, routerConnection, routerSocket, SERVER, SERVER6, steer, type Ground } from './nat-ground.js';
 
@@ -77,6 +78,7 @@ inNamespaces(import.meta.url, 'counting what passes, in namespaces', () => {
   whatCounts(() => ground, () => kernel);
   whatDoesNot(() => ground, () => kernel);
   howItStays(() => ground, () => kernel);
+  besideFlowtables(() => ground, () => kernel);
   names(() => ground, () => kernel);
   withoutNft();
 });
@@ -262,6 +264,55 @@ function howItStays(ground: () => Ground, kernel: () => Kernel): void {
     });
     assert.deepEqual(reader.read('big'), [{ name: 'many', packets: 5_000_000_000, bytes: 9_000_000_000_000 }]);
     assert.deepEqual(reader.read('nosuch'), []);
+  });
+}
+
+/** @returns whether this kernel can do it */
+function fastPath(t: TestContext, chain = ''): boolean {
+  const input = `table inet fast { flowtable ft { hook ingress priority 0; devices = { wan0, lan0 }; }; ${chain}; }`;
+  const { status, stderr } = spawnSync('nft', ['-f', '-'], { input, encoding: 'utf8' });
+  assert.doesNotMatch(stderr, /syntax error/);
+  if (status === 0) t.after(() => out('nft', 'delete', 'table', 'inet', 'fast'));
+  return status === 0;
+}
+
+/** With real frames; what a flowtable itself does needs a kernel that has one. */
+function besideFlowtables(ground: () => Ground, kernel: () => Kernel): void {
+  const devicesOf = (): readonly (TrafficCount['device'])[] => kernel().count(true).map((one) => one.device);
+
+  test('a device tells all bytes that it carried, the router\'s own among them, and one that is not there is left out', (t) => {
+    const reader = openDeviceReader();
+    t.after(() => reader.close());
+    const before = reader.read(['wan0', 'nosuch0', 'wan0']);
+    out('ping', '-c1', '-s1000', '-W1', '198.51.100.1');
+    const after = reader.read(['wan0', 'nosuch0']);
+    assert.deepEqual([[...before.keys()], [...after.keys()]], [['wan0'], ['wan0']]);
+    const [was, is] = [before.get('wan0')!, after.get('wan0')!];
+    assert.ok(is.sentBytes - was.sentBytes >= 1028 && is.receivedBytes - was.receivedBytes >= 1028, JSON.stringify([was, is]));
+  });
+
+  test('devices are told with the counts where a flowtable stands, and only when they are asked for', (t) => {
+    assert.deepEqual(devicesOf(), [undefined, undefined, undefined, undefined]);
+    if (!fastPath(t)) return t.skip('this kernel has no flowtables');
+    assert.equal(kernel().count().some((one) => 'device' in one), false);
+    const [four, six] = kernel().count(true).filter((one) => one.interface === 'wan0');
+    assert.deepEqual(four!.device, six!.device, 'it is the same device');
+    assert.equal(four!.device!.answeredBytes, four!.answeredBytes + six!.answeredBytes);
+    assert.ok(four!.device!.receivedBytes > four!.device!.answeredBytes);
+  });
+
+  test('what a flowtable carries is missing from the counts, and the device tells it', async (t) => {
+    if (!fastPath(t, ' chain fast { type filter hook forward priority 10; ct state established flow add @ft; }')) return t.skip('this kernel has no flowtables');
+    const of = (): TrafficCount => kernel().count(true).find((one) => one.interface === 'wan0' && one.family === 4)!;
+    const { client } = ground();
+    assert.equal(await client.open('long', SERVER), '');
+    const before = of();
+    for (let i = 0; i < 50; i++) assert.equal(await client.say('long'), 'yes');
+    const after = of();
+    await client.shut('long');
+    const counted = after.answeredBytes - before.answeredBytes;
+    const received = after.device!.receivedBytes - before.device!.receivedBytes;
+    assert.ok(received > 50 * 52 && counted < received / 2, `${counted} of ${received} bytes`);
   });
 }
 

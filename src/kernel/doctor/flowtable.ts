@@ -22,7 +22,7 @@ export const flowtable: Look = {
     const [short, whole] = await Promise.all(['flowtable', 'conntrack'].map(async (which) => Number(await sysctl(machine, `${DIR}/nf_${which}_udp_timeout`))));
     const findings: Finding[] = [{
       level: 'note', subject: 'flowtable',
-      text: `${list(tables.map(({ name }) => `Flowtable ${name}`))} carries running connections past the forward hook, where uplinkd counts them: they neither warn of a dead line nor speak for one that lives, and do not count as its load. Probes alone find a silent death then. New connections are counted as ever.`,
+      text: `${list(tables.map(({ name }) => `Flowtable ${name}`))} carries running connections past the forward hook, where uplinkd counts them: they neither warn of a dead line nor speak for one that lives. Probes alone find a silent death then. New connections are counted as ever, and the load of a line is that of its device.`,
       remedy: 'Nothing has to be done. Where probe.interval is long, make it shorter (health.sensitivity: fast).',
     }];
     if (short !== undefined && whole !== undefined && short > 0 && short >= whole) {
