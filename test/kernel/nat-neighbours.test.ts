@@ -42,6 +42,10 @@ inNamespaces(import.meta.url, 'what is not the uplink\'s traffic, in namespaces'
     test('IPsec: what a policy takes is neither translated nor marked nor counted, and what it brings is let in', async (t) => {
       t.after(() => [[], ['-n', 'inet']].forEach((where) => ['policy', 'state'].forEach((what) => out('ip', ...where, 'xfrm', what, 'flush'))));
       if (!tunnelEnd('router') || !tunnelEnd('inet')) return t.skip('this kernel has no ESP');
+      // A policy is only asked where there is a route.
+      const route = '10.0.0.0/24 via 198.51.100.2';
+      batch('inet', [`route add ${route}`]);
+      t.after(() => batch('inet', [`route del ${route}`]));
       await inForce({ counting: true });
       // In clear it would be masqueraded, or not answered at all: the server sends what it has for the LAN into the tunnel only.
       assert.equal(await world.ground.client.ask(`${sort.name} tunnel`, SERVER), '10.0.0.2');
