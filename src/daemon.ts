@@ -8,8 +8,8 @@
 import { step } from './core/step.js';
 import type { State } from './core/state.js';
 import type {
-  ChangeFailure, Effect, Event, ForgetOrder, HostReport, HostWish, Instant, KernelFacts, Link, News, OutsideVerdict, Override, Plan, Policy, PolicyCounter,
-  ProbeLine, ProbeOrder, TrafficCount,
+  ChangeFailure, DevicesToo, Effect, Event, ForgetOrder, HostReport, HostWish, Instant, KernelFacts, Link, News,
+  OutsideVerdict, Override, Plan, Policy, PolicyCounter, ProbeLine, ProbeOrder, TrafficCount,
 } from './model.js';
 
 /** The only door to Linux. Synchronous where a switch depends on it; errors of the kernel are data. */
@@ -21,7 +21,7 @@ export interface KernelDoor {
   /** Single-device RTM_GETLINK each; an index that does not exist any more is in `gone`. */
   look(ifindexes: readonly number[]): { readonly links: readonly Link[]; readonly gone: readonly number[] };
   /** What passed through the uplinks so far; empty = nothing counts. Tens of times a second. */
-  count(devices?: boolean): readonly TrafficCount[];
+  count(devices?: DevicesToo): readonly TrafficCount[];
   /** Carries out the changes in order, skipping those whose `needs` failed; goes on after a failure. */
   apply(plan: Plan): readonly ChangeFailure[];
   /** `links`: told by the kernel, at once; `again`: something else of interest changed or was lost (overrun): look again. */

@@ -587,9 +587,12 @@ export interface TrafficCount {
   readonly answeredBytes: number;
   /** The same packets by group of destinations. A destination is always in the same group; few groups, so several may share one. */
   readonly groups: readonly GroupCount[];
-  /** Where a flowtable carries connections past the packet filter; absent = it was not asked for, or there is none. */
+  /** Absent = it was not asked for, or no flowtable stands. */
   readonly device?: DeviceCount;
 }
+
+/** Whether devices are read beside the counters: not at all, where a flowtable stands, or in any case. */
+export type DevicesToo = 'no' | 'flowtable' | 'yes';
 
 /** All that a device carried, of both families and whoever it was for, as its driver counts it. */
 export interface DeviceCount {
@@ -653,8 +656,7 @@ export type Effect =
   /** Ask for these links one by one (a cheap request that also makes the kernel look at the carrier). */
   | { readonly type: 'look'; readonly ifindexes: readonly number[] }
   /** Ask the packet filter what it counted of connections that pass (one cheap request). */
-  /** `devices`: what devices carried, too, where connections pass uncounted. */
-  | { readonly type: 'count'; readonly devices: boolean }
+  | { readonly type: 'count'; readonly devices: DevicesToo }
   | { readonly type: 'host'; readonly wish: HostWish }
   | { readonly type: 'forget'; readonly order: ForgetOrder }
   /** What must survive a restart. */

@@ -1,7 +1,8 @@
 /**
- * What passes a line uncounted. A flowtable carries running connections past the packet filter, where they are counted, but not past the device, which
- * counts bytes without telling whose. So a device says two things only: how full the line is, and that much comes in which nobody counted; then it
- * is not to be said that connections get no answers.
+ * What passes a line uncounted. A flowtable carries running connections past the packet filter, where they are counted,
+ * and the packets of a tunnel are the router's own, which are left out. The device counts the bytes of both without
+ * telling whose they are. So a device says two things only: how full the line is, and that much comes in which nobody
+ * counted; then it is not to be said that connections get no answers.
  */
 import type { DeviceCount, Instant } from '../model.js';
 
@@ -30,7 +31,10 @@ export interface Bypass {
 }
 
 export function openBypass(now: Instant): Bypass {
-  return { last: undefined, lastAt: now, rate: { sent: 0, received: 0 }, isPlain: false, heardAt: -Infinity as Instant, inDoubt: false };
+  return {
+    last: undefined, lastAt: now, rate: { sent: 0, received: 0 }, isPlain: false,
+    heardAt: -Infinity as Instant, inDoubt: false,
+  };
 }
 
 /** @param device undefined = it was not read. Counters that fell begin anew. */
@@ -55,12 +59,13 @@ export function noteDevice(bypass: Bypass, device: DeviceCount | undefined, now:
   if (bypass.isPlain) bypass.heardAt = now;
 }
 
-/** Connections get no answers, as far as they are counted: does the device say otherwise? Then it is read again at once. */
+/** Those that are counted get no answers: does the device say otherwise? Then it is read again at once. */
 export function contradicts(bypass: Bypass, now: Instant): boolean {
   bypass.inDoubt = bypass.isPlain && now - bypass.lastAt <= STALE_MS;
   return bypass.inDoubt;
 }
 
 function fell(last: DeviceCount, device: DeviceCount): boolean {
-  return device.sentBytes < last.sentBytes || device.receivedBytes < last.receivedBytes || device.answeredBytes < last.answeredBytes;
+  return device.sentBytes < last.sentBytes || device.receivedBytes < last.receivedBytes
+    || device.answeredBytes < last.answeredBytes;
 }

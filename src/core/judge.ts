@@ -28,7 +28,9 @@ import { answeredSince, grantGrace, misses, noteLost, noteReply, silentSince, ti
 import { noteSight, noteStarvation, starvedMs } from './starvation.js';
 import { doubtTraffic, hasGoneQuiet, noteTraffic } from './traffic.js';
 import { become, explain, isLiving } from './verdict.js';
-import { condemnation, flowsStillVouch, flowsVouch, isAside, isBlinded, lastHeardAt, quorumSince, steadySince } from './witness.js';
+import {
+  condemnation, flowsStillVouch, flowsVouch, isAside, isBlinded, lastHeardAt, quorumSince, steadySince,
+} from './witness.js';
 import { count, duration } from './words.js';
 
 /** An uplink is judged from evidence within this time of start-up or of a new line, unless its answers may take longer. */
@@ -107,7 +109,8 @@ export function takeTraffic(health: Health, counted: TrafficCount, now: Instant)
   if (burst !== undefined) {
     // Connections get no answers either: that is no mere delay of the targets. They get some again: it may be one after all.
     const isConfirmed = burst.isConfirmed
-      ? !contradicts(traffic.bypass, now) && (traffic.answeredAt !== now || !mostAreLively(traffic.groups, burst.startedAt, now))
+      ? !contradicts(traffic.bypass, now)
+        && (traffic.answeredAt !== now || !mostAreLively(traffic.groups, burst.startedAt, now))
       : hasGoneQuiet(traffic, expectedMs(health), now);
     if (isConfirmed !== burst.isConfirmed) {
       burst.isConfirmed = isConfirmed;

@@ -2,6 +2,7 @@
 import type { Effect, Instant } from '../model.js';
 import { DEVICE_EVERY_MS } from './bypass.js';
 import { isCounting } from './desire-host.js';
+import { tunnelOf } from './outer.js';
 import { allHealth, type State } from './state.js';
 import { COUNT_EVERY_MS, isIdle } from './traffic.js';
 
@@ -18,9 +19,9 @@ export function lookAround(state: State, now: Instant, effects: Effect[]): void 
   if (looks.nextCountAt <= now) {
     looks.nextCountAt = nextCountAt(state, now);
     if (looks.nextCountAt < Infinity) {
-      const devices = looks.nextDeviceAt <= now || isInDoubt(state);
-      if (devices) looks.nextDeviceAt = now + DEVICE_EVERY_MS;
-      effects.push({ type: 'count', devices });
+      const isDue = looks.nextDeviceAt <= now || isInDoubt(state);
+      if (isDue) looks.nextDeviceAt = now + DEVICE_EVERY_MS;
+      effects.push({ type: 'count', devices: isDue ? (hasTunnel(state) ? 'yes' : 'flowtable') : 'no' });
     }
   }
   if (looks.nextReadAt <= now) {
@@ -47,6 +48,11 @@ export function countSeldom(state: State, now: Instant): void {
 /** The config may want now what it did not want before. */
 export function countAnew(state: State, now: Instant): void {
   state.looks.nextCountAt = Math.min(state.looks.nextCountAt, now);
+}
+
+/** The packets of a tunnel are the router's own: nobody counts them on the line below. */
+function hasTunnel({ policy, facts }: State): boolean {
+  return facts !== undefined && policy.uplinks.some((uplink) => tunnelOf(uplink, facts) !== undefined);
 }
 
 /** What a device said stands against an alarm. */

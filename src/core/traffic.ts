@@ -98,7 +98,8 @@ interface Load {
 export function openTraffic(now: Instant): Traffic {
   return {
     last: undefined, lastAt: now, samples: [], groups: [], unanswered: openUnanswered(), usualSent: 0, heldSent: 0, usualAnswered: 0, levelPerS: 0, answeredAt: now, sentSince: 0, begunAt: now, sentAt: -Infinity as Instant, gapMs: 0, patience: 1, doubtedAt: -Infinity as Instant,
-    rate: { sentPackets: 0, answeredPackets: 0, sentBytes: 0, answeredBytes: 0 }, out: { mostBytes: 0, averageBytes: 0 }, back: { mostBytes: 0, averageBytes: 0 }, bypass: openBypass(now),
+    rate: { sentPackets: 0, answeredPackets: 0, sentBytes: 0, answeredBytes: 0 }, out: { mostBytes: 0, averageBytes: 0 }, back: { mostBytes: 0, averageBytes: 0 },
+    bypass: openBypass(now),
   };
 }
 
@@ -153,7 +154,9 @@ export function noteTraffic(traffic: Traffic, count: TrafficCount, now: Instant,
 /** @param rttMs how long an answer takes at the most, usually */
 export function hasGoneQuiet(traffic: Traffic, rttMs: number, now: Instant): boolean {
   if (now - traffic.doubtedAt < ALARMS_APART_MS) return false;
-  const isQuiet = allIsQuiet(traffic, rttMs, now) || mostHaveGoneQuiet(traffic.groups, MISSED_AT_LEAST * traffic.patience, traffic.patience, rttMs, now);
+  const { groups, patience } = traffic;
+  const isQuiet = allIsQuiet(traffic, rttMs, now)
+    || mostHaveGoneQuiet(groups, MISSED_AT_LEAST * patience, patience, rttMs, now);
   return isQuiet && !contradicts(traffic.bypass, now);
 }
 

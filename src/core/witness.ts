@@ -73,7 +73,8 @@ export function lastAnswerAt(health: Health): Instant {
 /** When anything came back last, for probes or for connections, counted or not. */
 export function lastHeardAt(health: Health, now: Instant): Instant {
   const { answeredAt, bypass } = health.traffic;
-  return Math.min(now, Math.max(answeredAt, bypass.heardAt, ...witnesses(health).map((record) => record.lastReplyAt ?? -Infinity))) as Instant;
+  const replies = witnesses(health).map((record) => record.lastReplyAt ?? -Infinity);
+  return Math.min(now, Math.max(answeredAt, bypass.heardAt, ...replies)) as Instant;
 }
 
 /** Who is asked seldom needs fewer answers in a row, so that it takes no longer. */

@@ -6,7 +6,7 @@
  * Where the table cannot be had, nothing is counted, which is told as one problem and disturbs nothing else. What stands is compared as text with
  * what nft listed after our own write, as in nat/nftables.ts.
  */
-import type { Family, GroupCount, NatWish, TrafficCount } from '../model.js';
+import type { DevicesToo, Family, GroupCount, NatWish, TrafficCount } from '../model.js';
 import { pairsOf, tableText, type LeftOut, type Pair } from './counting-text.js';
 import { difference, type Places } from './nat/preview.js';
 import { COUNT_TABLE } from './nat/nft-text.js';
@@ -21,7 +21,7 @@ export interface Counting {
   /** What sync would change, a line each, `+ ` or `- ` in front. Writes nothing. Never rejects. */
   preview(wish: NatWish): Promise<readonly string[]>;
   /** In the order of the wish. A device's numbers begin anew when somebody else took the table away. Empty while the table does not stand. */
-  count(devices?: boolean): readonly TrafficCount[];
+  count(devices?: DevicesToo): readonly TrafficCount[];
   /** @throws Error with nft's own words */
   remove(): Promise<void>;
   close(): void;
@@ -103,7 +103,7 @@ export function openCounting(families: readonly Family[]): Counting {
       if (text !== '' && text === learned.wish && plain(listed.stdout) === learned.listing) return [];
       return difference(shown(standingIn(listed.stdout)), shown(standingIn(text)), alike);
     },
-    count(devices = false) {
+    count(devices = 'no') {
       if (pairs.length === 0) return [];
       const counters = new Map(reader.read(COUNT_TABLE).map((counter) => [counter.name, counter]));
       const counts = pairs.flatMap(({ interface: device, family, groups }): readonly TrafficCount[] => {
@@ -120,7 +120,8 @@ export function openCounting(families: readonly Family[]): Counting {
         }
         return [{ interface: device, family, sentPackets, sentBytes, answeredPackets, answeredBytes, groups: counted }];
       });
-      return devices && deviceReader.hasFlowtable() ? withDevices(counts, deviceReader.read(counts.map((one) => one.interface))) : counts;
+      if (devices === 'no' || (devices === 'flowtable' && !deviceReader.hasFlowtable())) return counts;
+      return withDevices(counts, deviceReader.read(counts.map((one) => one.interface)));
     },
     remove,
     close() {
@@ -130,11 +131,14 @@ export function openCounting(families: readonly Family[]): Counting {
   };
 }
 
-function withDevices(counts: readonly TrafficCount[], devices: ReadonlyMap<string, DeviceBytes>): readonly TrafficCount[] {
+function withDevices(
+  counts: readonly TrafficCount[], devices: ReadonlyMap<string, DeviceBytes>,
+): readonly TrafficCount[] {
   return counts.map((one) => {
     const bytes = devices.get(one.interface);
     if (bytes === undefined) return one;
-    const answeredBytes = counts.reduce((sum, each) => sum + (each.interface === one.interface ? each.answeredBytes : 0), 0);
+    const ofDevice = counts.filter((each) => each.interface === one.interface);
+    const answeredBytes = ofDevice.reduce((sum, each) => sum + each.answeredBytes, 0);
     return { ...one, device: { ...bytes, answeredBytes } };
   });
 }

@@ -2,7 +2,9 @@
  * The kernel's face: what kernel.ts does on Linux and dry.ts in memory. Errors of the kernel are data; KernelError is thrown only
  * when netlink itself fails. The contract that both keep is test/kernel/contract.ts.
  */
-import type { ChangeFailure, ForgetOrder, HostReport, HostWish, KernelFacts, Link, Plan, PolicyCounter, TrafficCount } from '../model.js';
+import type {
+  ChangeFailure, DevicesToo, ForgetOrder, HostReport, HostWish, KernelFacts, Link, Plan, PolicyCounter, TrafficCount,
+} from '../model.js';
 import type { Survey } from './netlink/survey.js';
 
 export type { Survey } from './netlink/survey.js';
@@ -26,7 +28,7 @@ export interface Kernel {
   preview(wish: HostWish): Promise<{ readonly filter: readonly string[]; readonly sysctls: readonly string[] }>;
   counters(): Promise<readonly PolicyCounter[]>;
   /** As HostDoor has it. */
-  count(devices?: boolean): readonly TrafficCount[];
+  count(devices?: DevicesToo): readonly TrafficCount[];
   /** Removes our rules, routes, NAT and firewall and gives addresses and sysctls back. @throws Error that names all that could not be undone */
   restore(): Promise<void>;
   close(): void;
@@ -52,9 +54,9 @@ export interface HostDoor {
   /**
    * What connections that pass sent and were answered, by device and family: one netlink request, some ten microseconds. Empty where `host` was not
    * asked to count, or could not. Never throws for what the kernel says.
-   * @param devices what the devices carried, too, where a flowtable stands: a few more requests
+   * @param devices what the devices carried, too: a few more requests. 'no' unless said
    */
-  count(devices?: boolean): readonly TrafficCount[];
+  count(devices?: DevicesToo): readonly TrafficCount[];
   /** Removes every rule of ours, in both backends, and gives the sysctls back. @throws Error that names all that could not be undone */
   restore(): Promise<void>;
   close(): void;

@@ -34,9 +34,12 @@ function openPair(lines: readonly LineName[] = ['fibre', 'cable'], suspect?: (he
           const groups = totals[line]!;
           if (health.leads) groups.forEach((group, i) => { group.sent += sent[i] ?? 0; group.answered += answered.includes(i) ? (sent[i] ?? 0) : 0; });
           const count = { sentPackets: groups.reduce((sum, group) => sum + group.sent, 0), answeredPackets: groups.reduce((sum, group) => sum + group.answered, 0) };
-          const device = pair.received === undefined ? {} : { device: { sentBytes: 0, receivedBytes: (receivedBytes[line]! += pair.received), answeredBytes: 0 } };
-          const whole = { interface: 'eth0', family: 4 as const, ...count, sentBytes: 0, answeredBytes: 0, groups: groups.map((group) => ({ ...group })), ...device };
-          noteTraffic(health.traffic, whole, at(now));
+          receivedBytes[line]! += pair.received ?? 0;
+          const device = { sentBytes: 0, receivedBytes: receivedBytes[line]!, answeredBytes: 0 };
+          noteTraffic(health.traffic, {
+            interface: 'eth0', family: 4, ...count, sentBytes: 0, answeredBytes: 0,
+            groups: groups.map((group) => ({ ...group })), ...(pair.received === undefined ? {} : { device }),
+          }, at(now));
         });
         weighConnections(healths, at(now), suspect);
         // What decide.ts makes of it.
@@ -98,7 +101,7 @@ test('it is tried again after five minutes, after twice as long the next time, a
   assert.equal(after(10), false);
 });
 
-test('a flowtable may carry the answers: no fault while much comes in that nobody counts, and none any more when that begins', () => {
+test('a flowtable may carry the answers: no fault while much comes in that nobody counts, nor once it begins', () => {
   const carried = Object.assign(openPair(), { received: 1_000_000 });
   assert.deepEqual(carried.pass(120, MANY).state(), WELL);
   carried.received = 1000;

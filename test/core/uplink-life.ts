@@ -22,10 +22,13 @@ export interface Life {
   /** The round trip in ms, undefined for no answer, or an error that comes back at once, with its cause (default: unsent). */
   answer: (order: Asked, now: number) => number | undefined | string | { readonly cause: LostCause; readonly error: string; /** The answer comes after all. */ readonly answeredMs?: number };
   /**
-   * What passes through the uplink per second, counted every 20 ms; undefined = nobody counts. `device`: what its device carries, where a flowtable
-   * stands. In packets of 1000 bytes.
+   * What passes through the uplink per second, counted every 20 ms; undefined = nobody counts. `device`: what its
+   * device carries, where a flowtable stands. In packets of 1000 bytes.
    */
-  traffic: { readonly sent: number; readonly answered: number; readonly device?: { readonly sent: number; readonly received: number } } | undefined;
+  traffic: {
+    readonly sent: number; readonly answered: number;
+    readonly device?: { readonly sent: number; readonly received: number };
+  } | undefined;
   /** `1020 suspect: no answer from ...`, one line for each change. */
   readonly history: readonly string[];
   readonly sent: readonly { readonly at: number; readonly target: string; readonly seq: number }[];
@@ -69,7 +72,7 @@ export function openLife(policy: UplinkPolicy, answer: Life['answer']): Life {
   };
   let countedAt = 0;
   let readAt = -Infinity;
-  let carried = { sentBytes: 0, receivedBytes: 0 };
+  let carried = { sentBytes: 0, receivedBytes: 0, answeredBytes: 0 };
   let counted: TrafficCount = { interface: 'eth0', family: 4, sentPackets: 0, sentBytes: 0, answeredPackets: 0, answeredBytes: 0, groups: [] };
   const countTraffic = (): void => {
     if (life.traffic === undefined || now < countedAt + 20) return;
@@ -77,14 +80,18 @@ export function openLife(policy: UplinkPolicy, answer: Life['answer']): Life {
     const [sentNow, answeredNow] = [life.traffic.sent * seconds, life.traffic.answered * seconds];
     countedAt = now;
     const { sent = 0, received = 0 } = life.traffic.device ?? {};
-    carried = { sentBytes: carried.sentBytes + 1000 * sent * seconds, receivedBytes: carried.receivedBytes + 1000 * received * seconds };
     counted = {
       ...counted, sentPackets: counted.sentPackets + sentNow, sentBytes: counted.sentBytes + 1000 * sentNow,
       answeredPackets: counted.answeredPackets + answeredNow, answeredBytes: counted.answeredBytes + 1000 * answeredNow,
     };
-    const isRead = life.traffic.device !== undefined && (health.traffic.bypass.inDoubt || now >= readAt + DEVICE_EVERY_MS);
+    carried = {
+      sentBytes: carried.sentBytes + 1000 * sent * seconds,
+      receivedBytes: carried.receivedBytes + 1000 * received * seconds, answeredBytes: counted.answeredBytes,
+    };
+    const isDue = health.traffic.bypass.inDoubt || now >= readAt + DEVICE_EVERY_MS;
+    const isRead = life.traffic.device !== undefined && isDue;
     if (isRead) readAt = now;
-    takeTraffic(health, isRead ? { ...counted, device: { ...carried, answeredBytes: counted.answeredBytes } } : counted, at(now));
+    takeTraffic(health, isRead ? { ...counted, device: carried } : counted, at(now));
     note();
   };
   const wake = (lateMs: number): void => {

@@ -101,13 +101,17 @@ inNamespaces(import.meta.url, 'tunnels on Linux', () => {
   });
 
   test('WireGuard tells where its peers are, those of each device', (t) => {
-    const peers = [['wg7', '192.0.2.77:51820'], ['wg7', '[2001:db8::7]:51820'], ['wg7', ''], ['wg8', '192.0.2.78:1']] as const;
+    const peers = [
+      ['wg7', '192.0.2.77:51820'], ['wg7', '[2001:db8::7]:51820'], ['wg7', ''], ['wg8', '192.0.2.78:1'],
+    ] as const;
     for (const device of ['wg7', 'wg8']) {
-      if (spawnSync('ip', ['link', 'add', device, 'type', 'wireguard']).status !== 0) return t.skip('this kernel has no WireGuard');
+      const { status } = spawnSync('ip', ['link', 'add', device, 'type', 'wireguard']);
+      if (status !== 0) return t.skip('this kernel has no WireGuard');
     }
     for (const [i, [device, endpoint]] of peers.entries()) {
       const key = Buffer.alloc(32, i + 1).toString('base64');
-      if (spawnSync('wg', ['set', device, 'peer', key, ...(endpoint === '' ? [] : ['endpoint', endpoint])]).status !== 0) return t.skip('there is no wg');
+      const { status } = spawnSync('wg', ['set', device, 'peer', key, ...(endpoint === '' ? [] : ['endpoint', endpoint])]);
+      if (status !== 0) return t.skip('there is no wg');
     }
     const wireguard = openWireguard();
     const told = wireguard.withEndpoints(netlink.listTunnels(), 0).filter(({ kind }) => kind === 'wireguard');

@@ -1,8 +1,9 @@
 /**
- * What devices carried, and whether a flowtable stands, so that it matters. Each is a short question, synchronous, some ten microseconds; asked a
- * few times a second.
+ * What devices carried, and whether a flowtable stands, so that it matters. Each is a short question, synchronous, some
+ * ten microseconds; asked a few times a second.
  *
- * Source: include/uapi/linux/netfilter/nf_tables.h (NFT_MSG_GETFLOWTABLE, Linux 4.16), if_link.h (IFLA_STATS64: struct rtnl_link_stats64).
+ * Source: include/uapi/linux/netfilter/nf_tables.h (NFT_MSG_GETFLOWTABLE, Linux 4.16), if_link.h (IFLA_STATS64: struct
+ * rtnl_link_stats64).
  */
 import { AttributeIndex } from './attribute-index.js';
 import { KernelError } from './error.js';
@@ -45,16 +46,26 @@ export function openDeviceReader(): DeviceReader {
 
   const bytesOf = (name: string): DeviceBytes | undefined => {
     route ??= new NetlinkSocket(NETLINK_ROUTE);
-    const answer = route.ask(RTM_GETLINK, (out) => out.u32(AF_UNSPEC).u32(0).u32(0).u32(0).attributeText(IFLA_IFNAME, name));
-    const stats = typeof answer === 'string' ? undefined : attributes.read(answer.body, IFINFOMSG_BYTES).copy(IFLA_STATS64, STATS_BYTES);
-    return stats === undefined ? undefined : { receivedBytes: Number(stats.readBigUInt64LE(RX_BYTES_AT)), sentBytes: Number(stats.readBigUInt64LE(TX_BYTES_AT)) };
+    const answer = route.ask(
+      RTM_GETLINK,
+      (out) => out.u32(AF_UNSPEC).u32(0).u32(0).u32(0).attributeText(IFLA_IFNAME, name),
+    );
+    if (typeof answer === 'string') return undefined;
+    const stats = attributes.read(answer.body, IFINFOMSG_BYTES).copy(IFLA_STATS64, STATS_BYTES);
+    if (stats === undefined) return undefined;
+    const at = (offset: number): number => Number(stats.readBigUInt64LE(offset));
+    return { receivedBytes: at(RX_BYTES_AT), sentBytes: at(TX_BYTES_AT) };
   };
 
   return {
     hasFlowtable() {
       try {
         filter ??= new NetlinkSocket(NETLINK_NETFILTER);
-        const found = filter.dump(NFT_MSG_GETFLOWTABLE, (out) => out.u32(NFPROTO_UNSPEC), ({ type }) => (type === NFT_MSG_NEWFLOWTABLE ? true : undefined));
+        const found = filter.dump(
+          NFT_MSG_GETFLOWTABLE,
+          (out) => out.u32(NFPROTO_UNSPEC),
+          ({ type }) => (type === NFT_MSG_NEWFLOWTABLE ? true : undefined),
+        );
         return found.length > 0;
       } catch (error) {
         // Before Linux 4.16 there are none.
