@@ -537,6 +537,14 @@ export interface ForgetOrder {
   readonly except: readonly { readonly name: string; readonly match: Match; readonly origin: 'any' | 'router' }[];
   /** TCP connections get this mark instead of being deleted, and their local end is provoked to send, so that it learns of its reset. 0 = delete them. */
   readonly cutMark: number;
+  /** Where IPv4 UDP flows of the router itself go on (kernel/lead.ts). Absent: where their source address leads. */
+  readonly onto?: LeadOnto;
+}
+
+export interface LeadOnto {
+  /** Of the uplink that leads now, and the address that its packets bear. */
+  readonly mark: number;
+  readonly address: string;
 }
 
 // -------------------------------------------------------------------------------------------- events and effects

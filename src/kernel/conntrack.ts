@@ -3,42 +3,30 @@
  *
  * Always a dump of the entries that bear the uplink's mark, then changes of single entries by tuple: most are deleted; TCP
  * connections that are under way get the cut mark in place of the uplink's where the order has one, and their ends in the LAN are
- * made to notice (resets.ts). Never a flush: a request to delete that names no tuple empties the whole table, so none is ever built.
+ * made to notice (resets.ts); datagram flows of the router itself may be led to another line (lead.ts). Never a flush: a
+ * request to delete that names no tuple empties the whole table, so none is ever built.
  * Work is in small parts and the kernel's share is done in a thread: the event loop is never held for more than about a millisecond.
  * An entry that ends by itself meanwhile (ENOENT) is forgotten too. Source: net/netfilter/nf_conntrack_netlink.c.
  */
 import type { ForgetOrder } from '../model.js';
-import { FlowReader, IPPROTO_TCP, type Flow } from './flow.js';
+import { FlowReader, IPPROTO_TCP, type Flow, type Tuple } from './flow.js';
 import { openAstray, type Astray } from './astray.js';
 import { compilePrefixes, compileSelection, type IsOwn } from './flow-match.js';
+import { compileLed, leadingChanges, writeZone } from './lead.js';
 import { AsideSocket } from './netlink/aside.js';
 import { AttributeIndex } from './netlink/attribute-index.js';
 import type { Message, Writer } from './netlink/codec.js';
 import { KernelError } from './netlink/error.js';
+import {
+  CTA_ID, CTA_MARK, CTA_MARK_MASK, CTA_PROTOINFO, CTA_PROTOINFO_TCP, CTA_PROTOINFO_TCP_STATE, CTA_STATUS, CTA_TIMEOUT,
+  CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_ZONE,
+  IPCTNL_MSG_CT_DELETE, IPCTNL_MSG_CT_GET, IPCTNL_MSG_CT_NEW, IPS_OFFLOAD, IPS_SEEN_REPLY, NFGENMSG_BYTES,
+} from './netlink/ctnetlink.js';
 import { afOf, parseAddress } from './netlink/inet.js';
 import { openRtnetlink } from './netlink/rtnetlink.js';
 import { NETLINK_NETFILTER } from './netlink/socket.js';
 import { openTeller, type Teller } from './resets.js';
 
-const NFNL_SUBSYS_CTNETLINK = 1;
-const IPCTNL_MSG_CT_NEW = NFNL_SUBSYS_CTNETLINK << 8;
-const IPCTNL_MSG_CT_GET = IPCTNL_MSG_CT_NEW + 1;
-const IPCTNL_MSG_CT_DELETE = IPCTNL_MSG_CT_NEW + 2;
-const NFGENMSG_BYTES = 4;
-const CTA_TUPLE_ORIG = 1;
-const CTA_TUPLE_REPLY = 2;
-const CTA_STATUS = 3;
-const CTA_PROTOINFO = 4;
-const CTA_TIMEOUT = 7;
-const CTA_MARK = 8;
-const CTA_ID = 12;
-const CTA_ZONE = 18;
-const CTA_MARK_MASK = 21;
-const CTA_PROTOINFO_TCP = 1;
-const CTA_PROTOINFO_TCP_STATE = 1;
-const IPS_SEEN_REPLY = 1 << 1;
-/** A flowtable carries it (IPS_OFFLOAD), which takes answered connections alone; whether it was answered and its state of TCP are then not told. */
-const IPS_OFFLOAD = 1 << 14;
 /** From SYN_RECV to LAST_ACK: somebody still waits for something (enum tcp_conntrack). */
 const TCP_UNDER_WAY = { first: 2, last: 6 } as const;
 
@@ -50,7 +38,8 @@ const WALKS_AT_MOST = 3;
 const CUT_TIMEOUT_S = 120;
 
 /** Which entries are meant. What is left out limits nothing. */
-export type Marked = Pick<ForgetOrder, 'mark' | 'markMask' | 'which'> & Partial<Pick<ForgetOrder, 'family' | 'translatedTo' | 'astray' | 'only' | 'except' | 'cutMark'>>;
+export type Marked = Pick<ForgetOrder, 'mark' | 'markMask' | 'which'>
+  & Partial<Pick<ForgetOrder, 'family' | 'translatedTo' | 'astray' | 'only' | 'except' | 'cutMark' | 'onto'>>;
 
 /** What names one entry and no other. */
 export interface Entry {
@@ -63,6 +52,8 @@ export interface Entry {
   readonly zone: number | undefined;
   /** Is to be cut instead of deleted. */
   readonly cut: Flow | undefined;
+  /** Is to go on by another line. */
+  readonly led: Tuple | undefined;
 }
 
 /**
@@ -82,7 +73,11 @@ export async function forget(order: ForgetOrder): Promise<number> {
       let done = 0;
       for await (const entries of entriesMarked(order, wanted)) {
         const toCut = entries.filter(({ cut }) => cut !== undefined);
-        done += await deleteEntries(changer, toCut.length === 0 ? entries : entries.filter(({ cut }) => cut === undefined));
+        const toLead = entries.filter(({ led }) => led !== undefined);
+        done += await leadEntries(changer, order, toLead);
+        const isPlain = toCut.length + toLead.length === 0;
+        const toDelete = isPlain ? entries : entries.filter(({ cut, led }) => cut === undefined && led === undefined);
+        done += await deleteEntries(changer, toDelete);
         if (toCut.length === 0) continue;
         const { cut, refused } = await cutEntries(changer, order, toCut);
         done += cut.length + (await deleteEntries(changer, refused));
@@ -127,12 +122,13 @@ async function* entriesMarked(which: Marked, wanted: (message: Message) => Entry
  * @throws RangeError as `forget` does
  */
 export function compileWanted(order: Marked, astray?: Astray): (message: Message) => Entry | undefined {
-  const { mark, markMask, which, family, translatedTo = '', only, except = [], cutMark = 0 } = order;
+  const { mark, markMask, which, family, translatedTo = '', only, except = [], cutMark = 0, onto } = order;
   if ((mark & markMask) === 0) throw new RangeError('connections without a mark are nobody\'s: they cannot be forgotten by mark');
   if ((cutMark & ~markMask) !== 0) throw new RangeError(`the cut mark ${cutMark} has bits that are not ours`);
-  const needsOwn = cutMark !== 0 || [only, ...except].some((kind) => kind?.origin === 'router');
+  const needsOwn = cutMark !== 0 || onto !== undefined || [only, ...except].some((kind) => kind?.origin === 'router');
   const isOwn = needsOwn ? compileOwn(translatedTo) : (): boolean => false;
   const selects = compileSelection({ translatedTo, only, except }, isOwn);
+  const leads = compileLed({ onto, only }, isOwn);
   const attributes = new AttributeIndex();
   const nested = new AttributeIndex();
   const flows = new FlowReader();
@@ -147,13 +143,16 @@ export function compileWanted(order: Marked, astray?: Astray): (message: Message
     const af = body.readUInt8(0);
     if (family !== undefined && af !== afOf(family)) return undefined;
     const cuttable = cutMark !== 0 && answered && (offloaded || isUnderWay(attributes, nested));
-    const flow = cuttable || selects !== undefined || astray !== undefined ? flows.read(attributes, CTA_TUPLE_ORIG, CTA_TUPLE_REPLY) : undefined;
+    const isRead = cuttable || selects !== undefined || astray !== undefined || onto !== undefined;
+    const flow = isRead ? flows.read(attributes, CTA_TUPLE_ORIG, CTA_TUPLE_REPLY) : undefined;
     if (selects !== undefined && (flow === undefined || !selects(flow))) return undefined;
     if (astray !== undefined && (flow === undefined || !astray.fits(flow))) return undefined;
     const tuple = attributes.copy(CTA_TUPLE_ORIG);
     const id = attributes.u32be(CTA_ID);
     if (tuple === undefined || id === undefined) return undefined;
-    return { family: af, tuple, id, zone: attributes.u16be(CTA_ZONE), cut: cuttable && flow !== undefined && isToBeCut(flow, isOwn) ? flow : undefined };
+    const led = flow === undefined ? undefined : leads(flow);
+    const cut = cuttable && flow !== undefined && isToBeCut(flow, isOwn) ? flow : undefined;
+    return { family: af, tuple, id, zone: attributes.u16be(CTA_ZONE), cut, led };
   };
 }
 
@@ -196,6 +195,29 @@ async function deleteEntries(socket: AsideSocket, entries: readonly Entry[]): Pr
   return deleted;
 }
 
+/** How many were forgotten. What takes their place may be refused: then they begin anew where their address leads. */
+async function leadEntries(socket: AsideSocket, { onto }: ForgetOrder, entries: readonly Entry[]): Promise<number> {
+  let done = 0;
+  for (const entry of entries) {
+    const { led, zone } = entry;
+    if (led === undefined || onto === undefined) continue;
+    const forgetting = {
+      type: IPCTNL_MSG_CT_DELETE, flags: 0,
+      write: (out: Writer): void => {
+        writeEntry(out, entry);
+        out.attributeU32be(CTA_ID, entry.id);
+      },
+    };
+    const leading = leadingChanges(led, onto, zone);
+    // In one call: a packet that comes between makes an entry of its own, which the second try takes away.
+    const [forgotten = '', ...first] = await socket.mixed([forgetting, ...leading]);
+    if (forgotten === '') done++;
+    // Half of it would be worse than nothing.
+    if (isRefused(first) && isRefused(await socket.mixed(leading))) await socket.mixed(leading.slice(0, 2));
+  }
+  return done;
+}
+
 /** Other bits of the mark stay as they are. What the kernel does not let be marked (a fixed timeout) is left to be deleted. */
 async function cutEntries(socket: AsideSocket, { markMask, cutMark }: ForgetOrder, entries: readonly Entry[]): Promise<{ readonly cut: Flow[]; readonly refused: Entry[] }> {
   const errors = await changeEntries(socket, IPCTNL_MSG_CT_NEW, entries, (out) =>
@@ -218,6 +240,11 @@ async function changeEntries(socket: AsideSocket, type: number, entries: readonl
   return errors;
 }
 
+/** That there was nothing to delete is no refusal. */
+function isRefused(errors: readonly string[]): boolean {
+  return errors.some((error) => error !== '' && !isGone(error));
+}
+
 function isGone(error: string): boolean {
   return error.startsWith('ENOENT');
 }
@@ -226,5 +253,5 @@ function isGone(error: string): boolean {
 function writeEntry(out: Writer, entry: Entry): void {
   if (entry.tuple.length === 0) throw new RangeError('a connection without a tuple');
   out.u8(entry.family).u8(0).u16(0).nestedBytes(CTA_TUPLE_ORIG, entry.tuple);
-  if (entry.zone !== undefined) out.attribute(CTA_ZONE, Buffer.from([entry.zone >> 8, entry.zone & 0xff]));
+  writeZone(out, entry.zone);
 }

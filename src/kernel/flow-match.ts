@@ -43,7 +43,8 @@ function compileKind({ match, origin }: Kind, isOwn: IsOwn): (flow: Flow) => boo
   }
 }
 
-function compileMatch({ sources, destinations, protocol, sourcePorts, destinationPorts }: Match): (tuple: Tuple) => boolean {
+export function compileMatch(match: Match): (tuple: Tuple) => boolean {
+  const { sources, destinations, protocol, sourcePorts, destinationPorts } = match;
   const fromThere = compilePrefixes(sources);
   const toThere = compilePrefixes(destinations);
   return (tuple) =>

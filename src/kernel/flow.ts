@@ -6,19 +6,13 @@
  */
 import type { Family } from '../model.js';
 import { AttributeIndex } from './netlink/attribute-index.js';
+import {
+  CTA_IP_V4_DST, CTA_IP_V4_SRC, CTA_IP_V6_DST, CTA_IP_V6_SRC, CTA_PROTO_DST_PORT, CTA_PROTO_NUM, CTA_PROTO_SRC_PORT,
+  CTA_TUPLE_IP, CTA_TUPLE_PROTO,
+} from './netlink/ctnetlink.js';
 import { KernelError } from './netlink/error.js';
 
 export const IPPROTO_TCP = 6;
-
-const CTA_TUPLE_IP = 1;
-const CTA_TUPLE_PROTO = 2;
-const CTA_IP_V4_SRC = 1;
-const CTA_IP_V4_DST = 2;
-const CTA_IP_V6_SRC = 3;
-const CTA_IP_V6_DST = 4;
-const CTA_PROTO_NUM = 1;
-const CTA_PROTO_SRC_PORT = 2;
-const CTA_PROTO_DST_PORT = 3;
 
 /** The packets of one direction. */
 export interface Tuple {

@@ -124,6 +124,33 @@ inNamespaces(import.meta.url, 'connections on Linux', () => {
     });
   }
 
+  test('UDP of the router goes on by another line, whichever end began; its clients and TCP are only forgotten', async () => {
+    out('ip', 'address', 'add', '203.0.113.2/32', 'dev', 'lo');
+    const [own, peer, caller] = ['203.0.113.2', '192.0.2.1', '192.0.2.77'];
+    await insert([
+      { port: 51_820, service: 51_820, mark: CABLE, from: own, to: peer },
+      { port: 51_820, service: 5182, mark: CABLE, from: peer, to: own },
+      { port: 4000, service: 51_820, mark: CABLE, from: caller, to: own },
+      { port: 5, service: 51_820, mark: CABLE, from: own, to: peer, protocol: 'tcp' },
+    ]);
+    const only = kindOf({ destinationPorts: [{ first: 51_820, last: 51_820 }] }, 'router');
+    assert.equal(await forget(order(CABLE, { only, onto: { mark: FIBRE, address: '198.51.100.2' } })), 4);
+    const led = out('conntrack', '-L', '-p', 'udp').split('\n').filter((line) => line !== '').map((line) => {
+      const [from, to, back, at] = [...line.matchAll(/(?:src|dst)=(\S+)/g)].map(([, address]) => address);
+      const [port, service, , outer] = [...line.matchAll(/[sd]port=(\d+)/g)].map(([, number]) => Number(number));
+      const half = outer === service || outer === port ? 'same' : (outer ?? 0) < 46_884 ? 'low' : 'high';
+      const [answered, mark] = [line.includes('UNREPLIED') ? 'waits' : 'seen', / mark=(\d+)/.exec(line)?.[1]];
+      return `${from}:${port}>${to}:${service} ${back}>${at} ${half} ${answered} ${mark}`;
+    });
+    assert.deepEqual(led.sort(), [
+      `${peer}:51820>${own}:5182 0.0.0.0>${peer} same seen ${FIBRE}`,
+      `${peer}:51820>${own}:51820 0.0.0.0>${peer} same seen ${FIBRE}`,
+      `${own}:51820>${peer}:51820 ${peer}>198.51.100.2 low waits ${FIBRE}`,
+      `${own}:5182>${peer}:51820 ${peer}>198.51.100.2 high waits ${FIBRE}`,
+    ]);
+    out('ip', 'address', 'del', '203.0.113.2/32', 'dev', 'lo');
+  });
+
   test('origin router: what it began or ends, whoever spoke first; what it only passes on stays', async () => {
     out('ip', 'addr', 'add', '198.51.100.2/32', 'dev', 'lo');
     const mark = FIBRE;

@@ -12,6 +12,12 @@ import { KernelError, errnoName } from './error.js';
 import { closeDescriptor, receiveAside, sendAside } from '../../libc/sockets.js';
 import { PARTS_AT_MOST, RECEIVE_BYTES, REQUEST_BYTES, openForRequests, type Write } from './socket.js';
 
+export interface Change {
+  readonly type: number;
+  readonly flags: number;
+  readonly write: Write;
+}
+
 export class AsideSocket {
   private readonly fd: number;
   private sequence = 0;
@@ -45,13 +51,20 @@ export class AsideSocket {
    * @returns for each '' or the refusal, `ENOENT: there is none such`
    * @throws KernelError; RangeError when they are too long together
    */
-  async changes(type: number, flags: number, writes: readonly Write[]): Promise<readonly string[]> {
-    const errors = writes.map(() => '');
+  changes(type: number, flags: number, writes: readonly Write[]): Promise<readonly string[]> {
+    return this.mixed(writes.map((write) => ({ type, flags, write })));
+  }
+
+  /** The same for changes of several types. Nothing comes between them but what other processors do. */
+  async mixed(changes: readonly Change[]): Promise<readonly string[]> {
+    const errors = changes.map(() => '');
     if (errors.length === 0) return errors;
     const first = this.sequence + 1;
     this.request.clear();
     // The last one alone is acknowledged; of the others only refusals are told, and before that.
-    writes.forEach((write, i) => this.write(type, flags | NLM_F_REQUEST | (i === writes.length - 1 ? NLM_F_ACK : 0), write));
+    changes.forEach(({ type, flags, write }, i) => {
+      this.write(type, flags | NLM_F_REQUEST | (i === changes.length - 1 ? NLM_F_ACK : 0), write);
+    });
     await this.send();
     for (let i = 0; i < PARTS_AT_MOST; i++) {
       if (readAcks(await this.receive(), first, errors)) return errors;

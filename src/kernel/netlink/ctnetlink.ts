@@ -1,0 +1,41 @@
+/** Numbers of ctnetlink. Source: include/uapi/linux/netfilter/nfnetlink_conntrack.h, nf_conntrack_common.h. */
+const NFNL_SUBSYS_CTNETLINK = 1;
+export const IPCTNL_MSG_CT_NEW = NFNL_SUBSYS_CTNETLINK << 8;
+export const IPCTNL_MSG_CT_GET = IPCTNL_MSG_CT_NEW + 1;
+export const IPCTNL_MSG_CT_DELETE = IPCTNL_MSG_CT_NEW + 2;
+export const NFGENMSG_BYTES = 4;
+export const CTA_TUPLE_ORIG = 1;
+export const CTA_TUPLE_REPLY = 2;
+export const CTA_STATUS = 3;
+export const CTA_PROTOINFO = 4;
+export const CTA_NAT_SRC = 6;
+export const CTA_TIMEOUT = 7;
+export const CTA_MARK = 8;
+export const CTA_ID = 12;
+export const CTA_ZONE = 18;
+export const CTA_MARK_MASK = 21;
+export const CTA_PROTOINFO_TCP = 1;
+export const CTA_PROTOINFO_TCP_STATE = 1;
+export const CTA_TUPLE_IP = 1;
+export const CTA_TUPLE_PROTO = 2;
+export const CTA_IP_V4_SRC = 1;
+export const CTA_IP_V4_DST = 2;
+export const CTA_IP_V6_SRC = 3;
+export const CTA_IP_V6_DST = 4;
+export const CTA_PROTO_NUM = 1;
+export const CTA_PROTO_SRC_PORT = 2;
+export const CTA_PROTO_DST_PORT = 3;
+export const CTA_NAT_V4_MINIP = 1;
+export const CTA_NAT_V4_MAXIP = 2;
+export const CTA_NAT_PROTO = 3;
+export const CTA_NAT_V6_MINIP = 4;
+export const CTA_NAT_V6_MAXIP = 5;
+export const CTA_PROTONAT_PORT_MIN = 1;
+export const CTA_PROTONAT_PORT_MAX = 2;
+export const IPS_SEEN_REPLY = 1 << 1;
+export const IPS_ASSURED = 1 << 2;
+export const IPS_CONFIRMED = 1 << 3;
+/** No packet prolongs it. */
+export const IPS_FIXED_TIMEOUT = 1 << 10;
+/** A flowtable carries it, which takes answered connections alone; whether it was answered and its state of TCP are then not told. */
+export const IPS_OFFLOAD = 1 << 14;
