@@ -12,7 +12,7 @@
  * Who was forgotten all at once is swept once more a second later: a packet that had its route already may have stamped a
  * connection behind our back.
  */
-import type { Effect, Family, FlowPolicy, ForgetOrder, Instant, Rank, UplinkPolicy } from '../model.js';
+import type { Effect, Family, FlowPolicy, ForgetOrder, Instant, LeadOnto, Rank, UplinkPolicy } from '../model.js';
 import { classesOf } from './classes.js';
 import { classRanks } from './desire.js';
 import type { Health } from './health.js';
@@ -105,7 +105,8 @@ export function settleForgets(state: State, now: Instant, installed: ReadonlyMap
     }
     // Nobody would be reset where the packet filter does not stand, and nothing be translated anew.
     const cutMark = state.hostReport?.natInSync === false ? 0 : pending.order.cutMark;
-    effects.push({ type: 'forget', order: { ...pending.order, cutMark } });
+    const onto = pending.after === 'moved' ? ontoFor(state, pending.order) : undefined;
+    effects.push({ type: 'forget', order: { ...pending.order, cutMark, ...(onto === undefined ? {} : { onto }) } });
     if (pending.order.which === 'all' && !pending.isSweep) plan(state, pending.after, pending.order, (now + SWEEP_AFTER_MS) as Instant, true);
   }
 }
@@ -134,6 +135,23 @@ function readiness(state: State, { order, after }: PendingForget, installed: Rea
   if (after === 'moved' && silent) return 'wait';
   if (installed.get(plane.family) !== true || !isBetter(plane)) return 'wait';
   return after === 'moved' || hasLeft(state, plane, health) ? 'now' : 'wait';
+}
+
+/**
+ * A socket with a source address of its own follows that address (rule 9550): forgetting alone does not move it. Only what
+ * the config names as the router's own is led; not where the new line translates nothing, nor where a policy says where the
+ * router's own connections go.
+ */
+function ontoFor(state: State, { family, only }: ForgetOrder): LeadOnto | undefined {
+  const plane = family === 4 && only?.origin === 'router' ? state.planes.get(family) : undefined;
+  const health = plane?.health.get(plane.decision?.ranks[0]?.members[0]?.uplink ?? '');
+  const { hostReport: report, policy } = state;
+  if (health === undefined || report?.natInSync !== true || report.natBackend === 'none') return undefined;
+  if (policy.policies.some(({ router }) => router)) return undefined;
+  const translation = health.policy.translate[4];
+  const address = translation.kind === 'address' ? translation.address : health.line.address;
+  if (translation.kind === 'none' || address === '') return undefined;
+  return { mark: markOf(health.policy.slot, policy.markMask), address };
 }
 
 function healthOf(state: State, { uplink, family }: ForgetOrder): Health | undefined {

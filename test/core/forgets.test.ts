@@ -169,6 +169,29 @@ test('renumbering: an address that comes back was never away', () => {
   assert.deepEqual(shown(router.until(9000)), []);
 });
 
+test('move: a named IPv4 flow of the router is led to the line that leads, where that translates and NAT stands', () => {
+  type Changes = { readonly natInSync?: boolean; readonly policy?: Partial<Policy> };
+  const ontos = (origin: FlowPolicy['origin'], changes: Changes = {}): readonly unknown[] => {
+    const tunnel: FlowPolicy = { name: 'tunnel', match: matchOf({ protocol: 'udp' }), origin, failback: 'move' };
+    const policy = { ...TWO, flows: [tunnel], ...changes.policy };
+    const router = returning(policy);
+    const { natInSync = true } = changes;
+    const report = { natBackend: 'nftables', natInSync, natRepaired: false, sysctlsInSync: true, problems: [] } as const;
+    router.give({ type: 'host', at: at(router.now), wish: router.state.hostWish!, report });
+    const named = orders(untilFibreLeads(router).until(60_000)).filter(({ only }) => only !== undefined);
+    return named.map(({ uplink, onto }) => [uplink, onto]);
+  };
+  const onto = { mark: markOf(TWO.uplinks[0]!.slot, TWO.markMask), address: addressOf('fibre').address };
+  assert.deepEqual(ontos('router'), [['cable', onto], ['cable', onto]]);
+  const nowhere = [['cable', undefined], ['cable', undefined]];
+  assert.deepEqual(ontos('any'), nowhere);
+  assert.deepEqual(ontos('router', { natInSync: false }), nowhere);
+  const plain = uplinkPolicy('fibre', { translate: { 4: { kind: 'none' } } });
+  assert.deepEqual(ontos('router', { policy: { uplinks: [plain, TWO.uplinks[1]!] } }), nowhere);
+  const own = trafficPolicy('own', 'cable>fibre', { router: true });
+  assert.deepEqual(ontos('router', { policy: { policies: [own] } }), nowhere);
+});
+
 test('renumbering in IPv6: the old address goes when it is taken away, not when it is only deprecated', () => {
   const policy = policyOf([uplinkPolicy('fibre'), uplinkPolicy('cable')]);
   const router = settled(policy, dualFacts(['fibre', 'cable']));

@@ -7,13 +7,15 @@ import { test } from 'node:test';
 import { labUnavailable, now, until, waitFor } from '../lab/lab.js';
 import type { Lab } from '../lab/lab.js';
 import { assertTold, beStrict, morePorts, openSockets } from './sockets.js';
-import type { Held } from './sockets.js';
+import type { Held, Sockets } from './sockets.js';
 import { BACKENDS, FAST, assertUnhurt, carriers, defaultsOf, said, settled, shareStory, stateOf, uplinkIn, untilSaid, untilState } from './story.js';
 
 const skip = (await labUnavailable()) ?? false;
 const noIptables = (await labUnavailable('iptables')) ?? false;
 /** Whoever would be cut a second time is so at the sweep after the first, a second later. */
 const SWEEP_MS = 1000;
+/** Where the echo server is not. */
+const PEER_PORT = 25_182;
 const tell = shareStory({ topology: { lans: 2 }, before: beStrict });
 
 test('three uplinks of equal priority share 3:1:1 as one multipath route, and when one dies the connections of the two others neither move nor break', { skip }, () => {
@@ -110,7 +112,7 @@ test('a metered line is left at once when something better is up, and nobody who
 
 test('named flows go home on fail-back in their order, SIP with its RTP, while all others stay', { skip }, () => {
   const flows = [
-    { name: 'tunnel', protocol: 'udp', ports: 5182, origin: 'router', failback: 'move' },
+    { name: 'tunnel', protocol: 'udp', ports: [5182, PEER_PORT], origin: 'router', failback: 'move' },
     { name: 'telephony', protocol: 'udp', ports: [5060, '10000-10010'], failback: 'move' },
   ];
   return tell(async ({ lab, daemon }) => {
@@ -126,10 +128,14 @@ test('named flows go home on fail-back in their order, SIP with its RTP, while a
     await waitFor('all are on cable, the sockets of the router too', ways, (all) => all.every((way) => way === 'cable'));
     await waitFor('the TCP connection is over', async () => (await client.one(tcp)).endedAt, (endedAt) => endedAt > 0);
     const second = await client.hold({ protocol: 'tcp' });
+    const lively = await openLivelyTunnel(lab, router);
+    assert.equal(await lively(), 'cable');
     await lab.plugCable('fibre');
     await daemon.untilActive('fibre');
+    await waitFor('the tunnel whose ends both send is home', lively, (way) => way === 'fibre');
     await waitFor('tunnel and telephony are home', ways, (all) => all.join() === 'fibre,cable,fibre,fibre,cable,cable');
     await until(now() + SWEEP_MS);
+    assert.equal(await lively(), 'fibre', 'and stays there, whatever the far end still sends to the old address');
     assert.deepEqual(await ways(), ['fibre', 'cable', 'fibre', 'fibre', 'cable', 'cable'], 'the others stay');
     const { seen, endedAt } = await client.one(second);
     assert.deepEqual([client.carrier(seen), endedAt], ['cable', 0]);
@@ -180,6 +186,29 @@ test('another address on a line frees the UDP flows that keepalives hold to the 
 
 function uplink(n: number, priority: number, more: object): object {
   return { interface: `isp${n}`, gateway: ['198.51.100.1', '203.0.113.1', '100.64.0.1'][n], priority, ...more };
+}
+
+/**
+ * A socket of the router with the address of cable, and a far end that sends by itself: what WireGuard does.
+ * @returns by which lines the far end was reached in the last moments
+ */
+async function openLivelyTunnel(lab: Lab, router: Sockets): Promise<() => Promise<string>> {
+  const [here, there] = ['203.0.113.2', '192.0.2.10'];
+  const heard = `set heard { type ipv4_addr; flags dynamic, timeout; timeout 300ms; }`;
+  const hook = 'type filter hook prerouting priority raw;';
+  const chain = `chain in { ${hook} udp dport ${PEER_PORT} update @heard { ip saddr }; }`;
+  await lab.text('internet', ['nft', '-f', '-'], `table ip lively { ${heard}\n${chain}\n}\n`);
+  const seenBy = async (): Promise<string> => {
+    const text = await lab.text('internet', ['nft', 'list', 'set', 'ip', 'lively', 'heard']);
+    const sources = [...text.matchAll(/(\d+(?:\.\d+){3}) (?:timeout|expires)/g)];
+    return sources.map(([, seen = '']) => router.carrier(seen)).sort().join();
+  };
+  // The router begins: what somebody outside began is answered by the way it came.
+  const held = router.hold({ from: here, sourcePort: 51_820, port: PEER_PORT });
+  await waitFor('the router has begun', seenBy, (way) => way === 'cable');
+  const peer = await openSockets(lab, 'internet');
+  await Promise.all([held, peer.hold({ from: there, sourcePort: PEER_PORT, to: here, port: 51_820 })]);
+  return seenBy;
 }
 
 async function waysOf(tcp: { samples(): Promise<readonly { readonly connection: number; readonly via: string }[]> }): Promise<ReadonlyMap<number, string>> {
