@@ -271,7 +271,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     law: 'main-leads-somewhere', slip: 'a foreign default that refuses everything stays in front of ours', file: 'stand-in.js', weather: 'foreign routes', seed: 1,
-    search: 'if (metric !== undefined && routes.length < STAND_INS_AT_MOST)', replacement: 'if (false)',
+    search: 'if (metric === undefined || routes.length >= STAND_INS_AT_MOST)', replacement: 'if (true)',
   },
   {
     law: 'reasons-have-a-subject', slip: 'a target that answered a moment ago is not named', file: 'domain.js', weather: 'flows', seed: 3,
