@@ -1,65 +1,20 @@
 /**
  * The loop: inbox, one step at a time, effects in order, one timer.
  *
- * The interfaces below are all that the daemon needs of the world; the shells fit them structurally. What a switch
- * depends on (probe, apply, read back) is synchronous, so event → decision → kernel → proof happens within one turn of
+ * What a switch depends on (probe, apply, read back) is synchronous, so event → decision → kernel → proof happens within one turn of
  * the event loop. NAT, forgetting and the state file are slower and come back as events.
+ *
+ * Time, timers and the world are handed in: the simulation, the tests of the core and bench/judgement drive this very loop in virtual time.
  */
-import { step } from './core/step.js';
+import { step, type Output } from './core/step.js';
 import type { State } from './core/state.js';
-import type {
-  ChangeFailure, DevicesToo, Effect, Event, ForgetOrder, HostReport, HostWish, Instant, KernelFacts, Link, News,
-  OutsideVerdict, Override, Plan, Policy, PolicyCounter, ProbeLine, ProbeOrder, TrafficCount,
-} from './model.js';
+import type { Effect, Event, ForgetOrder, HostWish, Instant, KernelFacts, News, Override, Policy } from './model.js';
+import type { Ask, Clock, Kernel, Outcome, OverrideOrder, ProbeReport, Prober, Timers } from './ports.js';
 
-/** The only door to Linux. Synchronous where a switch depends on it; errors of the kernel are data. */
-export interface KernelDoor {
-  /** Everything; interrupted dumps are repeated. @throws KernelError when the socket itself fails */
-  readAll(): KernelFacts;
-  /** Our routes and rules only (kernel-filtered dumps). */
-  readOurs(): Pick<KernelFacts, 'routes' | 'rules'>;
-  /** Single-device RTM_GETLINK each; an index that does not exist any more is in `gone`. */
-  look(ifindexes: readonly number[]): { readonly links: readonly Link[]; readonly gone: readonly number[] };
-  /** What passed through the uplinks so far; empty = nothing counts. Tens of times a second. */
-  count(devices?: DevicesToo): readonly TrafficCount[];
-  /** Carries out the changes in order, skipping those whose `needs` failed; goes on after a failure. */
-  apply(plan: Plan): readonly ChangeFailure[];
-  /** `links`: told by the kernel, at once; `again`: something else of interest changed or was lost (overrun): look again. */
-  watch(tell: {
-    links(links: readonly Link[], gone: readonly number[]): void;
-    again(what: 'ours' | 'all'): void;
-    /** The rules of nftables (and so of iptables-nft) changed. */
-    ruleset?(): void;
-  }): void;
-  /** Forgets connections by mark, in parts, without blocking the loop for more than a few ms. */
-  forget(order: ForgetOrder): Promise<number>;
-  /** Brings NAT, marks, firewall and sysctls to the wish and reads them back; idempotent; serialised by the caller. */
-  host(wish: HostWish): Promise<HostReport>;
-  /** What `host` would change, as lines that people read. */
-  preview(wish: HostWish): Promise<{ readonly filter: readonly string[]; readonly sysctls: readonly string[] }>;
-  /** New connections that each policy took. */
-  counters(): Promise<readonly PolicyCounter[]>;
-  /** Removes everything of ours and gives the sysctls back their former values (`stop: restore`). */
-  restore(): Promise<void>;
-  close(): void;
-}
-
-export interface ProbeShell {
-  bind(lines: readonly ProbeLine[]): void;
-  send(order: ProbeOrder): void;
-  close(): void;
-}
-
-/** What the prober reports. */
-export type ProbeReport = Extract<Event, { type: 'reply' | 'lost' }>;
-
-export interface World {
-  readonly kernel: KernelDoor;
-  readonly prober: ProbeShell;
-  /** Milliseconds of the monotonic clock. */
-  now(): Instant;
-  /** Milliseconds since 1970, UTC. */
-  wall(): number;
+export interface World extends Clock {
+  readonly timers: Timers;
+  readonly kernel: Pick<Kernel, 'readAll' | 'readOurs' | 'look' | 'count' | 'apply' | 'watch' | 'forget' | 'host'>;
+  readonly prober: Pick<Prober, 'bind' | 'send'>;
   /** The wall clock was set. @returns the override as it ends now */
   clockSet(): Override | undefined;
   /** Something changed that people may wait for. */
@@ -67,37 +22,26 @@ export interface World {
   tell(news: News): void;
   /** What must survive a restart. */
   save(override: Override | undefined): void;
+  readonly observer?: Observer;
 }
 
-export interface OverrideWish {
-  readonly uplink: string;
-  /** ms; undefined = until `auto` */
-  readonly forMs: number | undefined;
-  readonly reason: string;
-  readonly ifDead: 'fall-through' | 'obey';
-  readonly confirmMs: number | undefined;
-  readonly by: string;
+/** Sees every step, and changes nothing. */
+export interface Observer {
+  before(event: Event): void;
+  /** Its effects are not carried out yet. */
+  after(event: Event, output: Output): void;
+  /** Nothing is left to do now. */
+  settled(): void;
 }
 
-/** What somebody else says of an uplink. */
-export interface VerdictWish extends Pick<OutsideVerdict, 'uplink' | 'state' | 'by' | 'because'> {
-  /** ms */
-  readonly forMs: number;
-}
-
-export interface Daemon {
+export interface Daemon extends Ask {
   /** Reads the kernel, takes up what a former run left, and begins. */
   start(): void;
   report(fact: ProbeReport): void;
-  /** Each resolves when the kernel was read back; `error` '' = in force, else why not. */
-  override(wish: OverrideWish): Promise<{ readonly error: string }>;
-  clear(by: string): Promise<{ readonly error: string }>;
-  reload(policy: Policy): Promise<{ readonly error: string }>;
-  confirm(by: string): Promise<{ readonly error: string }>;
-  verdict(wish: VerdictWish): Promise<{ readonly error: string }>;
-  /** What this witness said of the uplink counts no more; '' = all of them. */
-  withdraw(uplink: string, by: string): Promise<{ readonly error: string }>;
-  /** Takes no further event and ends the timer; the kernel stays as it is. */
+  /** Any event, as it stands: the tests of the core say so what no door of theirs says. */
+  take(event: Event): void;
+  reload(policy: Policy): Outcome;
+  /** Takes no further event and ends the timer; the kernel stays as it is. Resolves when the host is no more at work. */
   stop(): Promise<void>;
 }
 
@@ -108,21 +52,22 @@ const READ_APART_MS = 100;
 const CLOCK_SET_MS = 1000;
 
 export function openDaemon(state: State, world: World): Daemon {
-  const { kernel, prober } = world;
+  const { kernel, prober, timers, observer } = world;
   const inbox: Event[] = [];
   const answers = new Map<number, (answer: { readonly error: string }) => void>();
   let lastToken = 0;
   let turning = false;
   let stopped = false;
   let wakeAt = Infinity;
-  let timer: NodeJS.Timeout | undefined;
   let pendingRead: 'none' | 'ours' | 'all' = 'none';
   let readAt = Infinity;
   let lastReadAt = -Infinity;
-  let hostBusy: Promise<void> | undefined;
+  let hostBusy = false;
   let hostNext: HostWish | undefined;
+  let onHostIdle = (): void => undefined;
   let wallAhead = world.wall() - world.now();
-  const forgetting = new Map<string, Promise<void>>();
+  /** Orders that wait for the one before them, by uplink. */
+  const forgetting = new Map<string, ForgetOrder[]>();
 
   function submit(event: Event): void {
     if (stopped) return;
@@ -131,13 +76,16 @@ export function openDaemon(state: State, world: World): Daemon {
     turning = true;
     try {
       for (let next = inbox.shift(); next !== undefined; next = inbox.shift()) {
+        observer?.before(next);
         const output = step(state, next);
         wakeAt = output.wakeAt;
+        observer?.after(next, output);
         for (const effect of output.effects) carryOut(effect);
       }
     } finally {
       turning = false;
     }
+    observer?.settled();
     arm();
   }
 
@@ -156,8 +104,7 @@ export function openDaemon(state: State, world: World): Daemon {
       case 'count': return submit({ type: 'traffic', at: world.now(), counts: kernel.count(effect.devices) });
       case 'host':
         hostNext = effect.wish;
-        hostBusy ??= keepHost();
-        return;
+        return keepHost();
       case 'forget': return forget(effect.order);
       case 'save': return world.save(effect.override);
       case 'answer':
@@ -187,32 +134,44 @@ export function openDaemon(state: State, world: World): Daemon {
   }
 
   /** One at a time; only the newest wish counts. */
-  async function keepHost(): Promise<void> {
-    while (hostNext !== undefined && !stopped) {
-      const wish = hostNext;
-      hostNext = undefined;
-      const report = await kernel.host(wish);
+  function keepHost(): void {
+    const wish = hostNext;
+    if (hostBusy || wish === undefined || stopped) return;
+    hostNext = undefined;
+    hostBusy = true;
+    void kernel.host(wish).then((report) => {
+      hostBusy = false;
+      onHostIdle();
       submit({ type: 'host', at: world.now(), wish, report });
-    }
-    hostBusy = undefined;
+      keepHost();
+    });
   }
 
   /** Those of one uplink one after the other: what is named first in the config moves first. */
   function forget(order: ForgetOrder): void {
-    const former = forgetting.get(order.uplink) ?? Promise.resolve();
-    const turn = former.then(() => kernel.forget(order)).then(
-      (count) => submit({ type: 'forgotten', at: world.now(), order, count, error: '' }),
-      (error: unknown) => submit({ type: 'forgotten', at: world.now(), order, count: 0, error: String(error) }),
-    );
-    forgetting.set(order.uplink, turn);
+    const waiting = forgetting.get(order.uplink);
+    if (waiting !== undefined) {
+      waiting.push(order);
+      return;
+    }
+    forgetting.set(order.uplink, []);
+    beginToForget(order);
+  }
+
+  function beginToForget(order: ForgetOrder): void {
+    const done = (count: number, error: string): void => {
+      submit({ type: 'forgotten', at: world.now(), order, count, error });
+      const next = forgetting.get(order.uplink)?.shift();
+      if (next === undefined) forgetting.delete(order.uplink);
+      else beginToForget(next);
+    };
+    void kernel.forget(order).then((count) => done(count, ''), (error: unknown) => done(0, String(error)));
   }
 
   function arm(): void {
-    clearTimeout(timer);
     if (stopped) return;
     const at = Math.min(wakeAt, readAt);
-    // Answers that arrived before the timer rang are read first: the poll phase comes next, what it reads is told in the turn after it, and then it rings.
-    timer = setTimeout(() => setImmediate(() => setImmediate(ring, at)), Math.max(0, at - world.now()));
+    timers.set(Math.max(0, at - world.now()), () => ring(at));
   }
 
   function ring(askedAt: number): void {
@@ -241,12 +200,12 @@ export function openDaemon(state: State, world: World): Daemon {
     if (!turning) arm();
   }
 
-  function ask(event: (token: number) => Event): Promise<{ readonly error: string }> {
+  function ask(event: (token: number) => Event): Outcome {
     const token = ++lastToken;
     return new Promise((resolve) => {
       answers.set(token, resolve);
       // In a turn of its own: a bug in the core ends the process, as anywhere else, and not this one request.
-      queueMicrotask(() => submit(event(token)));
+      timers.soon(() => submit(event(token)));
     });
   }
 
@@ -260,8 +219,9 @@ export function openDaemon(state: State, world: World): Daemon {
       read('all');
     },
     report: submit,
+    take: submit,
     reload: (policy) => ask((token) => ({ type: 'policy', at: world.now(), policy, token })),
-    override: (wish) => ask((token) => ({ type: 'override', at: world.now(), token, by: wish.by, override: overrideOf(wish, world.now()) })),
+    override: (order) => ask((token) => ({ type: 'override', at: world.now(), token, by: order.by, override: overrideOf(order, world.now()) })),
     clear: (by) => ask((token) => ({ type: 'override', at: world.now(), token, by, override: undefined })),
     confirm: (by) => ask((token) => ({ type: 'confirm', at: world.now(), token, by })),
     verdict: ({ uplink, state: says, by, because, forMs }) => ask((token) => {
@@ -269,19 +229,22 @@ export function openDaemon(state: State, world: World): Daemon {
       return { type: 'verdict', at, uplink, by, token, verdict: { uplink, state: says, by, because, since: at, until: (at + forMs) as Instant } };
     }),
     withdraw: (uplink, by) => ask((token) => ({ type: 'verdict', at: world.now(), uplink, by, token, verdict: undefined })),
-    async stop() {
+    stop() {
       stopped = true;
-      clearTimeout(timer);
+      timers.clear();
       for (const resolve of answers.values()) resolve({ error: 'uplinkd is stopping' });
-      await hostBusy;
+      return new Promise((resolve) => {
+        if (hostBusy) onHostIdle = resolve;
+        else resolve();
+      });
     },
   };
 }
 
-function overrideOf(wish: OverrideWish, now: Instant): Override {
+function overrideOf(order: OverrideOrder, now: Instant): Override {
   const after = (ms: number | undefined): Instant | undefined => (ms === undefined ? undefined : ((now + ms) as Instant));
   return {
-    uplink: wish.uplink, until: after(wish.forMs), confirmBy: after(wish.confirmMs), reason: wish.reason, by: wish.by,
-    since: now, ifDead: wish.ifDead,
+    uplink: order.uplink, until: after(order.forMs), confirmBy: after(order.confirmMs), reason: order.reason, by: order.by,
+    since: now, ifDead: order.ifDead,
   };
 }

@@ -7,7 +7,7 @@
  *   api ────wishes──►┘                                  └──► board ──► api, log
  */
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -19,7 +19,8 @@ import { showChange } from './core/plan.js';
 import { openState, type State } from './core/state.js';
 import { status } from './core/status.js';
 import { openDaemon, type Daemon } from './daemon.js';
-import type { Kernel } from './kernel/door.js';
+import { clock, openTimers } from './clock.js';
+import type { Door } from './kernel/door.js';
 import { openDryKernel } from './kernel/dry.js';
 import { culprit } from './kernel/doctor/culprit.js';
 import { examine } from './kernel/doctor/examine.js';
@@ -30,9 +31,10 @@ import { boundSendBuffer, peerUid } from './libc/sockets.js';
 import { claimNamespace } from './lock.js';
 import { openLog, type Log } from './log.js';
 import { openMemory, type Memory } from './memory.js';
-import type { Instant, News } from './model.js';
-import { openProber, type Prober } from './probes/prober.js';
-import { openQuestions, type Questions } from './questions.js';
+import type { News } from './model.js';
+import type { Prober, Questions } from './ports.js';
+import { openProber } from './probes/prober.js';
+import { openQuestions } from './questions.js';
 import { ownVersion } from './version.js';
 
 const EXIT = { done: 0, failed: 1, usage: 2, config: 78 } as const;
@@ -58,7 +60,6 @@ Signals: TERM and INT stop it (what that leaves in the kernel: config key stop),
 Exit codes: 0 done, 1 failed, 2 wrong usage, 78 the config is invalid.
 `;
 
-const BOOT_ID = '/proc/sys/kernel/random/boot_id';
 const PROFILES = fileURLToPath(new URL('../../profiles', import.meta.url));
 
 interface Arguments {
@@ -68,12 +69,6 @@ interface Arguments {
   readonly stateDir: string;
   readonly dryRun: boolean;
 }
-
-const bootId = existsSync(BOOT_ID) ? readFileSync(BOOT_ID, 'utf8').trim() : '';
-/** Since boot: process.hrtime (CLOCK_MONOTONIC), which is the same for every process of the machine. */
-const clock = {
-  now: () => performance.now() as Instant, wall: () => Date.now(), boot: () => ({ id: bootId, ms: Number(process.hrtime.bigint() / 1_000_000n) }),
-};
 
 await main(process.argv.slice(2));
 
@@ -132,7 +127,7 @@ async function live(wish: Arguments, config: Config, memory: Memory, log: Log): 
   const board = openBoard(() => status(state, clock.now()));
   const prober: Prober = openProber({ now: clock.now, report: (fact) => daemon.report(fact) });
   const daemon = openDaemon(state, {
-    kernel, prober, now: clock.now, wall: clock.wall, clockSet: () => (wish.dryRun ? state.override : memory.clockSet()), publish: () => board.publish(), tell: (news) => tellNews(news, log),
+    ...clock, timers: openTimers(), kernel, prober, clockSet: () => (wish.dryRun ? state.override : memory.clockSet()), publish: () => board.publish(), tell: (news) => tellNews(news, log),
     save: (override) => memory.save({ override }),
   });
   const options = (): { profilesDir: string; slots: ReadonlyMap<string, number> } => ({ profilesDir: PROFILES, slots: memory.slots });
@@ -140,9 +135,11 @@ async function live(wish: Arguments, config: Config, memory: Memory, log: Log): 
     state, now: clock.now, standing: config,
     load: () => loadConfig(wish.config, options()),
     loadText: (text, file) => loadText(text, { file, ...options() }),
-    enforce: (next) => {
+    async enforce(next, by) {
       memory.save({ slots: slotsOf(next) });
-      return daemon.reload(next.policy);
+      const outcome = await daemon.reload(next.policy);
+      if (outcome.error === '') log.info(`the config was read again for ${by} and is in force`, { by });
+      return outcome;
     },
     preview: (host) => kernel.preview(host), counters: () => kernel.counters(),
     examine: (policy, facts, prefixes) => examine({ policy, facts, prefixes, survey: kernel.survey() }),
@@ -173,7 +170,7 @@ function memoryFor(wish: Arguments, log: Log): Memory {
 }
 
 /** The real kernel, or one in memory that begins with what the real one has. */
-function openDoor(wish: Arguments, log: Log): Kernel {
+function openDoor(wish: Arguments, log: Log): Door {
   const host = openHost({ stateDir: wish.stateDir });
   const real = openKernel(host);
   if (!wish.dryRun) return real;
@@ -209,7 +206,7 @@ interface Running {
   readonly questions: Questions;
   readonly daemon: Daemon;
   readonly server: Server;
-  readonly kernel: Kernel;
+  readonly kernel: Door;
   readonly prober: Prober;
   readonly state: State;
 }
@@ -225,7 +222,7 @@ function onSignals(running: Running): void {
   process.on('SIGTERM', () => end('SIGTERM'));
   process.on('SIGINT', () => end('SIGINT'));
   process.on('SIGHUP', () => {
-    questions.reload().then(
+    questions.reload('signal HUP').then(
       (outcome) => tellReload(outcome, log),
       (failure: unknown) => log.error(`the config could not be read again: ${String(failure)}`),
     );
@@ -235,7 +232,6 @@ function onSignals(running: Running): void {
 function tellReload(outcome: Awaited<ReturnType<Questions['reload']>>, log: Log): void {
   if ('preview' in outcome) {
     for (const note of outcome.preview.notes) log.warn(note);
-    log.info('the config was read again and is in force');
     return;
   }
   for (const problem of 'problems' in outcome ? outcome.problems : [outcome.error]) log.error(problem);

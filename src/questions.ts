@@ -11,7 +11,8 @@ import { showChange } from './core/plan.js';
 import { prefixProblems, type PrefixProblem } from './core/renumbered.js';
 import type { State } from './core/state.js';
 import { policyStatus } from './core/status.js';
-import type { Finding, HostWish, Instant, KernelFacts, Policy, PolicyCounter, PolicyStatus, Preview } from './model.js';
+import type { Finding, HostWish, Instant, KernelFacts, Policy, PolicyCounter, Preview } from './model.js';
+import type { ConfigPreview, InvalidConfig, Outcome, Questions } from './ports.js';
 
 /** What the questions are put to. */
 export interface Witnesses {
@@ -21,29 +22,12 @@ export interface Witnesses {
   load(): Loaded;
   loadText(text: string, file: string): Loaded;
   /** It is in force from now on, and remembered. Resolves when the kernel was read back. */
-  enforce(config: Config): Promise<{ readonly error: string }>;
+  enforce(config: Config, by: string): Outcome;
   /** What a reload cannot change. */
   readonly standing: Pick<Config, 'api'>;
   preview(wish: HostWish): Promise<{ readonly filter: readonly string[]; readonly sysctls: readonly string[] }>;
   counters(): Promise<readonly PolicyCounter[]>;
   examine(policy: Policy, facts: KernelFacts, prefixes: readonly PrefixProblem[]): Promise<readonly Finding[]>;
-}
-
-export interface ConfigPreview extends Preview {
-  /** What takes effect at the next start only. */
-  readonly notes: readonly string[];
-}
-
-export interface Problems {
-  readonly problems: readonly string[];
-}
-
-export interface Questions {
-  whatIf(uplink: string): Preview;
-  plan(text: string, file: string): Promise<ConfigPreview | Problems>;
-  policies(): Promise<readonly PolicyStatus[]>;
-  doctor(): Promise<readonly Finding[]>;
-  reload(): Promise<{ readonly preview: ConfigPreview } | Problems | { readonly error: string }>;
 }
 
 export function openQuestions(witnesses: Witnesses): Questions {
@@ -71,27 +55,27 @@ export function openQuestions(witnesses: Witnesses): Questions {
       });
     },
     doctor: async () => (state.facts === undefined ? [] : witnesses.examine(state.policy, state.facts, prefixProblems(state, now()))),
-    reload() {
+    reload(by) {
       // One after the other: the file that was read last is the one that stays in force.
-      const turn = reloaded.then(reload);
+      const turn = reloaded.then(() => reload(by));
       reloaded = Promise.allSettled([turn]);
       return turn;
     },
   };
 
-  async function reload(): ReturnType<Questions['reload']> {
+  async function reload(by: string): ReturnType<Questions['reload']> {
     const loaded = witnesses.load();
     if ('problems' in loaded) return shown(loaded.problems);
     const live = asFarAsLive(loaded.config, state);
     if ('problems' in live) return live;
     const preview = await previewOf(loaded.config, live);
-    const { error } = await witnesses.enforce({ ...loaded.config, policy: live });
+    const { error } = await witnesses.enforce({ ...loaded.config, policy: live }, by);
     return error === '' ? { preview } : { error };
   }
 }
 
 /** Marks stand on running connections, and listeners are open: these change at the next start only. Policies may need the new marks. */
-function asFarAsLive({ policy, files }: Config, state: State): Policy | Problems {
+function asFarAsLive({ policy, files }: Config, state: State): Policy | InvalidConfig {
   const live = { ...policy, markMask: state.policy.markMask };
   try {
     classesOf(live);
@@ -114,6 +98,6 @@ function routingOf(state: State, { decisions, changes, forgets }: Forecast): Pic
   return { decisions, routing: changes.map((change) => showChange(change, links)), flows: forgets.map(showForget) };
 }
 
-function shown(problems: Extract<Loaded, { problems: unknown }>['problems']): Problems {
+function shown(problems: Extract<Loaded, { problems: unknown }>['problems']): InvalidConfig {
   return { problems: problems.map(showProblem) };
 }

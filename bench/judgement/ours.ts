@@ -1,14 +1,15 @@
 /**
- * Our own core on a storm, as the daemon runs it: the same step, the same effects, the same order, in virtual time. The kernel is the dry one; probes are
+ * The shipped daemon on a storm, in virtual time. The kernel is the dry one; probes are
  * answered by the storm's lines; the timer rings a little late, as timers do. The config is the shipped defaults and names three things: the
  * devices, their gateways and the sensitivity.
  */
 import { fileURLToPath } from 'node:url';
 import { loadText, showProblem } from '../../src/config/load.js';
-import { step } from '../../src/core/step.js';
 import { openState, type State } from '../../src/core/state.js';
+import { openDaemon } from '../../src/daemon.js';
 import { openDryKernel } from '../../src/kernel/dry.js';
-import type { Address, Effect, Event, Instant, KernelFacts, Link, Policy, ProbeOrder } from '../../src/model.js';
+import type { Address, Event, ForgetOrder, HostReport, Instant, KernelFacts, Link, Policy, ProbeOrder } from '../../src/model.js';
+import { Promised } from '../../test/sim/process.js';
 import { openView } from './line.js';
 import { openLan } from './lan.js';
 import type { Contestant } from './peers/monitor.js';
@@ -37,6 +38,7 @@ const NETWORKS = ['198.51.100', '203.0.113', '192.0.2', '100.64.0'] as const;
 const FIRST_IFINDEX = 2;
 const HOST_MS = 30;
 const FORGET_MS = 5;
+const HOST: HostReport = { natBackend: 'nftables', natInSync: true, natRepaired: false, sysctlsInSync: true, problems: [] };
 
 export function run(storm: Storm, sensitivity: Sensitivity, watch: Watcher = () => undefined): Run {
   const policy = policyOf(storm, sensitivity);
@@ -49,26 +51,12 @@ export function run(storm: Storm, sensitivity: Sensitivity, watch: Watcher = () 
   const changes: { at: number; line: number; because: string }[] = [];
   const cuts: { at: number; line: number }[] = [];
   const agenda = openQueue();
-  const inbox: Event[] = [];
+  let timer = { dueAt: Infinity, ring: (): void => undefined };
   let clock = 0;
-  let turning = false;
-  let wakeAt = Infinity;
   let active = -1;
 
   const now = (): Instant => (clock += 0.0005) as Instant;
-
-  function submit(event: Event): void {
-    inbox.push(event);
-    if (turning) return;
-    turning = true;
-    for (let next = inbox.shift(); next !== undefined; next = inbox.shift()) {
-      const output = step(state, next);
-      wakeAt = output.wakeAt;
-      for (const effect of output.effects) carryOut(effect);
-      follow(next);
-    }
-    turning = false;
-  }
+  const later = <T>(ms: number, value: T): PromiseLike<T> => new Promised((done) => agenda.add(clock + ms, () => done(value)));
 
   /** A switch is in force with the step that decides it: the plan is carried out in the same turn. */
   function follow(event: Event): void {
@@ -83,62 +71,55 @@ export function run(storm: Storm, sensitivity: Sensitivity, watch: Watcher = () 
     watch(state, event, active);
   }
 
-  function carryOut(effect: Effect): void {
-    switch (effect.type) {
-      case 'probe': return send(effect.order);
-      case 'apply': {
-        const failures = kernel.apply(effect.plan);
-        return submit({ type: 'applied', at: now(), failures, facts: kernel.readOurs() });
-      }
-      case 'read': return submit({ type: 'kernel', at: now(), facts: effect.what === 'all' ? kernel.readAll() : kernel.readOurs() });
-      case 'look': return submit({ type: 'links', at: now(), told: false, ...kernel.look(effect.ifindexes) });
-      case 'count':
-        lan.advance(clock, active);
-        return submit({ type: 'traffic', at: now(), counts: lan.counts(interfaces) });
-      case 'host': {
-        const { wish } = effect;
-        return agenda.add(clock + HOST_MS, () => submit({ type: 'host', at: now(), wish, report: { natBackend: 'nftables', natInSync: true, natRepaired: false, sysctlsInSync: true, problems: [] } }));
-      }
-      case 'forget': {
-        const { order } = effect;
-        const line = storm.lines.findIndex(({ name }) => name === order.uplink);
-        if (order.which === 'all' && line >= 0) {
-          lan.advance(clock, active);
-          lan.cut(line);
-          cuts.push({ at: clock, line });
-        }
-        return agenda.add(clock + FORGET_MS, () => submit({ type: 'forgotten', at: now(), order, count: 0, error: '' }));
-      }
-      case 'bind':
-      case 'save':
-      case 'answer':
-      case 'tell':
-        return undefined;
+  function forget(order: ForgetOrder): PromiseLike<number> {
+    const line = storm.lines.findIndex(({ name }) => name === order.uplink);
+    if (order.which === 'all' && line >= 0) {
+      lan.advance(clock, active);
+      lan.cut(line);
+      cuts.push({ at: clock, line });
     }
+    return later(FORGET_MS, 0);
   }
 
   function send({ uplink, family, target, seq }: ProbeOrder): void {
     const line = storm.lines.findIndex(({ name }) => name === uplink);
     const rttMs = views[line]!.ask(target.kind === 'hop' ? 'hop' : target.host, clock, dice);
-    if (rttMs !== undefined) agenda.add(clock + rttMs, () => submit({ type: 'reply', at: now(), uplink, family, target: target.id, seq, rttMs }));
+    if (rttMs !== undefined) agenda.add(clock + rttMs, () => daemon.report({ type: 'reply', at: now(), uplink, family, target: target.id, seq, rttMs }));
   }
+
+  const daemon = openDaemon(state, {
+    now, wall: () => clock, clockSet: () => state.override, publish: () => undefined, tell: () => undefined, save: () => undefined,
+    timers: {
+      set: (ms, ring) => { timer = { dueAt: clock + ms, ring }; },
+      clear: () => { timer.dueAt = Infinity; },
+      soon: (run) => run(),
+    },
+    prober: { bind: () => undefined, send },
+    kernel: {
+      ...kernel, forget,
+      count() {
+        lan.advance(clock, active);
+        return lan.counts(interfaces);
+      },
+      host: () => later(HOST_MS, HOST),
+    },
+    observer: { before: () => undefined, after: follow, settled: () => undefined },
+  });
 
   for (const [i, line] of storm.lines.entries()) {
     line.conditions.forEach(({ from, carrier }, n) => {
       if (n > 0 && carrier !== line.conditions[n - 1]!.carrier) agenda.add(from, () => kernel.outside.setLink(linkOf(i, carrier)));
     });
   }
-  kernel.watch({ links: (links, gone) => submit({ type: 'links', at: now(), told: true, links, gone }), again: () => undefined });
-  submit({ type: 'kernel', at: now(), facts: kernel.readAll() });
+  daemon.start();
   while (clock < storm.lengthMs) {
-    if (agenda.nextAt() <= wakeAt) {
+    if (agenda.nextAt() <= timer.dueAt) {
       clock = Math.max(clock, agenda.nextAt());
       agenda.take()();
       continue;
     }
-    const askedAt = wakeAt;
-    clock = Math.max(clock, wakeAt) + dice.next() * 0.5;
-    submit({ type: 'wake', at: now(), lateMs: Math.max(0, clock - askedAt) });
+    clock = Math.max(clock, timer.dueAt) + dice.next() * 0.5;
+    timer.ring();
   }
   return { trace: { changes, cuts, flowsFollow: 'line' }, policy, steps: state.steps, state };
 }

@@ -3,7 +3,8 @@
  * They take longer than a look at the board, so each has a time after which it is not waited for.
  */
 import { document, nobody, problem, type Answer } from './answer.js';
-import type { Desk, InvalidConfig, Request } from './desk.js';
+import type { InvalidConfig } from '../ports.js';
+import type { Desk, Request } from './desk.js';
 import type { Endpoint } from './endpoint.js';
 import { inTime } from './patience.js';
 import {
@@ -86,7 +87,7 @@ async function getWhatIf(desk: Desk, request: Request): Promise<Answer> {
   const { down } = request.query as WhatIfQuery;
   const { uplinks } = desk.now().status;
   if (!uplinks.some((uplink) => uplink.uplink === down)) return nobody('no-such-uplink', down, uplinks);
-  const forecast = desk.inTurn(request.door, () => ({ before: desk.now().status.decisions, preview: desk.questions.whatIf(down) }));
+  const forecast = desk.inTurn(request.door, () => ({ before: desk.now().status.decisions, preview: { ...desk.questions.whatIf(down), notes: [] } }));
   if (forecast === undefined) return problem('too-many-waiters', 'So many ask what would happen that no more are let in. Ask again in a second.', {}, { 'retry-after': '1' });
   const { before, preview } = await forecast;
   return document(wirePreview(before, preview, desk.now().show));

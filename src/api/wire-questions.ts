@@ -2,12 +2,12 @@
  * From the model to the JSON of what-if, plan, reload, policies and doctor.
  */
 import type { Finding, PolicyStatus, PortRange, Status } from '../model.js';
-import type { ConfigPreview } from './desk.js';
+import type { ConfigPreview } from '../ports.js';
 import type { DoctorAnswer, PolicyPart, PreviewAnswer } from './question-schemas.js';
 import { hexadecimal, wireDecision, type ShowTime } from './wire.js';
 
 export function wirePreview(before: Status['decisions'], preview: ConfigPreview, show: ShowTime): PreviewAnswer {
-  const { decisions, routing, filter, sysctls, flows, notes = [] } = preview;
+  const { decisions, routing, filter, sysctls, flows, notes } = preview;
   return { before: before.map((one) => wireDecision(one, show)), after: decisions.map((one) => wireDecision(one, show)), routing, filter, sysctls, flows, notes };
 }
 

@@ -18,10 +18,11 @@
 import { MAIN_TABLE, OUR_PROTOCOL } from '../core/layout.js';
 import type { Address, Change, KernelFacts, Link, Route, Rule } from '../model.js';
 import { BY_HAND, mayBeDelegated } from './netlink/route.js';
-import { carryOut, type Kernel, type Watcher } from './door.js';
+import type { Watcher } from '../ports.js';
+import { carryOut, type Door } from './door.js';
 import { addRoute, addRule, deleteAddress, deleteLink, deleteRoute, deleteRule, linkDown, prependRoute, replaceRoute, useAddress, type Table } from './dry-table.js';
 
-export interface DryKernel extends Kernel {
+export interface DryKernel extends Door {
   readonly outside: Outside;
 }
 

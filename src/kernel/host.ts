@@ -8,7 +8,7 @@ import { existsSync } from 'node:fs';
 import { FAMILIES } from '../core/layout.js';
 import type { Family } from '../model.js';
 import { openCounting } from './counting.js';
-import type { HostDoor } from './door.js';
+import type { HostDoor } from '../ports.js';
 import type { IptablesProgram } from './nat/iptables.js';
 import { openNat } from './nat/nat.js';
 import { openSysctls } from './sysctl.js';

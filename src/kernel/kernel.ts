@@ -6,13 +6,14 @@ import { OUR_PROTOCOL } from '../core/layout.js';
 import type { Change, KernelFacts, Link } from '../model.js';
 import { forget } from './conntrack.js';
 import { openDevicePaths } from './device-path.js';
-import { carryOut, type HostDoor, type Kernel } from './door.js';
+import type { HostDoor } from '../ports.js';
+import { carryOut, type Door } from './door.js';
 import { openRtnetlink, type Rtnetlink } from './netlink/rtnetlink.js';
 import { watch } from './netlink/watch.js';
 import { openWireguard } from './netlink/wireguard.js';
 
 /** @throws KernelError when netlink cannot be had */
-export function openKernel(hostDoor: HostDoor): Kernel {
+export function openKernel(hostDoor: HostDoor): Door {
   const netlink = openRtnetlink();
   const paths = openDevicePaths();
   const wireguard = openWireguard();

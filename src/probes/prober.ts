@@ -13,28 +13,19 @@
  */
 import { isIP } from 'node:net';
 import { isMainThread } from 'node:worker_threads';
-import type { Event, Instant, LostCause, Method, ProbeLine, ProbeOrder, UplinkName } from '../model.js';
+import type { Instant, LostCause, Method, ProbeLine, ProbeOrder, UplinkName } from '../model.js';
 import { openDns } from './dns.js';
 import { openExec } from './exec.js';
 import { openHttp } from './http.js';
+import type { ProbeReport, Prober } from '../ports.js';
 import { openersOfEcho } from './icmp.js';
 import type { Asker, OpenAsker } from './method.js';
 import { openNeighbour } from './neighbour.js';
 import { isFailure, slot, type Slot } from './slot.js';
 import { openTcp } from './tcp.js';
 
-export type ProbeFact = Extract<Event, { type: 'reply' | 'lost' }>;
-
-export interface Prober {
-  /** All lines there are; those not named any more are closed. Probes in flight on a changed line are forgotten. */
-  bind(lines: readonly ProbeLine[]): void;
-  send(order: ProbeOrder): void;
-  /** Nothing is sent or reported any more, and nothing keeps the process alive. */
-  close(): void;
-}
-
 export interface ProberOptions {
-  report(fact: ProbeFact): void;
+  report(fact: ProbeReport): void;
   /** The daemon's clock (hrtime); it stamps sending and receipt. */
   now(): Instant;
 }
@@ -118,8 +109,8 @@ function refuse({ uplink, family, address, target }: ProbeOrder, line: ProbeLine
   return kind === family ? '' : `${address} is IPv${kind}, and was to be asked through the IPv${family} line of ${uplink}`;
 }
 
-function reporter(report: (fact: ProbeFact) => void): { fact(fact: ProbeFact): void; close(): void } {
-  let waiting: ProbeFact[] = [];
+function reporter(report: (fact: ProbeReport) => void): { fact(fact: ProbeReport): void; close(): void } {
+  let waiting: ProbeReport[] = [];
   let turn: NodeJS.Immediate | undefined;
   let open = true;
   const deliver = (): void => {

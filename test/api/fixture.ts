@@ -2,10 +2,10 @@
  * A status as plain data, and a daemon that does what it is told: the API's world without a kernel.
  */
 import { openBoard, type Board } from '../../src/board.js';
-import type { Ask, InvalidConfig, Questions } from '../../src/api/desk.js';
+import type { Ask, ConfigPreview, InvalidConfig, Questions } from '../../src/ports.js';
 import { buildServer, type Server, type ServerOptions } from '../../src/api/server.js';
 import type { Clock } from '../../src/api/wire.js';
-import type { Decision, FamilyStatus, Finding, Instant, PolicyStatus, Preview, Status, TargetStatus, UplinkStatus } from '../../src/model.js';
+import type { Decision, FamilyStatus, Finding, Instant, PolicyStatus, Status, TargetStatus, UplinkStatus } from '../../src/model.js';
 
 export const instant = (ms: number) => ms as Instant;
 
@@ -80,7 +80,8 @@ export const dual: Status = {
 };
 
 /** fibre dies, and cable takes its place. */
-export const preview: Preview = {
+export const preview: ConfigPreview = {
+  notes: [],
   decisions: [{ family: 4, decision: { ...decision4, ranks: [{ members: [{ uplink: 'cable', weight: 3 }] }], generation: 8, since: instant(60_000), because: 'fibre is down' } }],
   routing: ['ip route add default via 203.0.113.1 dev eth1 table 9400 proto 147 metric 29', 'ip rule delete fwmark 0x80/0x3f80 lookup 9401'],
   filter: ['+ oifname "eth1" masquerade'],
@@ -125,7 +126,7 @@ export interface World {
   /** Says nothing at all. */
   mute: boolean;
   /** What the planner finds, or what is wrong with a config. */
-  preview: Preview & { readonly notes?: readonly string[] };
+  preview: ConfigPreview;
   invalid: InvalidConfig | undefined;
   policies: readonly PolicyStatus[];
   findings: readonly Finding[];

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openState } from '../../src/core/state.js';
+import { openTimers } from '../../src/clock.js';
 import { openDaemon } from '../../src/daemon.js';
 import { openDryKernel } from '../../src/kernel/dry.js';
 import type { Instant, Override } from '../../src/model.js';
@@ -46,7 +47,7 @@ test('the daemon sees that the clock was set, forth and back, and not that it dr
   state.override = override;
   let wakes = 0;
   const daemon = openDaemon(state, {
-    kernel: openDryKernel(factsOf(['fibre', 'cable'])), prober: { bind: () => undefined, send: () => undefined, close: () => undefined }, now,
+    kernel: openDryKernel(factsOf(['fibre', 'cable'])), prober: { bind: () => undefined, send: () => undefined }, now, timers: openTimers(),
     wall: () => { wakes++; return 1_700_000_000_000 + now() + shiftMs; }, clockSet: () => { asked.push(shiftMs); return override; },
     publish: () => undefined, tell: () => undefined, save: () => undefined,
   });

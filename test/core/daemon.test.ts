@@ -1,8 +1,9 @@
-/** The loop around the core, with real timers: what the simulation cannot show, because it has a loop of its own. */
+/** The loop around the core, with real timers. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openState } from '../../src/core/state.js';
-import { openDaemon, type Daemon, type KernelDoor } from '../../src/daemon.js';
+import { openTimers } from '../../src/clock.js';
+import { openDaemon, type Daemon, type World } from '../../src/daemon.js';
 import { openDryKernel } from '../../src/kernel/dry.js';
 import type { Instant, News, Override, ProbeOrder } from '../../src/model.js';
 import { waitFor } from '../lab/wait.js';
@@ -20,7 +21,7 @@ interface Bench {
 }
 
 /** A daemon on a dry kernel; probes are answered in a turn of their own after 1 ms. */
-async function withDaemon(run: (bench: Bench) => Promise<void>, door: Partial<KernelDoor> = {}): Promise<void> {
+async function withDaemon(run: (bench: Bench) => Promise<void>, door: Partial<World['kernel']> = {}): Promise<void> {
   const state = openState(POLICY, now());
   const kernel = openDryKernel(factsOf(['fibre', 'cable']));
   const news: News[] = [];
@@ -33,7 +34,7 @@ async function withDaemon(run: (bench: Bench) => Promise<void>, door: Partial<Ke
     }, 1);
   };
   const daemon = openDaemon(state, {
-    kernel: { ...kernel, ...door }, prober: { bind: () => undefined, send: answer, close: () => undefined }, now, wall: () => Date.now(), clockSet: () => state.override,
+    kernel: { ...kernel, ...door }, prober: { bind: () => undefined, send: answer }, now, timers: openTimers(), wall: () => Date.now(), clockSet: () => state.override,
     publish: () => undefined, tell: (line) => news.push(line), save: (override) => saved.push(override),
   });
   try {

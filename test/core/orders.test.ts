@@ -57,14 +57,16 @@ test('uplinks that share the load are spoken of in the plural', () => {
 test('a bug that shows while an order is carried out ends the process, not the request alone', async () => {
   const daemon = new URL('../../src/daemon.js', import.meta.url).href;
   const state = new URL('../../src/core/state.js', import.meta.url).href;
+  const clock = new URL('../../src/clock.js', import.meta.url).href;
   const script = `
     const { openDaemon } = await import(${JSON.stringify(daemon)});
     const { openState } = await import(${JSON.stringify(state)});
+    const { openTimers } = await import(${JSON.stringify(clock)});
     const now = () => performance.now();
     const policy = ${JSON.stringify(TWO)};
     const kernel = { watch() {}, readAll: () => (${JSON.stringify(factsOf(['fibre', 'cable']))}), readOurs: () => ({ routes: [], rules: [] }), apply: () => [],
       count: () => [], look: () => ({ links: [], gone: [] }), host: async () => ({ natBackend: 'none', natInSync: true, natRepaired: false, sysctlsInSync: true, problems: [] }) };
-    const daemon = openDaemon(openState(policy, now()), { kernel, prober: { bind() {}, send() {}, close() {} }, now, wall: () => Date.now(), clockSet() {}, publish() {}, tell() {},
+    const daemon = openDaemon(openState(policy, now()), { timers: openTimers(), kernel, prober: { bind() {}, send() {} }, now, wall: () => Date.now(), clockSet() {}, publish() {}, tell() {},
       save() { throw new Error('a bug'); } });
     daemon.start();
     await daemon.override({ uplink: 'cable', ifDead: 'obey', reason: '', by: 'noc' }).catch(() => console.log('swallowed'));

@@ -1,9 +1,8 @@
 /**
- * The whole core on a dry kernel in virtual time, without any accident: effects are carried out as src/daemon.ts does it, uplinks named in
- * `alive` answer after 8 ms. What goes wrong is what the test does.
+ * The daemon on a dry kernel in virtual time, without any accident: uplinks named in `alive` answer after 8 ms. What goes wrong is what the test does.
  */
-import { step } from '../../src/core/step.js';
 import { openState, type State } from '../../src/core/state.js';
+import { openDaemon, type Observer } from '../../src/daemon.js';
 import { openDryKernel, type DryKernel } from '../../src/kernel/dry.js';
 import type { ChangeFailure, Effect, Event, KernelFacts, Override, Plan, Policy } from '../../src/model.js';
 import { at } from './fixture.js';
@@ -18,7 +17,6 @@ export interface Router {
   readonly effects: readonly Effect[];
   /** Takes the place of the kernel for one plan: its refusals; undefined = the kernel does it. */
   instead: ((plan: Plan) => readonly ChangeFailure[]) | undefined;
-  wakeAt: number;
   give(event: Event): Router;
   until(ms: number): Router;
   /** Forgets the effects so far. */
@@ -30,71 +28,37 @@ export interface Router {
 export function openRouter(policy: Policy, facts: KernelFacts, alive: readonly string[] = policy.uplinks.map((uplink) => uplink.name)): Router {
   const state = openState(policy, at(0));
   const kernel = openDryKernel(facts);
-  const inbox: Event[] = [];
   let effects: Effect[] = [];
   let replies: Extract<Event, { type: 'reply' }>[] = [];
-  let turning = false;
+  let timer = { dueAt: Infinity, ring: (): void => undefined };
   let turnedAt = 0;
   let steps = 0;
 
-  function carryOut(effect: Effect): void {
-    effects.push(effect);
-    switch (effect.type) {
-      case 'apply': {
-        const failures = (router.instead ?? kernel.apply)(effect.plan);
-        const facts = effect.plan.changes.some((change) => 'address' in change) ? kernel.readAll() : kernel.readOurs();
-        router.give({ type: 'applied', at: at(router.now), failures, facts });
-        break;
-      }
-      case 'read':
-        router.give({ type: 'kernel', at: at(router.now), facts: effect.what === 'all' ? kernel.readAll() : kernel.readOurs() });
-        break;
-      case 'look':
-        router.give({ type: 'links', at: at(router.now), told: false, ...kernel.look(effect.ifindexes) });
-        break;
-      case 'probe': {
-        const { uplink, family, target, seq } = effect.order;
-        if (router.alive.has(uplink) || router.alive.has(`${uplink} ${family}`)) replies.push({ type: 'reply', at: at(router.now + 8), uplink, family, target: target.id, seq, rttMs: 8 });
-        break;
-      }
-      case 'bind':
-      case 'count':
-      case 'host':
-      case 'forget':
-      case 'save':
-      case 'answer':
-      case 'tell':
-        break;
-    }
-  }
-
-  const router: Router = {
-    state, kernel, now: 0, alive: new Set(alive), instead: undefined, wakeAt: 0,
-    get effects() { return effects; },
-    give(event) {
-      inbox.push(event);
-      if (turning) return router;
-      turning = true;
+  const observer: Observer = {
+    before() {
       if (router.now !== turnedAt) steps = 0;
       turnedAt = router.now;
-      for (let next = inbox.shift(); next !== undefined; next = inbox.shift()) {
-        if (++steps > 500) throw new Error('the core runs hot: 500 steps at one instant');
-        const output = step(state, next);
-        router.wakeAt = output.wakeAt;
-        output.effects.forEach(carryOut);
-      }
-      turning = false;
+      if (++steps > 500) throw new Error('the core runs hot: 500 steps at one instant');
+    },
+    after: (_event, output) => void effects.push(...output.effects),
+    settled: () => undefined,
+  };
+  const router: Router = {
+    state, kernel, now: 0, alive: new Set(alive), instead: undefined,
+    get effects() { return effects; },
+    give(event) {
+      daemon.take(event);
       return router;
     },
     until(ms) {
       for (;;) {
-        const next = Math.min(router.wakeAt, ...replies.map((reply) => reply.at));
+        const next = Math.min(timer.dueAt, ...replies.map((reply) => reply.at));
         if (next > ms) break;
         router.now = Math.max(router.now, next);
         const due = replies.filter((reply) => reply.at <= router.now);
         replies = replies.filter((reply) => reply.at > router.now);
         due.forEach((reply) => router.give(reply));
-        if (router.wakeAt <= router.now) router.give({ type: 'wake', at: at(router.now), lateMs: 0 });
+        if (timer.dueAt <= router.now) timer.ring();
       }
       router.now = ms;
       return router;
@@ -109,11 +73,30 @@ export function openRouter(policy: Policy, facts: KernelFacts, alive: readonly s
       return router.give({ type: 'override', at: at(router.now), by: 'noc', override, token });
     },
   };
-  kernel.watch({
-    links: (links, gone) => void router.give({ type: 'links', at: at(router.now), told: true, links, gone }),
-    again: (what) => void router.give({ type: 'kernel', at: at(router.now), facts: what === 'all' ? kernel.readAll() : kernel.readOurs() }),
+  const daemon = openDaemon(state, {
+    now: () => at(router.now), wall: () => router.now, clockSet: () => state.override, publish: () => undefined, tell: () => undefined, save: () => undefined, observer,
+    timers: {
+      set: (ms, ring) => { timer = { dueAt: router.now + ms, ring }; },
+      clear: () => { timer.dueAt = Infinity; },
+      soon: (run) => run(),
+    },
+    prober: {
+      bind: () => undefined,
+      send({ uplink, family, target, seq }) {
+        if (router.alive.has(uplink) || router.alive.has(`${uplink} ${family}`)) replies.push({ type: 'reply', at: at(router.now + 8), uplink, family, target: target.id, seq, rttMs: 8 });
+      },
+    },
+    kernel: {
+      ...kernel,
+      apply: (plan) => (router.instead ?? kernel.apply)(plan),
+      // What changes is read at once. The test itself gives what the host and the table of connections say.
+      watch: (tell) => kernel.watch({ ...tell, again: (what) => void router.give({ type: 'kernel', at: at(router.now), facts: what === 'all' ? kernel.readAll() : kernel.readOurs() }) }),
+      host: () => new Promise(() => undefined),
+      forget: () => new Promise(() => undefined),
+    },
   });
-  return router.give({ type: 'kernel', at: at(0), facts: kernel.readAll() });
+  daemon.start();
+  return router;
 }
 
 /** Up to the moment before this uplink is the next one to be asked. */

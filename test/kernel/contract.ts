@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ACTIVE_TABLE, MAIN_TABLE, OUR_PROTOCOL } from '../../src/core/layout.js';
-import type { KernelDoor } from '../../src/daemon.js';
+import type { Kernel } from '../../src/ports.js';
 import type { Change, ChangeFailure, Family, Route, Rule } from '../../src/model.js';
 import { waitFor } from '../lab/wait.js';
 import { contractOfFamilies } from './contract-families.js';
@@ -17,7 +17,7 @@ const BIRD = 12;
 
 /** One world with a door to it, and the hand of everybody else. */
 export interface Ground {
-  readonly kernel: KernelDoor;
+  readonly kernel: Kernel;
   ifindex(name: string): number;
   setUp(name: string, up: boolean): void;
   setCarrier(name: string, carrier: boolean): void;
@@ -239,7 +239,7 @@ function devicesAndAddresses(story: Story): void {
 }
 
 function notices(story: Story): void {
-  const listen = (kernel: KernelDoor): string[] => {
+  const listen = (kernel: Kernel): string[] => {
     const told: string[] = [];
     kernel.watch({
       links: (links, gone) => {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import type { Kernel } from '../../src/kernel/door.js';
+import type { Kernel } from '../../src/ports.js';
 import { openHost } from '../../src/kernel/host.js';
 import { openKernel } from '../../src/kernel/kernel.js';
 import type { GroupCount, HostWish } from '../../src/model.js';

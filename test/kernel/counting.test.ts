@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test, type TestContext } from 'node:test';
-import type { Kernel } from '../../src/kernel/door.js';
+import type { Kernel } from '../../src/ports.js';
 import { openHost } from '../../src/kernel/host.js';
 import { openKernel } from '../../src/kernel/kernel.js';
 import { openCounterReader } from '../../src/kernel/netlink/counters.js';

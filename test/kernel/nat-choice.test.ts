@@ -5,7 +5,7 @@ import { copyFileSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import type { HostReport, HostWish, NatWish } from '../../src/model.js';
-import type { HostDoor } from '../../src/kernel/door.js';
+import type { HostDoor } from '../../src/ports.js';
 import { openHost } from '../../src/kernel/host.js';
 import type { IptablesProgram } from '../../src/kernel/nat/iptables.js';
 import { needsOrder } from '../../src/kernel/nat/order.js';

@@ -19,7 +19,7 @@ import { join } from 'node:path';
 import { after, before, describe, test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { Family, NatLine, NatPolicy, NatWish } from '../../src/model.js';
-import type { HostDoor } from '../../src/kernel/door.js';
+import type { HostDoor } from '../../src/ports.js';
 import { openHost } from '../../src/kernel/host.js';
 import type { IptablesProgram } from '../../src/kernel/nat/iptables.js';
 import { inTurn } from '../turns.js';

@@ -4,7 +4,7 @@ import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import type { HostWish, NatPolicy, NatWish } from '../../src/model.js';
-import type { HostDoor } from '../../src/kernel/door.js';
+import type { HostDoor } from '../../src/ports.js';
 import { openHost } from '../../src/kernel/host.js';
 import { inNamespaces, line, LINES, MASK, natWish, out, policy, SORTS_OF_THIS_RUN } from './nat-ground.js';
 

@@ -5,7 +5,7 @@ import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, test, type TestContext } from 'node:test';
 import type { Family, HostWish, NatWish } from '../../src/model.js';
-import type { HostDoor } from '../../src/kernel/door.js';
+import type { HostDoor } from '../../src/ports.js';
 import { openHost } from '../../src/kernel/host.js';
 import type { IptablesProgram } from '../../src/kernel/nat/iptables.js';
 import { batch, describeSorts, inNamespaces, inNetns, line, natWish, nft, out, plugUplink, PORT, PUBLISHED_PORT, routerSocket, SERVER, SERVER6, SORTS, SORTS_OF_THIS_RUN, steer, steering } from './nat-ground.js';

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { constants } from 'node:os';
 import { test } from 'node:test';
-import type { ProbeReport, ProbeShell } from '../../src/daemon.js';
+import type { ProbeReport, Prober } from '../../src/ports.js';
 import type { Instant } from '../../src/model.js';
 import { echoFilter, FPROG_BYTES } from '../../src/probes/bpf.js';
 import { causeOfOpening, errorInWords, isSocketBroken } from '../../src/probes/errno.js';
@@ -111,6 +111,6 @@ test('the filter is one piece of memory that points into itself', () => {
 });
 
 test('the prober fits the daemon', () => {
-  const open: (options: { report(fact: ProbeReport): void; now(): Instant }) => ProbeShell = openProber;
+  const open: (options: { report(fact: ProbeReport): void; now(): Instant }) => Prober = openProber;
   assert.equal(open.length, 1);
 });

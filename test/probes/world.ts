@@ -14,7 +14,8 @@ import type { Readable, Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Family, Instant, Method, ProbeLine, ProbeOrder, Target } from '../../src/model.js';
-import { openProber, type ProbeFact, type Prober } from '../../src/probes/prober.js';
+import type { ProbeReport, Prober } from '../../src/ports.js';
+import { openProber } from '../../src/probes/prober.js';
 import { inNetns } from '../lab/netns.js';
 import { deadline } from '../lab/wait.js';
 
@@ -139,16 +140,16 @@ export function now(): Instant {
 /** A prober and everything that it reported. */
 export interface Listener {
   readonly prober: Prober;
-  readonly facts: ProbeFact[];
+  readonly facts: ProbeReport[];
   /** Sends and waits for its fact: `reply`, the error of `lost`, or `silence`. Where silence is expected, say SILENCE_MS. */
   ask(side: string, address: string, withinMs?: number, method?: Method): Promise<string>;
   /** In the family of the address (IPv4 for what is none); by ICMP echo if nothing else is said. */
   send(side: string, address: string, method?: Method): ProbeOrder;
-  factOf(order: ProbeOrder): ProbeFact | undefined;
+  factOf(order: ProbeOrder): ProbeReport | undefined;
 }
 
 export function listen(): Listener {
-  const facts: ProbeFact[] = [];
+  const facts: ProbeReport[] = [];
   const prober = openProber({ now, report: (fact) => facts.push(fact) });
   let seq = 0;
   const listener: Listener = {

@@ -9,7 +9,7 @@ import type { Address, Family, Link, LostCause, ProbeLine, ProbeOrder, Route, Ta
 import { addressOf, foreignDefault, linkLocal, linkOf, type LineName } from '../core/fixture.js';
 import type { Agenda } from './agenda.js';
 import type { Dice } from './dice.js';
-import type { Loop } from './loop.js';
+import type { Process } from './process.js';
 import type { ShakyKernel } from './shaky-kernel.js';
 
 /** One uplink's device: what its families share. */
@@ -72,7 +72,7 @@ export interface Isps {
   /** What the packet filter was last told not to count. */
   near: readonly string[];
   bind(lines: readonly ProbeLine[]): void;
-  send(order: ProbeOrder, loop: Loop): void;
+  send(order: ProbeOrder, process: Process): void;
 }
 
 const GROUPS = 8;
@@ -94,13 +94,13 @@ export function openIsps(ports: readonly Port[], kernel: ShakyKernel, agenda: Ag
     }
   }
 
-  function send(order: ProbeOrder, loop: Loop): void {
+  function send(order: ProbeOrder, process: Process): void {
     const { uplink, family, target, seq } = order;
     const isp = all.find((other) => other.policy.name === uplink && other.family === family)!;
     isp.sent++;
     const line = lines.find((other) => other.uplink === uplink && other.family === family);
     const link = kernel.truth().links.find((other) => other.index === line?.ifindex);
-    const lost = (error: string, cause: LostCause = 'unsent'): void => loop.arrive((at) => ({ type: 'lost', at, uplink, family, target: target.id, seq, cause, error }));
+    const lost = (error: string, cause: LostCause = 'unsent'): void => process.arrive((daemon, at) => daemon.report({ type: 'lost', at, uplink, family, target: target.id, seq, cause, error }));
     if (world.blind) return lost('EMFILE: too many open files', 'prober');
     if (link === undefined || link.name !== isp.policy.interface) return lost('ENODEV: the device is gone');
     if (!link.adminUp) return lost('ENETDOWN: the device is down');
@@ -111,7 +111,7 @@ export function openIsps(ports: readonly Port[], kernel: ShakyKernel, agenda: Ag
     agenda.at(sentAt + isp.rttMs + isp.jitterMs * dice.between(-1, 1), () => {
       if (!answers(isp, order, kernel) || !lines.includes(line!)) return;
       if (target.kind === 'http' && isp.portal) return lost('redirected to http://login.example', 'portal');
-      loop.arrive((at) => ({ type: 'reply', at, uplink, family, target: target.id, seq, rttMs: at - sentAt }));
+      process.arrive((daemon, at) => daemon.report({ type: 'reply', at, uplink, family, target: target.id, seq, rttMs: at - sentAt }));
     });
   }
 

@@ -92,7 +92,7 @@ export function play(seed: number, wish: Wish = {}): Played {
 
   weather.begin(world);
   try {
-    world.loop.start();
+    world.process.start();
     tick();
     world.agenda.runUntil(endsAt);
     all((watch) => watch.end?.());

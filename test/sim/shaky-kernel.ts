@@ -4,8 +4,8 @@
  * up to a second, unless somebody asks for the link itself.
  */
 import { openDryKernel, type DryKernel } from '../../src/kernel/dry.js';
-import { carryOut, type Watcher } from '../../src/kernel/door.js';
-import type { KernelDoor } from '../../src/daemon.js';
+import { carryOut } from '../../src/kernel/door.js';
+import type { Kernel, Watcher } from '../../src/ports.js';
 import type { Change, KernelFacts, Link } from '../../src/model.js';
 import { bare } from '../core/fixture.js';
 import type { Agenda } from './agenda.js';
@@ -22,7 +22,7 @@ export interface Moods {
 }
 
 export interface ShakyKernel {
-  readonly door: Pick<KernelDoor, 'readAll' | 'readOurs' | 'look' | 'apply' | 'watch'>;
+  readonly door: Pick<Kernel, 'readAll' | 'readOurs' | 'look' | 'apply' | 'watch'>;
   readonly moods: Moods;
   /** The hand of everybody else; notices go through the same bad mood. */
   readonly outside: DryKernel['outside'];

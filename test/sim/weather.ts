@@ -184,7 +184,7 @@ function relapse(world: World, port: Port): void {
 
 /** Whoever leads falls silent, while the others are well. */
 function leader(world: World): void {
-  const leading = defaultsIn(world.kernel.truth(), ACTIVE_TABLE, world.dice.pick([...world.loop.state.planes.keys()]))[0];
+  const leading = defaultsIn(world.kernel.truth(), ACTIVE_TABLE, world.dice.pick([...world.process.state.planes.keys()]))[0];
   const port = world.isps.ports.find((other) => other.ifindex === leading?.hops[0]?.ifindex);
   if (port !== undefined) world.dice.pick([silence, gatewayDies, cable])(world, port, world.dice.between(300, 10_000));
 }

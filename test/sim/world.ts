@@ -9,7 +9,7 @@ import { linkOf, type LineName } from '../core/fixture.js';
 import { openAgenda, type Agenda } from './agenda.js';
 import { openDice, type Dice } from './dice.js';
 import { leased, lineParts, openIsps, type Isp, type Isps, type Port } from './isps.js';
-import { openLoop, type Loop } from './loop.js';
+import { openProcess, type Process } from './process.js';
 import { openShakyKernel, type ShakyKernel } from './shaky-kernel.js';
 
 export interface World {
@@ -19,7 +19,7 @@ export interface World {
   readonly kernel: ShakyKernel;
   readonly isps: Isps;
   /** The daemon that runs now. */
-  readonly loop: Loop;
+  readonly process: Process;
   /** When the daemon was started; Infinity while none runs. */
   readonly startedAt: number;
   /** When somebody else last laid hands on routes or rules. */
@@ -67,18 +67,18 @@ export function openWorld(seed: number, { policy: firstPolicy, six }: Draw): Wor
   let startedAt = agenda.now;
   let foreignAt = -Infinity;
   let starvedAt = -Infinity;
-  let loop = open();
+  let process = open();
 
-  function open(): Loop {
+  function open(): Process {
     startedAt = agenda.now;
     const state = openState(policy, agenda.now as Instant);
     state.override = saved;
-    return openLoop(state, {
+    return openProcess(state, {
       agenda, dice, kernel: kernel.door, bind: isps.bind, send: isps.send, count: isps.count,
       save: (override) => {
         saved = override;
       },
-      turns: (event) => world.beforeTurn(event), turned: (event, effects, wakeAt) => turned(event, effects, wakeAt), settled: () => world.onSettled(),
+      observer: { before: (event) => world.beforeTurn(event), after: (event, { effects, wakeAt }) => turned(event, effects, wakeAt), settled: () => world.onSettled() },
     });
   }
 
@@ -103,47 +103,40 @@ export function openWorld(seed: number, { policy: firstPolicy, six }: Draw): Wor
   const world: World = {
     agenda, dice, kernel, isps, onTurn: () => undefined, beforeTurn: () => undefined, onSettled: () => undefined,
     get policy() { return policy; },
-    get loop() { return loop; },
+    get process() { return process; },
     get startedAt() { return startedAt; },
     get foreignAt() { return foreignAt; },
     get starvedAt() { return starvedAt; },
     restart() {
-      loop.kill();
+      process.kill();
       isps.bind([]);
       startedAt = Infinity;
       later(dice.between(5, 2000), () => {
-        loop = open();
-        loop.start();
+        process = open();
+        process.start();
       });
     },
     reload(edit) {
       policy = edit(policy);
       isps.touch(isps.all, () => ports.forEach((port) => { port.policy = policy.uplinks.find((uplink) => uplink.name === port.policy.name)!; }));
-      loop.ask((at, token) => ({ type: 'policy', at, policy, token }));
+      process.arrive((daemon) => void daemon.reload(policy));
     },
     starve(forMs) {
-      loop.starve(forMs);
+      process.starve(forMs);
       starvedAt = Math.max(starvedAt, agenda.now + forMs);
     },
     override({ uplink, ifDead, forMs, confirmMs }) {
-      loop.ask((at, token) => {
-        const after = (ms: number | undefined): Instant | undefined => (ms === undefined ? undefined : ((at + ms) as Instant));
-        const override = { uplink, ifDead, until: after(forMs), confirmBy: after(confirmMs), reason: 'a test', by: 'noc', since: at };
-        return { type: 'override', at, by: 'sim', token, override };
-      });
+      process.arrive((daemon) => void daemon.override({ uplink, ifDead, forMs, confirmMs, reason: 'a test', by: 'noc' }));
     },
-    clear: () => loop.ask((at, token) => ({ type: 'override', at, by: 'sim', token, override: undefined })),
+    clear: () => process.arrive((daemon) => void daemon.clear('sim')),
     verdict(uplink, by, state, forMs) {
       const concerned = isps.all.filter((isp) => isp.policy.name === uplink);
       const told = {};
       isps.touch(concerned, () => concerned.forEach((isp) => (state === 'down' ? isp.condemnedBy.set(by, told) : isp.condemnedBy.delete(by))));
       later(forMs, () => isps.touch(concerned, () => concerned.forEach((isp) => isp.condemnedBy.get(by) === told && isp.condemnedBy.delete(by))));
-      loop.ask((at, token) => {
-        const verdict = state === undefined ? undefined : { uplink, state, by, because: 'seen from outside', since: at, until: (at + forMs) as Instant };
-        return { type: 'verdict', at, uplink, by, verdict, token };
-      });
+      process.arrive((daemon) => void (state === undefined ? daemon.withdraw(uplink, by) : daemon.verdict({ uplink, state, by, because: 'seen from outside', forMs })));
     },
-    confirm: () => loop.ask((at, token) => ({ type: 'confirm', at, by: 'sim', token })),
+    confirm: () => process.arrive((daemon) => void daemon.confirm('sim')),
     switchOff(port, forMs) {
       const { link } = lineParts(port);
       isps.touch(isps.on(port), () => kernel.outside.setLink({ ...link, adminUp: false, carrier: false }));

@@ -75,7 +75,7 @@ export const overrideObeyed: Law = {
   says: 'While an order stands and its uplink answers, or it says obey, that uplink alone leads: in the decision at once, and in the kernel.',
   watch: (view) => ({
     turn({ verdicts }) {
-      const { override } = view.world.loop.state;
+      const { override } = view.world.process.state;
       const { decision } = view;
       const verdict = override === undefined ? undefined : verdicts.get(override.uplink);
       if (override === undefined || verdict === undefined || decision === undefined) return '';
@@ -83,7 +83,7 @@ export const overrideObeyed: Law = {
       return names(decision) === override.uplink && decision.rule === 'override' ? '' : `${override.uplink} was ordered, ${names(decision)} leads: ${decision.because}`;
     },
     tick() {
-      const { override } = view.world.loop.state;
+      const { override } = view.world.process.state;
       const { decision } = view;
       if (override === undefined || decision?.rule !== 'override' || decision.since > view.world.agenda.now - 300 || !isOrdinary(view, 6000)) return '';
       const isp = view.isp(override.uplink);
@@ -102,7 +102,7 @@ export const overrideEnds: Law = {
     let orderedAt = -Infinity;
     return {
       tick() {
-        const { override } = view.world.loop.state;
+        const { override } = view.world.process.state;
       const { decision } = view;
         const { now } = world.agenda;
         if (override !== undefined || decision?.rule !== 'override') orderedAt = now;
@@ -122,16 +122,16 @@ export const everyOrderAnswered: Law = {
   watch(view) {
     const { world } = view;
     const open = new Map<number, number>();
-    let loop = world.loop;
+    let process = world.process;
     return {
       turn({ event, effects }) {
-        if (loop !== world.loop) open.clear();
-        loop = world.loop;
+        if (process !== world.process) open.clear();
+        process = world.process;
         if (event.type === 'override' || event.type === 'confirm' || event.type === 'verdict' || (event.type === 'policy' && event.token !== 0)) open.set(event.token, world.agenda.now);
         for (const effect of effects) {
           if (effect.type !== 'answer') continue;
           if (!open.delete(effect.token)) return `order ${effect.token} was answered twice, or never given`;
-          const { override } = view.world.loop.state;
+          const { override } = view.world.process.state;
       const { decision } = view;
           if (effect.error.includes('kernel') && isOrdinary(view, 6000)) return `an order was answered: ${effect.error}`;
           if (effect.error !== '' || override === undefined || decision?.rule !== 'override' || !isOrdinary(view, 6000)) continue;
@@ -142,7 +142,7 @@ export const everyOrderAnswered: Law = {
       },
       tick() {
         const late = [...open].find(([, when]) => world.agenda.now - when > 100);
-        return late === undefined || loop !== world.loop ? '' : `order ${late[0]} is not answered`;
+        return late === undefined || process !== world.process ? '' : `order ${late[0]} is not answered`;
       },
     };
   },

@@ -54,7 +54,7 @@ export const hollowLinesAreLeft: Law = {
         const leading = leadingIsps(view);
         const hollow = leading.find((isp) => isp.hollowSince !== undefined);
         const better = view.isps.some((isp) => isp.hollowSince === undefined && isp.aliveSince !== undefined && now - isp.aliveSince > HOLLOW_MS);
-        if (hollow === undefined || !better || !isOrdinary(view, HOLLOW_MS) || world.loop.state.override !== undefined) since = Infinity;
+        if (hollow === undefined || !better || !isOrdinary(view, HOLLOW_MS) || world.process.state.override !== undefined) since = Infinity;
         else since = Math.min(since, now);
         return now - since > HOLLOW_MS ? `${hollow!.policy.name} leads, and there is nothing behind it` : '';
       },
@@ -97,7 +97,7 @@ export const outsideObeyed: Law = {
   watch: (view) => ({
     turn({ event, verdicts }) {
       for (const [name, { state, domain, severed }] of verdicts) {
-        const { outside } = view.world.loop.state;
+        const { outside } = view.world.process.state;
         const condemned = outside.some((each) => each.uplink === name && each.state === 'down' && each.until > event.at);
         if (condemned && state !== 'down') return `${name} is said to be down, and is ${state}`;
         if (!condemned && domain === 'outside') return `nobody says that ${name} is down, and it still is for that`;
@@ -107,7 +107,7 @@ export const outsideObeyed: Law = {
     },
     tick() {
       const { now } = view.world.agenda;
-      const late = view.world.loop.state.outside.find(({ until }) => until < now - 20);
+      const late = view.world.process.state.outside.find(({ until }) => until < now - 20);
       return late === undefined || !isOrdinary(view, 100) || view.world.startedAt === Infinity ? '' : `what ${late.by} said of ${late.uplink} should have ended ${Math.round(now - late.until)} ms ago`;
     },
   }),

@@ -8,7 +8,7 @@ export const nothingWithoutPlane: Law = {
   once: true,
   watch: (view) => ({
     tick() {
-      const { planes } = view.world.loop.state;
+      const { planes } = view.world.process.state;
       if (!isOrdinary(view, 5600)) return '';
       const { routes, rules } = view.world.kernel.truth();
       const left = [...routes, ...rules].find((item) => item.protocol === OUR_PROTOCOL && !FAMILIES.some((family) => family === item.family && planes.has(family)));
@@ -22,14 +22,14 @@ export const oneGeneration: Law = {
   says: 'The generation never falls, grows with each change of who leads in any family, and no two changes share one.',
   once: true,
   watch({ world }) {
-    let { loop } = world;
+    let { process } = world;
     let before = new Map<number, string>();
     let highest = 0;
     return {
       turn() {
-        const { planes, generation } = world.loop.state;
-        if (loop !== world.loop) [before, highest] = [new Map(), 0];
-        loop = world.loop;
+        const { planes, generation } = world.process.state;
+        if (process !== world.process) [before, highest] = [new Map(), 0];
+        process = world.process;
         if (generation < highest) return `${generation} after ${highest}`;
         for (const [family, { decision }] of planes) {
           if (decision === undefined) continue;

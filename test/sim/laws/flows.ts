@@ -81,13 +81,13 @@ export const leftBehindIsCut: Law = {
     const { world } = view;
     const led = new Set<string>();
     const owedSince = new Map<string, number>();
-    let { loop } = world;
+    let { process } = world;
     return {
       turn({ effects, verdicts }) {
         const { now } = world.agenda;
         // What a former run still owed is not known to this one.
-        if (loop !== world.loop) [led, owedSince].forEach((known) => known.clear());
-        loop = world.loop;
+        if (process !== world.process) [led, owedSince].forEach((known) => known.clear());
+        process = world.process;
         const better = view.decision?.ranks[0]?.members.some((member) => verdicts.get(member.uplink)?.state === 'up') === true;
         for (const [name, { state }] of verdicts) {
           if (leads(view, name)) led.add(name);

@@ -18,13 +18,13 @@ export const foretoldComesTrue: Law = {
     let forgets: ForgetOrder[] = [];
     return {
       before(event) {
-        if (foretold !== undefined || world.loop.state.repair.inFlight || !world.loop.state.repair.inSync || !isOrdinary(view, 6000)) return '';
+        if (foretold !== undefined || world.process.state.repair.inFlight || !world.process.state.repair.inSync || !isOrdinary(view, 6000)) return '';
         const question = questionOf(world, event);
         if (question === undefined) return '';
-        const before = structuredClone(world.loop.state);
+        const before = structuredClone(world.process.state);
         foretold = question();
         [changes, forgets] = [[], []];
-        return isDeepStrictEqual(before, world.loop.state) ? '' : `to ask for ${event.type} changed the state`;
+        return isDeepStrictEqual(before, world.process.state) ? '' : `to ask for ${event.type} changed the state`;
       },
       turn({ effects }) {
         for (const effect of effects) {
@@ -37,7 +37,7 @@ export const foretoldComesTrue: Law = {
         const told = foretold;
         foretold = undefined;
         if (told === undefined || !isOrdinary(view, 100)) return '';
-        const { planes, facts } = world.loop.state;
+        const { planes, facts } = world.process.state;
         const decisions = [...planes.values()].flatMap(({ family, decision }) => (decision === undefined ? [] : [{ family, decision }]));
         if (!isDeepStrictEqual(told.decisions, decisions)) return `foretold ${JSON.stringify(told.decisions)}, and it came ${JSON.stringify(decisions)}`;
         if (!isDeepStrictEqual(told.forgets, forgets)) return `foretold to forget ${JSON.stringify(told.forgets)}, and it was ${JSON.stringify(forgets)}`;
@@ -49,7 +49,7 @@ export const foretoldComesTrue: Law = {
 };
 
 /** undefined where the event is none that people ask about. */
-function questionOf({ loop: { state }, isps }: World, event: Event): (() => Forecast) | undefined {
+function questionOf({ process: { state }, isps }: World, event: Event): (() => Forecast) | undefined {
   // The marks of policies that go linger for a while, and in a forecast they do not.
   if (event.type === 'policy' && isDeepStrictEqual(classesOf(event.policy).all, classesOf(state.policy).all)) return () => whatPolicy(state, event.policy, event.at);
   if (event.type !== 'links' || event.links.length !== 1 || event.gone.length > 0) return undefined;

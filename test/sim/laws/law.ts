@@ -57,9 +57,9 @@ export function viewOf(world: World, family: Family): View {
   return {
     world, family, isps,
     isp: (name) => isps.find((isp) => isp.policy.name === name)!,
-    get decision() { return world.loop.state.planes.get(family)?.decision; },
+    get decision() { return world.process.state.planes.get(family)?.decision; },
     verdicts() {
-      const health = world.loop.state.planes.get(family)?.health ?? new Map<string, never>();
+      const health = world.process.state.planes.get(family)?.health ?? new Map<string, never>();
       return new Map([...health].map(([name, each]) => [name, verdictOf(each)]));
     },
   };

@@ -19,7 +19,7 @@ export const policiesGoByTheLiving: Law = {
         // What would be refused otherwise may go by an uplink that rests.
         const toldWithinMs = world.kernel.moods.loseChance > 0 ? 5600 : 400;
         const isUp = ({ policy: { name }, aliveSince, troubledAt }: Isp): boolean => aliveSince !== undefined && now - troubledAt > toldWithinMs && verdicts.get(name)?.state === 'up' && now - verdicts.get(name)!.since > 300;
-        const refused = otherwise === 'block' && leading.length === 0 && world.loop.state.ready && isOrdinary(view, 5600) ? mine.find(isUp) : undefined;
+        const refused = otherwise === 'block' && leading.length === 0 && world.process.state.ready && isOrdinary(view, 5600) ? mine.find(isUp) : undefined;
         if (refused !== undefined) return `${refused.policy.name} is up, and new connections of ${JSON.stringify(order)} are refused`;
         for (const isp of leading) {
           const boundMs = detectMs(view, isp);
@@ -58,13 +58,13 @@ export const blockedNeverLeaks: Law = {
     },
     tick() {
       const { world } = view;
-      return isOrdinary(view, 5600) && world.agenda.now - world.startedAt > 100 && world.loop.state.planes.has(view.family) ? leak(view, world.kernel.truth(), true) : '';
+      return isOrdinary(view, 5600) && world.agenda.now - world.startedAt > 100 && world.process.state.planes.has(view.family) ? leak(view, world.kernel.truth(), true) : '';
     },
   }),
 };
 
 function leak({ world, family }: View, { routes, rules }: KernelFacts, ruleStands: boolean): string {
-  const { state } = world.loop;
+  const { state } = world.process;
   const own = classesOf(state.policy).all;
   for (const { slot, order, otherwise } of own) {
     if (otherwise !== 'block') continue;

@@ -42,7 +42,7 @@ export const activeIsAlive: Law = {
   watch: (view) => ({
     tick() {
       const { world } = view;
-      const { override } = world.loop.state;
+      const { override } = world.process.state;
       for (const isp of leadingIsps(view)) {
         const boundMs = detectMs(view, isp);
         const { now } = world.agenda;
@@ -129,7 +129,7 @@ export const converges: Law = {
     return {
       turn({ effects }) {
         for (const effect of effects) if (effect.type === 'apply') applies.push(world.agenda.now);
-        const now = [...world.loop.state.planes.values()].map(({ decision }) => decision);
+        const now = [...world.process.state.planes.values()].map(({ decision }) => decision);
         if (now.some((decision, i) => decision !== decided[i])) switches.push(world.agenda.now);
         decided = now;
         if (weather.name !== 'quarrel') return '';
@@ -137,7 +137,7 @@ export const converges: Law = {
         return lately > 16 ? `${lately} plans in 20 s of quarrel` : '';
       },
       end() {
-        const { state } = world.loop;
+        const { state } = world.process;
         // A hold may still end, and somebody return.
         const late = (times: readonly number[]): number => times.filter((when) => when > world.agenda.now - QUIET_MS / 4).length;
         if (late(applies) > 1 + 2 * late(switches)) return `${late(applies)} plans in the last seconds, with nothing going on`;
@@ -155,7 +155,7 @@ export const flowsKeepTheirWay: Law = {
   watch: (view) => ({
     tick() {
       const { world, family } = view;
-      if (!isOrdinary(view, 5600) || !world.loop.state.ready || world.agenda.now - world.startedAt < 1000) return '';
+      if (!isOrdinary(view, 5600) || !world.process.state.ready || world.agenda.now - world.startedAt < 1000) return '';
       const rules = world.kernel.truth().rules.filter((rule) => rule.family === family);
       for (const [name, verdict] of view.verdicts()) {
         const { slot, interface: device } = view.isp(name).policy;
@@ -186,7 +186,7 @@ export const nothingRefused: Law = {
 
 /** Is there a line that the core, too, knows to be whole? */
 function couldStand({ world, family }: View): boolean {
-  const { state } = world.loop;
+  const { state } = world.process;
   if (!state.ready || state.override?.ifDead === 'obey') return false;
   return [...allHealth(state)].some((health) => health.family === family && health.line.severed === '');
 }

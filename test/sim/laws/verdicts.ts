@@ -11,7 +11,7 @@ export const foundAgain: Law = {
   watch: (view) => ({
     tick() {
       const { world } = view;
-      const { state } = world.loop;
+      const { state } = world.process;
       for (const isp of view.isps) {
         const boundMs = findMs(isp);
         const { now } = world.agenda;
