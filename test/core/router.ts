@@ -4,7 +4,7 @@
 import { openState, type State } from '../../src/core/state.js';
 import { openDaemon, type Observer } from '../../src/daemon.js';
 import { openDryKernel, type DryKernel } from '../../src/kernel/dry.js';
-import type { ChangeFailure, Effect, Event, KernelFacts, Override, Plan, Policy } from '../../src/model.js';
+import type { ChangeFailure, Effect, Event, KernelFacts, Override, Plan, Policy, TrafficCount } from '../../src/model.js';
 import { at } from './fixture.js';
 
 export interface Router {
@@ -17,6 +17,8 @@ export interface Router {
   readonly effects: readonly Effect[];
   /** Takes the place of the kernel for one plan: its refusals; undefined = the kernel does it. */
   instead: ((plan: Plan) => readonly ChangeFailure[]) | undefined;
+  /** What the counters say; empty = nothing is counted. */
+  counts: readonly TrafficCount[];
   give(event: Event): Router;
   until(ms: number): Router;
   /** Forgets the effects so far. */
@@ -44,7 +46,7 @@ export function openRouter(policy: Policy, facts: KernelFacts, alive: readonly s
     settled: () => undefined,
   };
   const router: Router = {
-    state, kernel, now: 0, alive: new Set(alive), instead: undefined,
+    state, kernel, now: 0, alive: new Set(alive), instead: undefined, counts: [],
     get effects() { return effects; },
     give(event) {
       daemon.take(event);
@@ -91,6 +93,7 @@ export function openRouter(policy: Policy, facts: KernelFacts, alive: readonly s
       apply: (plan) => (router.instead ?? kernel.apply)(plan),
       // What changes is read at once. The test itself gives what the host and the table of connections say.
       watch: (tell) => kernel.watch({ ...tell, again: (what) => void router.give({ type: 'kernel', at: at(router.now), facts: what === 'all' ? kernel.readAll() : kernel.readOurs() }) }),
+      count: () => router.counts,
       host: () => new Promise(() => undefined),
       forget: () => new Promise(() => undefined),
     },
