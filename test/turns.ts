@@ -2,7 +2,7 @@
  * What is proved by turns: one run takes one part, chosen by the hour, so that a day of runs takes all of them. UPLINKD_TEST_PART=2 takes that one,
  * UPLINKD_TEST_PART=whole all at once (`npm run sim`).
  *
- * For what is proved many times over (seeds of the simulation, mutants, stories that each backend of NAT tells alike), and for what proves the lab alone.
+ * For what is proved many times over (seeds of the simulation, mutants, stories that each backend of NAT tells alike), and for what proves the lab or the bench alone.
  */
 import assert from 'node:assert/strict';
 

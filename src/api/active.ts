@@ -6,15 +6,16 @@
  *
  * The ETag is `"<boot>-<generation>-<digest>"`. The boot: whoever remembers the ETag hears of a restart at once. The digest: the override and the reason change without a new generation.
  */
+import { parseDuration } from '../duration.js';
 import { problem, type Answer } from './answer.js';
 import type { Desk, Request } from './desk.js';
 import { WAIT_AT_MOST_MS, type ActiveQuery } from './request-schemas.js';
 import type { Snapshot } from './snapshot.js';
-import { durationMs, wireActive } from './wire.js';
+import { wireActive } from './wire.js';
 
 export async function getActive(desk: Desk, request: Request): Promise<Answer> {
   const query = request.query as ActiveQuery;
-  const waitMs = query.wait === undefined ? 0 : durationMs(query.wait);
+  const waitMs = query.wait === undefined ? 0 : parseDuration(query.wait);
   if (waitMs === undefined || waitMs > WAIT_AT_MOST_MS) {
     return problem('wrong-query', `wait=${query.wait ?? ''} is too long: at most 5m.`);
   }

@@ -136,7 +136,7 @@ function targetMetrics(uplinks: readonly UplinkStatus[]): Metric[] {
   return [
     each('target_answering', 'gauge', '1 when the last probes of the target were answered.', (target) => bit(target.answering)),
     each('target_rtt_seconds', 'gauge', 'Smoothed round trip time.', (target) => perThousand(target.rttMs)),
-    each('target_jitter_seconds', 'gauge', 'Mean deviation of the round trip time.', (target) => perThousand(target.jitterMs)),
+    each('target_jitter_seconds', 'gauge', 'Smoothed deviation of the round trip time (RTTVAR of RFC 6298).', (target) => perThousand(target.jitterMs)),
     each('target_loss_ratio', 'gauge', 'Lost probes in the window, 0 to 1.', (target) => target.lossPercent && target.lossPercent / 100),
     each('target_timeout_seconds', 'gauge', 'An answer later than this is missed.', (target) => target.timeoutMs / 1000),
     each('target_probes_sent_total', 'counter', 'Probes sent.', (target) => target.sent),

@@ -1,11 +1,9 @@
 /**
  * What requests of the REST API carry, and the bounds that a schema cannot say. Written as schemas.ts is, which says what comes from it.
  */
+import { DURATION_PATTERN } from '../duration.js';
 import type { OutsideVerdict } from '../model.js';
 import type { Shape } from './schema-parts.js';
-
-/** As in the config (`250ms`, `90s`, `1h30m`, `1.5h`), and days. */
-export const DURATION_PATTERN = '^(?=.)(?:([0-9]{1,9}(?:[.][0-9]{1,3})?)d)?(?:([0-9]{1,9}(?:[.][0-9]{1,3})?)h)?(?:([0-9]{1,9}(?:[.][0-9]{1,3})?)m)?(?:([0-9]{1,9}(?:[.][0-9]{1,3})?)s)?(?:([0-9]{1,9})ms)?$';
 
 /** No control characters, line separators, nor what turns the direction of writing. */
 const PRINTABLE = '^[^\\p{Cc}\\p{Cf}\\p{Cs}\\p{Zl}\\p{Zp}]*$';

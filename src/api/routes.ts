@@ -5,6 +5,7 @@
  * A handler gets a request that fits its schemas already; what a schema cannot say (an uplink that exists, bounds of a duration)
  * is checked here. What changes something is asked of the daemon, which answers when the kernel has been read back.
  */
+import { parseDuration } from '../duration.js';
 import { getActive } from './active.js';
 import { document, nobody, problem, type Answer } from './answer.js';
 import type { Desk, Request } from './desk.js';
@@ -19,7 +20,7 @@ import {
 } from './request-schemas.js';
 import { activeAnswer, aliveAnswer, readyAnswer, statusAnswer } from './schemas.js';
 import { uplinkAnswer, uplinksAnswer } from './uplink-schemas.js';
-import { durationMs, wireStatus, wireUplink } from './wire.js';
+import { wireStatus, wireUplink } from './wire.js';
 
 const CHANGED = 'The resulting status, after the kernel has been read back.';
 const REFUSALS = { 403: 'asked over TCP, which may only read', 409: 'the daemon refused, with its reason', 504: 'the daemon did not answer; look at the status' } as const;
@@ -224,8 +225,8 @@ function putOverride(desk: Desk, request: Request): Answer | Promise<Answer> {
   const body = request.body as OverrideRequest;
   const { uplinks } = desk.now().status;
   if (!uplinks.some((uplink) => uplink.uplink === body.uplink)) return nobody('unknown-uplink', body.uplink, uplinks);
-  const forMs = body.for === undefined ? undefined : durationMs(body.for);
-  const confirmMs = body.confirm === undefined ? undefined : durationMs(body.confirm);
+  const forMs = body.for === undefined ? undefined : parseDuration(body.for);
+  const confirmMs = body.confirm === undefined ? undefined : parseDuration(body.confirm);
   const errors: { pointer: string; detail: string }[] = [];
   if (forMs !== undefined && !within(forMs, FOR_BOUNDS_MS)) errors.push({ pointer: '/for', detail: `"for" is ${body.for}; it must be 1s to 30d` });
   if (confirmMs !== undefined && !within(confirmMs, CONFIRM_BOUNDS_MS)) errors.push({ pointer: '/confirm', detail: `"confirm" is ${body.confirm}; it must be 5s to 1h` });
@@ -238,7 +239,7 @@ function putVerdict(desk: Desk, request: Request): Answer | Promise<Answer> {
   const { state, ttl, by, because } = request.body as VerdictRequest;
   const { uplinks } = desk.now().status;
   if (!uplinks.some((one) => one.uplink === uplink)) return nobody('no-such-uplink', uplink, uplinks);
-  const forMs = durationMs(ttl);
+  const forMs = parseDuration(ttl);
   if (forMs === undefined || !within(forMs, TTL_BOUNDS_MS)) {
     const detail = `"ttl" is ${ttl}; it must be 1s to 24h`;
     return problem('invalid-body', `${detail}.`, { errors: [{ pointer: '/ttl', detail }] });

@@ -135,7 +135,7 @@ export const target = {
     address: orNull('string', 'the address that is asked; null while it is not known'),
     answering: yesNo('the last probes were answered'),
     rttMs: orNull('number', 'smoothed round trip time; null before the first answer'),
-    jitterMs: orNull('number', 'its mean deviation'),
+    jitterMs: orNull('number', 'its smoothed deviation (RTTVAR of RFC 6298)'),
     lossPercent: orNull('number', 'of the probes in the window; null before the first'),
     timeoutMs: number('an answer later than this is missed'),
     lastReplyAt: timeOrNull('the last answer'),

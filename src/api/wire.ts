@@ -8,7 +8,6 @@
  * HELD_MS, so that an unchanged event reads the same in every answer (its ETag depends on it).
  */
 import type { ActiveUplink, Decision, Family, FamilyStatus, Instant, OutsideVerdict, Override, Status, TargetStatus, UplinkStatus } from '../model.js';
-import { DURATION_PATTERN } from './request-schemas.js';
 import type { ActiveAnswer, DecisionPart, StatusAnswer } from './schemas.js';
 import type { UplinkAnswer, UplinkFamilyPart } from './uplink-schemas.js';
 
@@ -36,8 +35,6 @@ const UNMEASURED = {
   traffic: undefined,
 } as const satisfies Pick<FamilyStatus, 'quality' | 'damping' | 'traffic'>;
 
-/** In the order of DURATION_PATTERN: d h m s ms. */
-const UNITS_MS = [86_400_000, 3_600_000, 60_000, 1_000, 1] as const;
 
 /** @returns a function that samples the clock and gives the converter for one answer: the same one while the offset is held */
 export function openCalendar(clock: Clock): () => ShowTime {
@@ -126,13 +123,6 @@ export function wireUplink(uplink: UplinkStatus, show: ShowTime): UplinkAnswer {
 
 export function hexadecimal(value: number): string {
   return `0x${value.toString(16)}`;
-}
-
-/** `90s` → 90000, `1h30m` → 5400000. @returns undefined for anything that is no duration */
-export function durationMs(text: string): number | undefined {
-  const parts = new RegExp(DURATION_PATTERN).exec(text);
-  if (parts === null) return undefined;
-  return Math.round(UNITS_MS.reduce((sumMs, unitMs, i) => sumMs + Number(parts[i + 1] ?? 0) * unitMs, 0));
 }
 
 /** What stands of an uplink as a whole and of each of its families. */

@@ -3,6 +3,7 @@
  * Only what can be known without the daemon is judged here; whether an uplink exists, or a duration is too long, the daemon says.
  */
 import { parseArgs } from 'node:util';
+import { parseDuration } from '../duration.js';
 import { plain } from './reading.js';
 
 export const DEFAULT_SOCKET = '/run/uplinkd/uplinkd.sock';
@@ -225,7 +226,7 @@ function misfit(verb: VerbName, operands: readonly string[], values: Values): st
     if (value === undefined) continue;
     if (!VERBS[verb].options.includes(option)) return `${verb} does not take --${option}`;
     if ((option === 'config' || option === 'by') && value === '') return `--${option} is empty`;
-    if ((option === 'for' || option === 'confirm') && !isDuration(value)) return `--${option} "${plain(value)}" is not a duration such as 90s, 30m or 2h`;
+    if ((option === 'for' || option === 'confirm') && parseDuration(value) === undefined) return `--${option} "${plain(value)}" is not a duration such as 90s, 30m or 2h`;
     if (option === 'if-dead' && value !== 'fall-through' && value !== 'obey') return `--if-dead "${plain(value)}" is neither fall-through nor obey`;
   }
   return undefined;
@@ -259,11 +260,6 @@ function whereOf(values: Values): Invocation['where'] | { readonly why: string }
 
 function isVerb(text: string): text is VerbName {
   return Object.hasOwn(VERBS, text);
-}
-
-/** Whether it looks like one; the bounds are the daemon's. */
-function isDuration(text: string): boolean {
-  return /^(?=.)([0-9.]+d)?([0-9.]+h)?([0-9.]+m)?([0-9.]+s)?([0-9]+ms)?$/.test(text);
 }
 
 function wrong(why: string, verb: VerbName | undefined): Parsed {

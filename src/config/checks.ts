@@ -12,12 +12,10 @@ import { type Path, type Problem, shown } from './problem.js';
 import type { Settings } from './schema.js';
 import { checkGateway, checkList, checkQuorum } from './target-checks.js';
 import { checkTraffic } from './traffic-checks.js';
+import { BURST_GAP_MS } from '../core/tuning.js';
+import { writtenDuration } from '../duration.js';
 import { checkTranslation } from './translation-checks.js';
 import type { MapNode } from './tree.js';
-import { durationText } from './values.js';
-
-/** The closest that the probes of a burst follow each other (core/ask.ts). */
-const BURST_GAP_LEAST_MS = 10;
 
 /** @param found problems of single keys */
 export function crossCheck(root: MapNode, settings: Settings, policy: Policy, found: readonly Problem[]): readonly Problem[] {
@@ -78,7 +76,7 @@ function checkTimes(check: Check, uplink: UplinkPolicy): void {
   if (timeoutMinMs > timeoutMaxMs) {
     const bounds: readonly Path[] = [['probe', 'timeoutMin'], ['probe', 'timeoutMax']];
     const place = written(check, [...bounds.map((bound) => [...own, ...bound]), ...bounds]) ?? own;
-    report(check, place, `\`timeoutMin\` is ${durationText(timeoutMinMs)} and \`timeoutMax\` ${durationText(timeoutMaxMs)}: `
+    report(check, place, `\`timeoutMin\` is ${writtenDuration(timeoutMinMs)} and \`timeoutMax\` ${writtenDuration(timeoutMaxMs)}: `
       + 'the shorter of the two must be `timeoutMin`');
     return;
   }
@@ -86,14 +84,14 @@ function checkTimes(check: Check, uplink: UplinkPolicy): void {
   const { burst } = uplink.health.suspect;
   const waitMs = timeoutMs === 'auto' ? timeoutMinMs : timeoutMs;
   // The missed probe's timeout, the burst, and the timeout of its last probe.
-  const leastMs = burst === 0 ? waitMs : 2 * waitMs + (burst - 1) * BURST_GAP_LEAST_MS;
+  const leastMs = burst === 0 ? waitMs : 2 * waitMs + (burst - 1) * BURST_GAP_MS.least;
   if (uplink.health.down.afterMs >= leastMs) return;
   const knobs: readonly Path[] = [
     ['health', 'down', 'after'], ['health', 'suspect', 'burst'], ['probe', 'timeout'], ['probe', 'timeoutMin'], ['health', 'sensitivity'],
   ];
   const place = written(check, [...knobs.map((knob) => [...own, ...knob]), ...knobs]) ?? own;
   const probes = burst === 0 ? 'the timeout' : `a missed probe and a burst of ${burst}`;
-  const least = durationText(leastMs);
-  report(check, place, `\`health.down.after\` is ${durationText(uplink.health.down.afterMs)}, but ${probes} with a timeout of ${durationText(waitMs)} `
+  const least = writtenDuration(leastMs);
+  report(check, place, `\`health.down.after\` is ${writtenDuration(uplink.health.down.afterMs)}, but ${probes} with a timeout of ${writtenDuration(waitMs)} `
     + `cannot be told in less than ${least}: write \`after: ${least}\` or more, or a shorter timeout`);
 }

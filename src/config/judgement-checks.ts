@@ -3,17 +3,17 @@
  * far apart (one for all uplinks, one for this one, one nowhere), so both are named with their place.
  */
 import type { Threshold, UplinkPolicy } from '../model.js';
+import { writtenDuration } from '../duration.js';
 import { type Check, lookUp, placeOf, report, sound, written } from './check.js';
 import type { Path } from './problem.js';
 import { percentText } from './quantities.js';
-import { durationText } from './values.js';
 
 export function checkJudgement(check: Check, uplink: UplinkPolicy): void {
   if (!sound(check, ['uplinks', uplink.name, 'health'], ['health'])) return;
   const { lossPercent, latencyMs, jitterMs } = uplink.health.quality;
   checkThreshold(check, uplink, 'loss', lossPercent, percentText);
-  checkThreshold(check, uplink, 'latency', latencyMs, durationText);
-  checkThreshold(check, uplink, 'jitter', jitterMs, durationText);
+  checkThreshold(check, uplink, 'latency', latencyMs, writtenDuration);
+  checkThreshold(check, uplink, 'jitter', jitterMs, writtenDuration);
   checkDamping(check, uplink);
 }
 

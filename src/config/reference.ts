@@ -2,11 +2,11 @@
  * docs/config.md, made from the schema. A test holds the file against this text, and writes it when told to
  * (UPDATE_DOCS=1 node --test dist/test/config/reference.test.js).
  */
+import { writtenDuration } from '../duration.js';
 import type { Field, FromPreset, LeafField, ListField, OrderField, SectionField } from './fields.js';
 import { listed, shown } from './problem.js';
 import { PRESETS, type Preset, SCHEMA, type Sensitivity } from './schema.js';
 import { percentText, sizeText } from './quantities.js';
-import { durationText } from './values.js';
 
 /** The whole page, Markdown. */
 export function referenceText(): string {
@@ -154,7 +154,7 @@ function row(path: readonly string[], takes: string, standard: string, apply: st
 
 function takes(field: LeafField | OrderField): string {
   switch (field.type) {
-    case 'duration': return `${field.auto === true ? '`auto`, or ' : ''}${durationText(field.minMs)} to ${durationText(field.maxMs)}`;
+    case 'duration': return `${field.auto === true ? '`auto`, or ' : ''}${writtenDuration(field.minMs)} to ${writtenDuration(field.maxMs)}`;
     case 'integer': return `${(field.words ?? []).map((word) => `${shown(word)}, `).join('')}${field.min} to ${field.max}${field.unit === undefined ? '' : ` ${field.unit}`}`;
     case 'percent': return `${percentText(field.min)} to ${percentText(field.max)}`;
     case 'decimal': return `${field.min} to ${field.max}`;
@@ -192,7 +192,7 @@ function defaultText(field: LeafField | OrderField): string {
   if (standard === undefined) return requiredText(field);
   if (typeof standard === 'object') return presetText(standard.preset);
   if (typeof standard !== 'number') return shown(String(standard));
-  return shown(field.type === 'duration' ? durationText(standard) : field.type === 'percent' ? percentText(standard) : String(standard));
+  return shown(field.type === 'duration' ? writtenDuration(standard) : field.type === 'percent' ? percentText(standard) : String(standard));
 }
 
 function requiredText(field: Field): string {
@@ -205,7 +205,7 @@ function presetText(key: FromPreset['preset']): string {
 }
 
 function presetValue(preset: Preset, key: keyof Preset): string {
-  return key === 'intervalMs' || key === 'afterMs' ? durationText(preset[key]) : String(preset[key]);
+  return key === 'intervalMs' || key === 'afterMs' ? writtenDuration(preset[key]) : String(preset[key]);
 }
 
 function sensitivityText(): string {

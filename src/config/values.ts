@@ -2,6 +2,7 @@
  * Single values: from the text that was written to what is meant, or to what is wrong with it and what to write
  * instead. Pure; knows the kinds of field but no key.
  */
+import { parseDuration, writtenDuration } from '../duration.js';
 import { hostTakes, readGateway, readListen, readNetwork, readPrefix, readTarget, readTranslation } from './addresses.js';
 import type { ChoiceField, DurationField, FlagField, IntegerField, LeafField } from './fields.js';
 import { readLabel, readMac, readMark, readPath, readPorts, readSetName } from './matching.js';
@@ -82,19 +83,6 @@ export function expected(field: LeafField): string {
   }
 }
 
-/** `300ms`, `1500ms`, `1m30s`, `2h`. */
-export function durationText(ms: number): string {
-  if (ms % 1000 !== 0) return `${ms}ms`;
-  let rest = ms;
-  let text = '';
-  for (const [unit, unitMs] of UNITS) {
-    const count = Math.floor(rest / unitMs);
-    if (count > 0) text += `${count}${unit}`;
-    rest -= count * unitMs;
-  }
-  return text === '' ? '0s' : text;
-}
-
 /** The letter first: what follows is at most 31 characters more. */
 export function uplinkNameWrong(name: string): string | undefined {
   if (/^[A-Za-z][A-Za-z0-9_-]{0,31}$/.test(name)) return undefined;
@@ -104,9 +92,6 @@ export function uplinkNameWrong(name: string): string | undefined {
 /** No value is as long; patterns that look for slips would take minutes over a megabyte. */
 const LENGTH_AT_MOST = 200;
 
-const UNITS: readonly (readonly [string, number])[] = [['h', 3_600_000], ['m', 60_000], ['s', 1000], ['ms', 1]];
-const DURATION = /^(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?$/;
-
 function readDuration(field: DurationField, text: string): Read<number | 'auto'> {
   if (text === 'auto' && field.auto === true) return { value: 'auto' };
   const ms = milliseconds(text);
@@ -115,26 +100,22 @@ function readDuration(field: DurationField, text: string): Read<number | 'auto'>
     const meant = meantDuration(text);
     return { wrong: `${shown(text)} is not a duration: write ${meant === undefined ? expected(field) : shown(meant)}` };
   }
-  if (ms < field.minMs) return { wrong: `${shown(text)} is too short: ${durationText(field.minMs)} at least` };
-  if (ms > field.maxMs) return { wrong: `${shown(text)} is too long: ${durationText(field.maxMs)} at most` };
+  if (ms < field.minMs) return { wrong: `${shown(text)} is too short: ${writtenDuration(field.minMs)} at least` };
+  if (ms > field.maxMs) return { wrong: `${shown(text)} is too long: ${writtenDuration(field.maxMs)} at most` };
   return { value: ms };
 }
 
 function milliseconds(text: string): number | undefined {
-  const parts = DURATION.exec(text);
-  if (parts === null || text === '') return undefined;
-  let ms = 0;
-  UNITS.forEach(([, unitMs], i) => { ms += Number(parts[i + 1] ?? 0) * unitMs; });
-  const whole = Math.round(ms);
-  return Math.abs(ms - whole) < 1e-6 ? whole : undefined;
+  const ms = parseDuration(text);
+  return Number.isInteger(ms) ? ms : undefined;
 }
 
-/** `5 sec` → `5s`, `2 Hours` → `2h`, `1d` → `24h`. */
+/** `5 sec` → `5s`, `2 Hours` → `2h`, `1 day` → `1d`. */
 function meantDuration(text: string): string | undefined {
   const short = text.toLowerCase().replace(/\s/g, '')
     .replace(/(\d)(?:msecs?|millis|milliseconds?)\b/g, '$1ms').replace(/(\d)(?:secs?|seconds?)\b/g, '$1s')
     .replace(/(\d)(?:mins?|minutes?)\b/g, '$1m').replace(/(\d)(?:hrs?|hours?)\b/g, '$1h')
-    .replace(/(\d+)(?:d|days?)\b/g, (_, days: string) => `${Number(days) * 24}h`);
+    .replace(/(\d)days?\b/g, '$1d');
   return short !== text && milliseconds(short) !== undefined ? short : undefined;
 }
 

@@ -13,10 +13,9 @@ import { isWaiting, nextDeadline, noteSent, timeoutMs, worstMs, type TargetRecor
 import { sourceOf } from './source.js';
 import { costBytes, roundMs, spend, spentBytes } from './spending.js';
 import { isIdle, progressed } from './traffic.js';
+import { BURST_GAP_MS } from './tuning.js';
 import { isAside, isGateway, isNearAlive, isSlow } from './witness.js';
 
-/** Between the probes of a burst: an eighth of the timeout, within these bounds. */
-const BURST_GAP_MS = { least: 5, most: 50 };
 /** While suspect or unknown every target is asked this often (or at its steady pace, where that is faster); the dear ones and those aside less. */
 const QUICK_INTERVAL_MS = 200;
 const QUICK_INTERVAL_SLOW_MS = 2000;

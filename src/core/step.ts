@@ -195,7 +195,7 @@ function verdictFor(state: State, { decision }: Plane, health: Health): Verdict 
   if (verdict.state !== 'up' && verdict.state !== 'degraded' && verdict.state !== 'unknown') return verdict;
   if (isFiltered(state, health)) return verdict;
   const leads = decision?.ranks[0]?.members.some((member) => member.uplink === health.name) ?? false;
-  return { ...verdict, state: leads ? 'unknown' : 'down' };
+  return { ...verdict, state: leads ? 'unknown' : 'down', because: 'its NAT rules are not installed' };
 }
 
 function bindProbes(state: State, effects: Effect[]): void {

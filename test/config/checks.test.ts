@@ -104,10 +104,10 @@ test('the times fit each other', () => {
   a: { interface: eth0 }
   b: { interface: eth1, probe: { timeoutMax: 10ms } }
 `), '3: uplinks.b.probe.timeoutMax: `timeoutMin` is 20ms and `timeoutMax` 10ms: the shorter of the two must be `timeoutMin`');
-  assert.equal(problemsOf('uplinks: { a: { interface: eth0 }, b: { interface: eth1 } }\nhealth: { down: { after: 50ms } }\n'),
-    '2: health.down.after: `health.down.after` is 50ms, but a missed probe and a burst of 3 with a timeout of 20ms cannot be told in less than 60ms: write `after: 60ms` or more, or a shorter timeout');
-  assert.equal(problemsOf('uplinks: { a: { interface: eth0 } }\nhealth: { down: { after: 60ms } }\n'), 'none');
+  assert.equal(problemsOf('uplinks: { a: { interface: eth0 }, b: { interface: eth1 } }\nhealth: { down: { after: 45ms } }\n'),
+    '2: health.down.after: `health.down.after` is 45ms, but a missed probe and a burst of 3 with a timeout of 20ms cannot be told in less than 50ms: write `after: 50ms` or more, or a shorter timeout');
+  assert.equal(problemsOf('uplinks: { a: { interface: eth0 } }\nhealth: { down: { after: 50ms } }\n'), 'none');
   assert.equal(problemsOf('uplinks: { a: { interface: eth0 } }\nhealth: { sensitivity: fast }\nprobe: { timeout: 500ms }\n'),
-    '3: probe.timeout: `health.down.after` is 300ms, but a missed probe and a burst of 3 with a timeout of 500ms cannot be told in less than 1020ms: write `after: 1020ms` or more, or a shorter timeout');
+    '3: probe.timeout: `health.down.after` is 300ms, but a missed probe and a burst of 3 with a timeout of 500ms cannot be told in less than 1010ms: write `after: 1010ms` or more, or a shorter timeout');
   assert.equal(problemsOf('uplinks: { a: { interface: eth0, health: { suspect: { burst: 0 } } } }\nhealth: { down: { after: 20ms } }\n'), 'none', 'no burst takes no time');
 });

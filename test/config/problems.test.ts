@@ -112,12 +112,12 @@ test('keys and values of the contract that are not built yet are told apart from
 test('durations need a unit, and are shown how to be written', () => {
   const hold = (text: string): string => problemOf(`failback: { hold: ${text} }`).replace('failback.hold: ', '');
   cases([
-    ['5s', 'none'], ['250ms', 'none'], ['2h', 'none'], ['1m30s', 'none'], ['0s', 'none'], ['1.5s', 'none'], ['"5s"', 'none'], ['24h', 'none'],
+    ['5s', 'none'], ['250ms', 'none'], ['2h', 'none'], ['1m30s', 'none'], ['0s', 'none'], ['1.5s', 'none'], ['"5s"', 'none'], ['24h', 'none'], ['1d', 'none'],
     ['5', '`5` has no unit: write `5s`, or `5ms` for milliseconds'],
     ['0', '`0` has no unit: write `0s`, or `0ms` for milliseconds'],
     ['5 sec', '`5 sec` is not a duration: write `5s`'],
     ['5 Minutes', '`5 Minutes` is not a duration: write `5m`'],
-    ['1d', '`1d` is not a duration: write `24h`'],
+    ['1 day', '`1 day` is not a duration: write `1d`'],
     ['soon', '`soon` is not a duration: write a duration such as `500ms`, `5s` or `2h`'],
     ['-1s', '`-1s` is not a duration: write a duration such as `500ms`, `5s` or `2h`'],
     ['0.0001s', '`0.0001s` is not a duration: write a duration such as `500ms`, `5s` or `2h`'],

@@ -10,7 +10,8 @@ import { percentText } from '../../src/config/quantities.js';
 import { SCHEMA } from '../../src/config/schema.js';
 import { DEFAULT_TARGETS } from '../../src/config/schema-probe.js';
 import { targetsOf } from '../../src/config/targets.js';
-import { durationText, readValue } from '../../src/config/values.js';
+import { writtenDuration } from '../../src/duration.js';
+import { readValue } from '../../src/config/values.js';
 
 const PAGE = new URL('../../../docs/config.md', import.meta.url);
 
@@ -40,7 +41,7 @@ test('every key is described, and every default passes its own bounds', () => {
     if (field.type === 'order') return;
     const standard = 'default' in field ? field.default : undefined;
     if (standard === undefined || typeof standard === 'object') return;
-    const text = typeof standard !== 'number' ? String(standard) : field.type === 'duration' ? durationText(standard) : field.type === 'percent' ? percentText(standard) : String(standard);
+    const text = typeof standard !== 'number' ? String(standard) : field.type === 'duration' ? writtenDuration(standard) : field.type === 'percent' ? percentText(standard) : String(standard);
     assert.ok('value' in readValue(field, text), `${key}: ${text}`);
   };
   visit(SCHEMA, '');
