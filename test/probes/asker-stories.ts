@@ -1,5 +1,6 @@
 /** Stories that hold for every method that asks by TCP or UDP, played inside asker-world.ts: which line a question takes, and what is left of it. */
 import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Family, Method } from '../../src/model.js';
 import type { OpenAsker } from '../../src/probes/method.js';
@@ -24,6 +25,13 @@ async function askedBy(way: Way, family: Family, asker: ReturnType<OpenAsker>, w
   return `${said} by ${devices === '' ? 'none' : devices}`;
 }
 
+/** No connection is being closed: what the far end repeated of it later would be refused by way of main, which leads out of b. */
+function isAtRest(): boolean {
+  const ended = ['06', '0A']; // TIME_WAIT, LISTEN
+  const rows = ['tcp', 'tcp6'].flatMap((name) => readFileSync(`/proc/net/${name}`, 'utf8').trimEnd().split('\n').slice(1));
+  return rows.every((row) => ended.includes(row.trim().split(/\s+/)[3]!));
+}
+
 /**
  * Line a alive, silent, without carrier, down, alive again; line b is alive all the time, and main's default leads out of it.
  *
@@ -35,6 +43,7 @@ export async function pinned(way: Way): Promise<Record<string, readonly string[]
   for (const family of FAMILIES) {
     const [first, b] = [way.open(line('a', family), now), way.open(line('b', family), now)];
     const told = [await askedBy(way, family, first), await askedBy(way, family, b)];
+    await until(isAtRest);
     ispFilter('a', 'meta l4proto { tcp, udp } drop');
     told.push(await askedBy(way, family, first, SILENCE_MS));
     first.close();
@@ -44,6 +53,8 @@ export async function pinned(way: Way): Promise<Record<string, readonly string[]
     ispIp('a', 'link set eth0 down');
     await until(() => execFileSync('ip', ['link', 'show', 'dev', 'wan-a'], { encoding: 'utf8' }).includes('NO-CARRIER'));
     const meanwhile = await askedBy(way, family, b);
+    // What b still has under way would be taken for what is asked through a.
+    b.close();
     told.push((await askedBy(way, family, a, SILENCE_MS)).replace(/^.* by (a|none)$/, 'not by b'), meanwhile);
     ip('link set wan-a down');
     told.push(await askedBy(way, family, a));
@@ -55,7 +66,6 @@ export async function pinned(way: Way): Promise<Record<string, readonly string[]
     await until(() => execFileSync('ip', ['-6', 'addr', 'show', 'dev', 'wan-a', 'tentative'], { encoding: 'utf8' }) === '');
     told.push(await askedBy(way, family, again));
     again.close();
-    b.close();
     stories[`IPv${family}`] = told;
   }
   return stories;
