@@ -19,13 +19,16 @@ export function openKernel(hostDoor: HostDoor): Door {
   const wireguard = openWireguard();
   let endWatch: (() => void) | undefined;
   return {
-    readAll: () => ({
-      links: paths.placedAll(netlink.listLinks()),
-      addresses: netlink.listAddresses(),
-      ...readOurs(netlink),
-      ...netlink.listForeign(),
-      tunnels: wireguard.withEndpoints(netlink.listTunnels(), performance.now()),
-    }),
+    readAll() {
+      const { links, tunnels } = netlink.listDevices();
+      return {
+        links: paths.placedAll(links),
+        addresses: netlink.listAddresses(),
+        ...readOurs(netlink),
+        ...netlink.listForeign(),
+        tunnels: wireguard.withEndpoints(tunnels, performance.now()),
+      };
+    },
     readOurs: () => readOurs(netlink),
     survey: () => netlink.survey(),
     look(ifindexes) {

@@ -97,7 +97,7 @@ inNamespaces(import.meta.url, 'tunnels on Linux', () => {
     const wished = [{ ifindex: 71, kind: 'vxlan', remotes: ['192.0.2.77'], local: '198.51.100.2' }];
     const gre = { ifindex: 72, kind: 'gre', remotes: ['192.0.2.78'], local: '' };
     if (add(...'name t2 index 72 type gre remote 192.0.2.78'.split(' '))) wished.push(gre);
-    assert.deepEqual(netlink.listTunnels().filter(({ ifindex }) => ifindex > 70), wished);
+    assert.deepEqual(netlink.listDevices().tunnels.filter(({ ifindex }) => ifindex > 70), wished);
   });
 
   test('WireGuard tells where its peers are, those of each device', (t) => {
@@ -114,7 +114,7 @@ inNamespaces(import.meta.url, 'tunnels on Linux', () => {
       if (status !== 0) return t.skip('there is no wg');
     }
     const wireguard = openWireguard();
-    const told = wireguard.withEndpoints(netlink.listTunnels(), 0).filter(({ kind }) => kind === 'wireguard');
+    const told = wireguard.withEndpoints(netlink.listDevices().tunnels, 0).filter(({ kind }) => kind === 'wireguard');
     wireguard.close();
     assert.deepEqual(told.map(({ remotes }) => remotes.toSorted()), [['192.0.2.77', '2001:db8::7'], ['192.0.2.78']]);
   });

@@ -10,7 +10,7 @@ import type { Family, Hop, Route } from '../../model.js';
 import { MAIN_TABLE } from '../../core/layout.js';
 import { Attributes, align, type Glance, type Writer } from './codec.js';
 import { KernelError } from './error.js';
-import { addressBits, afOf, familyOf, formatAddress, parseAddress, unspecified } from './inet.js';
+import { AF_INET6, addressBits, afOf, familyOf, formatAddress, parseAddress, unspecified } from './inet.js';
 import { readMetrics, writeMetrics } from './route-metrics.js';
 
 export const RTM_NEWROUTE = 24;
@@ -55,7 +55,6 @@ export const BY_HAND: readonly number[] = [3, 4, 9, 16];
 
 /** Networks of IPv6 as providers delegate them; a route that refuses one stands for what is left of it. */
 const DELEGATED_LENGTHS = { least: 16, most: 64 };
-const AF_INET6 = 10;
 
 /** A route in main, to somewhere, that somebody wrote by hand, by its header alone. Routing daemons have protocols of their own. */
 export function isByHand(head: RouteHead): boolean {

@@ -24,8 +24,8 @@ export interface Rtnetlink {
   getLink(ifindex: number): Link | undefined;
   /** Names of the devices that are bridges. */
   listBridges(): string[];
-  /** Without the endpoints of WireGuard, which its own family of messages tells (wireguard.ts). */
-  listTunnels(): Tunnel[];
+  /** All links, and those of them that are tunnels, by one dump. Without the endpoints of WireGuard (wireguard.ts). */
+  listDevices(): { readonly links: Link[]; readonly tunnels: Tunnel[] };
   listAddresses(): Address[];
   listNeighbours(): Neighbour[];
   /** Routes of both families. protocol 0 = any, table 0 = all. */
@@ -60,15 +60,13 @@ export interface Rtnetlink {
 export function openRtnetlink(): Rtnetlink {
   const socket = new NetlinkSocket(NETLINK_ROUTE);
   return {
-    listLinks: () => socket.dump(RTM_GETLINK, (out) => writeLinkRequest(out, 0), ({ type, body }) => (type === RTM_NEWLINK ? decodeLink(body) : undefined)),
+    listLinks: () => dumpLinks(socket, decodeLink),
     getLink: (ifindex) => getLink(socket, ifindex),
-    listBridges: () => socket.dump(RTM_GETLINK, (out) => writeLinkRequest(out, 0), ({ type, body }) => (type === RTM_NEWLINK ? decodeBridge(body) : undefined)),
-    listTunnels: () =>
-      socket.dump(
-        RTM_GETLINK,
-        (out) => writeLinkRequest(out, 0),
-        ({ type, body }) => (type === RTM_NEWLINK ? decodeTunnel(body) : undefined),
-      ),
+    listBridges: () => dumpLinks(socket, decodeBridge),
+    listDevices() {
+      const both = dumpLinks(socket, (body) => ({ link: decodeLink(body), tunnel: decodeTunnel(body) }));
+      return { links: both.flatMap(({ link }) => link ?? []), tunnels: both.flatMap(({ tunnel }) => tunnel ?? []) };
+    },
     listAddresses: () => socket.dump(RTM_GETADDR, writeAddressRequest, ({ type, body }) => (type === RTM_NEWADDR ? decodeAddress(body) : undefined)),
     listNeighbours: () =>
       BOTH.flatMap((family) =>
@@ -131,6 +129,15 @@ export function isForeign(head: RouteHead): boolean {
 const BOTH: readonly Family[] = [4, 6];
 /** Who loads a country's prefixes as static routes has thousands: reading them all would hold the loop. */
 const BY_HAND_AT_MOST = 512;
+
+/** @param decode undefined = not wanted */
+function dumpLinks<T>(socket: NetlinkSocket, decode: (body: Buffer) => T | undefined): T[] {
+  return socket.dump(
+    RTM_GETLINK,
+    (out) => writeLinkRequest(out, 0),
+    ({ type, body }) => (type === RTM_NEWLINK ? decode(body) : undefined),
+  );
+}
 
 function getLink(socket: NetlinkSocket, ifindex: number): Link | undefined {
   const answer = socket.ask(RTM_GETLINK, (out) => writeLinkRequest(out, ifindex));
