@@ -17,7 +17,7 @@ import {
 import type { Health } from './health.js';
 import { isHollow } from './hollow.js';
 import { linkNamed, linkOf } from './link.js';
-import { outerRanks, outerRules, tunnelOf } from './outer.js';
+import { outerRanks, outerRules, tunnelsAmong } from './outer.js';
 import { routedPrefixes, type Delegations } from './prefix.js';
 import { standInsFor, type SilentLines } from './stand-in.js';
 import type { Plane } from './state.js';
@@ -80,8 +80,7 @@ export function desire(ground: Ground): Wish {
 
 /** The first default beside `lead` that is by no tunnel; where there is none, the tunnel. */
 function belowTunnels(routes: readonly Route[], { policy, facts }: Ground, lead: Route): Route {
-  const tunnels = policy.uplinks.filter((uplink) => tunnelOf(uplink, facts) !== undefined);
-  const devices = tunnels.map((uplink) => linkOf(uplink, facts)?.index);
+  const devices = tunnelsAmong(policy, facts).map((uplink) => linkOf(uplink, facts)?.index);
   const isBelow = ({ family, table, hops }: Route): boolean =>
     family === lead.family && table === MAIN_TABLE && hops.every(({ ifindex }) => !devices.includes(ifindex));
   return routes.find(isBelow) ?? lead;

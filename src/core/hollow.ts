@@ -35,9 +35,11 @@ export function weighConnections(all: Iterable<Health>, now: Instant, suspect: (
       if (instead === undefined) continue;
       for (const each of [health, instead]) forgive(each, now);
       become(health, 'up', `connections get no answers by ${instead.name} either`, 'none', now);
-    } else if (health.leads && health.state === 'up' && doGetNothing(health, proofFor(health, suspect(health)), now) && healths.some((other) => other !== health && isWell(other, now))) {
+    } else if (health.leads && health.state === 'up' && doGetNothing(health, SHORT, now) && healths.some((other) => other !== health && isWell(other, now))) {
+      const cause = suspect(health);
+      if (!doGetNothing(health, proofFor(health, cause), now)) continue;
       unanswered.times++;
-      become(health, 'degraded', `targets answer, connections do not: nothing has come back for them for ${duration(now - unanswered.since!)}${suspect(health)?.text ?? ''}`, 'connections', now);
+      become(health, 'degraded', `targets answer, connections do not: nothing has come back for them for ${duration(now - unanswered.since!)}${cause?.text ?? ''}`, 'connections', now);
     }
   }
 }

@@ -2,7 +2,7 @@
 import type { Effect, Instant } from '../model.js';
 import { DEVICE_EVERY_MS } from './bypass.js';
 import { isCounting } from './desire-host.js';
-import { tunnelOf } from './outer.js';
+import { tunnelsAmong } from './outer.js';
 import { allHealth, type State } from './state.js';
 import { COUNT_EVERY_MS, isIdle } from './traffic.js';
 
@@ -52,7 +52,7 @@ export function countAnew(state: State, now: Instant): void {
 
 /** The packets of a tunnel are the router's own: nobody counts them on the line below. */
 function hasTunnel({ policy, facts }: State): boolean {
-  return facts !== undefined && policy.uplinks.some((uplink) => tunnelOf(uplink, facts) !== undefined);
+  return facts !== undefined && tunnelsAmong(policy, facts).length > 0;
 }
 
 /** What a device said stands against an alarm. */

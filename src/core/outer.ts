@@ -33,12 +33,18 @@ export function tunnelOf(
   return { kind: told?.kind ?? '', local: told?.local ?? '', remotes };
 }
 
+/** The uplinks that are tunnels. */
+export function tunnelsAmong({ uplinks }: Policy, facts: Pick<Facts, 'links' | 'tunnels'>): readonly UplinkPolicy[] {
+  return uplinks.filter((uplink) => tunnelOf(uplink, facts) !== undefined);
+}
+
 /**
  * The order in which lines carry the packets of tunnels. Where the choice names tunnels alone: the others by
  * priority, dead or not.
  */
-export function outerRanks({ uplinks }: Policy, facts: Facts, ranks: readonly Rank[]): readonly Rank[] {
-  const lines = uplinks.filter((uplink) => tunnelOf(uplink, facts) === undefined);
+export function outerRanks(policy: Policy, facts: Facts, ranks: readonly Rank[]): readonly Rank[] {
+  const tunnels = tunnelsAmong(policy, facts);
+  const lines = policy.uplinks.filter((uplink) => !tunnels.includes(uplink));
   const isLine = (name: string): boolean => lines.some((line) => line.name === name);
   const below = ranks
     .map(({ members }) => ({ members: members.filter(({ uplink }) => isLine(uplink)) }))
@@ -53,7 +59,7 @@ export function outerRules(
   policy: Policy, facts: Facts, family: Family, classes: readonly PolicyClass[],
   carries: (uplink: UplinkPolicy) => boolean,
 ): readonly Rule[] {
-  const tunnels = policy.uplinks.filter((uplink) => tunnelOf(uplink, facts) !== undefined);
+  const tunnels = tunnelsAmong(policy, facts);
   const isTunnel = (name: string): boolean => tunnels.some((uplink) => uplink.name === name);
   const mayLead = ({ order }: PolicyClass): boolean =>
     order.some(({ members }) => members.some(({ uplink }) => isTunnel(uplink)));
