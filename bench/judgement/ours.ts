@@ -8,8 +8,8 @@ import { loadText, showProblem } from '../../src/config/load.js';
 import { openState, type State } from '../../src/core/state.js';
 import { openDaemon } from '../../src/daemon.js';
 import { openDryKernel } from '../../src/kernel/dry.js';
-import type { Address, Event, ForgetOrder, HostReport, Instant, KernelFacts, Link, Policy, ProbeOrder } from '../../src/model.js';
-import { Promised } from '../../test/sim/process.js';
+import type { Address, Event, ForgetOrder, Instant, KernelFacts, Link, Policy, ProbeOrder } from '../../src/model.js';
+import { openAlarm, Promised, SOUND_HOST } from '../../test/sim/process.js';
 import { openView } from './line.js';
 import { openLan } from './lan.js';
 import type { Contestant } from './peers/monitor.js';
@@ -38,7 +38,6 @@ const NETWORKS = ['198.51.100', '203.0.113', '192.0.2', '100.64.0'] as const;
 const FIRST_IFINDEX = 2;
 const HOST_MS = 30;
 const FORGET_MS = 5;
-const HOST: HostReport = { natBackend: 'nftables', natInSync: true, natRepaired: false, sysctlsInSync: true, problems: [] };
 
 export function run(storm: Storm, sensitivity: Sensitivity, watch: Watcher = () => undefined): Run {
   const policy = policyOf(storm, sensitivity);
@@ -51,8 +50,8 @@ export function run(storm: Storm, sensitivity: Sensitivity, watch: Watcher = () 
   const changes: { at: number; line: number; because: string }[] = [];
   const cuts: { at: number; line: number }[] = [];
   const agenda = openQueue();
-  let timer = { dueAt: Infinity, ring: (): void => undefined };
   let clock = 0;
+  const alarm = openAlarm(() => clock);
   let active = -1;
 
   const now = (): Instant => (clock += 0.0005) as Instant;
@@ -89,11 +88,7 @@ export function run(storm: Storm, sensitivity: Sensitivity, watch: Watcher = () 
 
   const daemon = openDaemon(state, {
     now, wall: () => clock, clockSet: () => state.override, publish: () => undefined, tell: () => undefined, save: () => undefined,
-    timers: {
-      set: (ms, ring) => { timer = { dueAt: clock + ms, ring }; },
-      clear: () => { timer.dueAt = Infinity; },
-      soon: (run) => run(),
-    },
+    timers: alarm.timers,
     prober: { bind: () => undefined, send },
     kernel: {
       ...kernel, forget,
@@ -101,7 +96,7 @@ export function run(storm: Storm, sensitivity: Sensitivity, watch: Watcher = () 
         lan.advance(clock, active);
         return lan.counts(interfaces);
       },
-      host: () => later(HOST_MS, HOST),
+      host: () => later(HOST_MS, SOUND_HOST),
     },
     observer: { before: () => undefined, after: follow, settled: () => undefined },
   });
@@ -113,13 +108,13 @@ export function run(storm: Storm, sensitivity: Sensitivity, watch: Watcher = () 
   }
   daemon.start();
   while (clock < storm.lengthMs) {
-    if (agenda.nextAt() <= timer.dueAt) {
+    if (agenda.nextAt() <= alarm.dueAt) {
       clock = Math.max(clock, agenda.nextAt());
       agenda.take()();
       continue;
     }
-    clock = Math.max(clock, timer.dueAt) + dice.next() * 0.5;
-    timer.ring();
+    clock = Math.max(clock, alarm.dueAt) + dice.next() * 0.5;
+    alarm.ring();
   }
   return { trace: { changes, cuts, flowsFollow: 'line' }, policy, steps: state.steps, state };
 }

@@ -35,7 +35,6 @@ const UNMEASURED = {
   traffic: undefined,
 } as const satisfies Pick<FamilyStatus, 'quality' | 'damping' | 'traffic'>;
 
-
 /** @returns a function that samples the clock and gives the converter for one answer: the same one while the offset is held */
 export function openCalendar(clock: Clock): () => ShowTime {
   let heldMs = Number.NaN;

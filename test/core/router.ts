@@ -5,6 +5,7 @@ import { openState, type State } from '../../src/core/state.js';
 import { openDaemon, type Observer } from '../../src/daemon.js';
 import { openDryKernel, type DryKernel } from '../../src/kernel/dry.js';
 import type { ChangeFailure, Effect, Event, KernelFacts, Override, Plan, Policy, TrafficCount } from '../../src/model.js';
+import { openAlarm } from '../sim/process.js';
 import { at } from './fixture.js';
 
 export interface Router {
@@ -32,7 +33,7 @@ export function openRouter(policy: Policy, facts: KernelFacts, alive: readonly s
   const kernel = openDryKernel(facts);
   let effects: Effect[] = [];
   let replies: Extract<Event, { type: 'reply' }>[] = [];
-  let timer = { dueAt: Infinity, ring: (): void => undefined };
+  const alarm = openAlarm(() => router.now);
   let turnedAt = 0;
   let steps = 0;
 
@@ -54,13 +55,13 @@ export function openRouter(policy: Policy, facts: KernelFacts, alive: readonly s
     },
     until(ms) {
       for (;;) {
-        const next = Math.min(timer.dueAt, ...replies.map((reply) => reply.at));
+        const next = Math.min(alarm.dueAt, ...replies.map((reply) => reply.at));
         if (next > ms) break;
         router.now = Math.max(router.now, next);
         const due = replies.filter((reply) => reply.at <= router.now);
         replies = replies.filter((reply) => reply.at > router.now);
         due.forEach((reply) => router.give(reply));
-        if (timer.dueAt <= router.now) timer.ring();
+        if (alarm.dueAt <= router.now) alarm.ring();
       }
       router.now = ms;
       return router;
@@ -77,11 +78,7 @@ export function openRouter(policy: Policy, facts: KernelFacts, alive: readonly s
   };
   const daemon = openDaemon(state, {
     now: () => at(router.now), wall: () => router.now, clockSet: () => state.override, publish: () => undefined, tell: () => undefined, save: () => undefined, observer,
-    timers: {
-      set: (ms, ring) => { timer = { dueAt: router.now + ms, ring }; },
-      clear: () => { timer.dueAt = Infinity; },
-      soon: (run) => run(),
-    },
+    timers: alarm.timers,
     prober: {
       bind: () => undefined,
       send({ uplink, family, target, seq }) {

@@ -32,7 +32,7 @@ export interface Process {
 
 /** So many steps without time passing are a loop that ran hot. */
 const STEPS_PER_INSTANT = 500;
-const HOST: HostReport = { natBackend: 'nftables', natInSync: true, natRepaired: false, sysctlsInSync: true, problems: [] };
+export const SOUND_HOST: HostReport = { natBackend: 'nftables', natInSync: true, natRepaired: false, sysctlsInSync: true, problems: [] };
 /** When the wall clock stood at 0. */
 const WALL_MS = 1_700_000_000_000;
 
@@ -92,7 +92,7 @@ export function openProcess(state: State, around: Surroundings): Process {
         again: (what) => arrive(() => tell.again(what)),
       }),
       count: () => around.count(),
-      host: () => inTime(30, HOST),
+      host: () => inTime(30, SOUND_HOST),
       forget: () => inTime(dice.between(1, 40), 3),
     },
     observer: {
@@ -117,6 +117,27 @@ export function openProcess(state: State, around: Surroundings): Process {
     },
   };
   return process;
+}
+
+/** The daemon's timer where time is a number: whoever moves that rings it. */
+export interface Alarm {
+  readonly timers: Timers;
+  /** Infinity = not set. */
+  readonly dueAt: number;
+  ring(): void;
+}
+
+export function openAlarm(now: () => number): Alarm {
+  let [dueAt, ring] = [Infinity, (): void => undefined];
+  return {
+    timers: {
+      set: (ms, then) => { [dueAt, ring] = [now() + ms, then]; },
+      clear: () => { dueAt = Infinity; },
+      soon: (run) => run(),
+    },
+    get dueAt() { return dueAt; },
+    ring: () => ring(),
+  };
 }
 
 /** A promise that is kept at once, and not in a later turn of the machine. Never refused. */
